@@ -1,0 +1,70 @@
+//! `actpass intents`.
+
+use actpass_core::wire::{IntentView, Resolution};
+use anyhow::anyhow;
+
+use super::show::table;
+use crate::args::IntentsCommand;
+use crate::control::Control;
+use crate::state::StateDir;
+
+pub(crate) async fn intents(
+    command: IntentsCommand,
+    state: &StateDir,
+    json: bool,
+) -> anyhow::Result<u8> {
+    let control = Control::connect(state).await?;
+    let done = run(command, &control, json).await;
+    control.close().await;
+    done
+}
+
+async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::Result<u8> {
+    match command {
+        IntentsCommand::List => {
+            let intents: Vec<IntentView> = control.get("/v1/intents").await?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&intents)?);
+                return Ok(0);
+            }
+            let mut table = table(&["ID", "STATE", "CAPABILITY", "AMOUNT", "AGENT", "PERMITTED"]);
+            for intent in intents {
+                let id = format!("{}/{}", intent.stream, intent.seq);
+                let (amount, time) = (
+                    intent.amount.unwrap_or_default(),
+                    actpass_core::canonical::instant(intent.time),
+                );
+                table.add_row([
+                    id,
+                    intent.state,
+                    intent.capability,
+                    amount,
+                    intent.agent,
+                    time,
+                ]);
+            }
+            println!("{table}");
+        }
+        IntentsCommand::Resolve { id, happened, .. } => {
+            let (stream, seq) = id
+                .split_once('/')
+                .ok_or_else(|| anyhow!("`{id}` is not STREAM/SEQ as listed"))?;
+            control
+                .send(
+                    "POST",
+                    &format!("/v1/intents/{stream}/{seq}/resolution"),
+                    &Resolution { happened },
+                )
+                .await?;
+            println!(
+                "{id}: {}",
+                if happened {
+                    "happened"
+                } else {
+                    "did not happen; its budget is free again"
+                }
+            );
+        }
+    }
+    Ok(0)
+}

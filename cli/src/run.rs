@@ -1,0 +1,264 @@
+//! `actpass run`: ledger, sidecar and issuer in this process, the command in a network of its own.
+
+pub(crate) mod ledger;
+mod network;
+pub(crate) mod policy;
+mod session;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::bundle::Bundle;
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::record::{Body, Containment, Note, Refusal, stream_id};
+use actpass_sidecar::dns::{self, DnsEvent};
+use actpass_sidecar::execute::Executor;
+use actpass_sidecar::judge::Judge;
+use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient};
+use actpass_sidecar::listen::{self, NameOf};
+use actpass_sidecar::mint::Mint;
+use actpass_sidecar::pep::Pep;
+use actpass_sidecar::proxy::Proxy;
+use actpass_sidecar::recorder::Recorder;
+use actpass_sidecar::ring::Ring;
+use anyhow::{Context, anyhow};
+use ed25519_dalek::SigningKey;
+use tokio::sync::{mpsc, watch};
+
+use crate::args::RunArgs;
+use crate::control::{Control, ControlFile};
+use crate::local::{self, Forwarder, Running};
+use crate::state::{StateDir, write_private};
+use ledger::Opened;
+use network::Names;
+use session::LocalSession;
+
+/// Undeclared names waiting to be recorded; more of them wait for their answers.
+const DNS_EVENTS_MAX: usize = 256;
+
+/// How long the last records may take on their way to the ledger after the command has ended.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the command and gives its exit code.
+pub(crate) async fn run(args: RunArgs, state: &StateDir) -> anyhow::Result<u8> {
+    let connect_to = args
+        .connect_to
+        .iter()
+        .map(|text| network::connect_to(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let spec = policy::load(
+        &args.files,
+        args.catalog,
+        &state.tenant()?,
+        args.environment.clone(),
+    )?;
+    let bundle = Arc::new(Bundle::new(spec)?);
+    let passport = policy::passport(&bundle, args.passport.as_deref())?;
+
+    let opened = Opened::open(state).await?;
+    let control = Control::of(&opened);
+    opened
+        .ledger
+        .engine()
+        .end_open_streams()
+        .await
+        .context("end what an earlier run left open")?;
+    control
+        .call("PUT", "/v1/bundles", bundle.bytes().to_vec())
+        .await
+        .context("make the policy the active one")?;
+    write_private(&state.token(), &opened.token)?;
+    ControlFile::publish(state, opened.ledger.address(), &opened.certificate)?;
+
+    let ended = governed(&args, state, &opened, bundle, passport, connect_to).await;
+    for file in [state.control(), state.token()] {
+        if let Err(error) = std::fs::remove_file(&file) {
+            tracing::warn!(%error, file = %file.display(), "Not removed");
+        }
+    }
+    opened.ledger.stop().await;
+    ended
+}
+
+/// The sidecar's part of a run, over a ledger that serves.
+async fn governed(
+    args: &RunArgs,
+    state: &StateDir,
+    opened: &Opened,
+    bundle: Arc<Bundle>,
+    passport: String,
+    connect_to: Vec<actpass_sidecar::connect::ConnectTo>,
+) -> anyhow::Result<u8> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| anyhow!("no randomness: {error}"))?;
+    let key = SigningKey::from_bytes(&seed);
+    let stream = stream_id(&key.verifying_key());
+    let ring_path = state.rings()?.join(format!("{stream}.ring"));
+    let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring_path, &key)?));
+    let origin = format!("actpass/{}", bundle.spec().tenant);
+    let address = LedgerAddress {
+        socket: opened.ledger.address(),
+        certificate: opened.certificate.clone(),
+    };
+    let client = Arc::new(LedgerClient::new(address, &key)?);
+    let session = LocalSession {
+        bundle: bundle.clone(),
+        passport,
+        issuer: opened.issuer.clone(),
+        holder: key.verifying_key(),
+    };
+    let pep = Arc::new(Pep::new(
+        Arc::new(session),
+        recorder.clone(),
+        client,
+        Containment::NetworkOnly,
+    ));
+    let mut shipper = pep.shipper(key, NoteVerifier::new(origin, opened.log_key));
+    shipper
+        .open()
+        .await
+        .context("open the stream of this run")?;
+    let shipping = tokio::spawn(shipper.run());
+    note(
+        &recorder,
+        "started",
+        "Local mode contains the network only: files and sockets of the same user stay reachable.",
+    );
+    for text in &args.connect_to {
+        note(&recorder, "connect_to", text);
+    }
+
+    let ended = contained(args, state, &bundle, &pep, Executor::new(connect_to)).await;
+    let text = match &ended {
+        Ok(code) => format!("The command ended with exit code {code}."),
+        Err(error) => format!("The command was not run: {error:#}"),
+    };
+    note(&recorder, "stopped", &text);
+    pep.close();
+    match tokio::time::timeout(DRAIN, shipping).await {
+        Ok(Ok(Ok(()))) => {
+            if let Err(error) = std::fs::remove_file(&ring_path) {
+                tracing::warn!(%error, "Ring file not removed");
+            }
+        }
+        Ok(Ok(Err(error))) => {
+            tracing::error!(error = %chain(&error), "Records not shipped; they are kept in the ring file")
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "Records not shipped; they are kept in the ring file")
+        }
+        Err(_) => tracing::error!("Records not shipped in time; they are kept in the ring file"),
+    }
+    ended
+}
+
+/// Starts the contained command, serves it, and waits for its end.
+async fn contained(
+    args: &RunArgs,
+    state: &StateDir,
+    bundle: &Bundle,
+    pep: &Arc<Pep>,
+    executor: Executor,
+) -> anyhow::Result<u8> {
+    let mint = Arc::new(Mint::new()?);
+    let names = Names::new(bundle)?;
+    let plan = network::plan(args, state, bundle, &names, &mint)?;
+    let started = tokio::task::spawn_blocking(move || local::start(&plan)).await??;
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = tokio::task::JoinSet::new();
+
+    let zone = names.zone.clone();
+    let name_of: NameOf = Arc::new(move |local: SocketAddr| match local.ip() {
+        IpAddr::V4(address) => zone.name_of(address),
+        IpAddr::V6(_) => None,
+    });
+    let proxy = Arc::new(Proxy::new(pep.clone(), pep.clone(), executor));
+    let listeners = names.listeners(started.listeners);
+    serving.spawn(listen::serve(listeners, name_of, mint, proxy, stopped));
+    if let Some((udp, tcp)) = started.dns {
+        let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
+        let (udp, tcp) = (
+            tokio::net::UdpSocket::from_std(udp)?,
+            tokio::net::TcpListener::from_std(tcp)?,
+        );
+        serving.spawn(dns::serve(names.zone.clone(), udp, tcp, events));
+        serving.spawn(record_names(pep.clone(), undeclared));
+    }
+
+    let mut running = started.held.go()?;
+    let forwarder = Forwarder::start(&running)?;
+    let code = wait(&mut running, &mut serving).await;
+    drop(forwarder);
+    // What still serves ends with its last receiver.
+    drop(stop);
+    serving.abort_all();
+    code
+}
+
+async fn wait(
+    running: &mut Running,
+    serving: &mut tokio::task::JoinSet<std::io::Result<()>>,
+) -> anyhow::Result<u8> {
+    tokio::select! {
+        status = running.wait() => Ok(local::exit_code(status?)),
+        Some(ended) = serving.join_next() => {
+            ended??;
+            Err(anyhow!("a listener ended before the command; the command was ended too"))
+        }
+    }
+}
+
+/// Puts what was asked for and is not declared on the record: a name may itself be what was to be leaked.
+async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) -> std::io::Result<()> {
+    while let Some(event) = events.recv().await {
+        let (code, target, detail) = match event {
+            DnsEvent::Undeclared { name, record_type } => (
+                "undeclared_name",
+                format!("{record_type} {name}"),
+                "No Upstream declares this name.".to_owned(),
+            ),
+            DnsEvent::WildcardExhausted { pattern, name } => (
+                "wildcard_exhausted",
+                name,
+                format!("All places under {pattern} are taken."),
+            ),
+            DnsEvent::Malformed { reason } => {
+                ("unparsable", "DNS query".to_owned(), reason.to_owned())
+            }
+        };
+        let target = target.chars().take(400).collect();
+        // That it may be unrecorded is logged where it is tried; the name stays unknown.
+        drop(pep.refuse(
+            Refusal {
+                code: code.to_owned(),
+                target,
+            },
+            &detail,
+        ));
+    }
+    Ok(())
+}
+
+fn note(recorder: &Recorder, note: &str, text: &str) {
+    let text = actpass_core::evidence::leaf::bounded(text);
+    let body = Body::Note(Note {
+        note: note.to_owned(),
+        text,
+    });
+    if let Err(error) = recorder.record(body, &Openings::default()) {
+        tracing::error!(%error, note, "Not recorded");
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

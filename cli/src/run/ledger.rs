@@ -1,0 +1,83 @@
+//! The ledger in this process, over the state directory.
+
+use std::collections::BTreeMap;
+
+use actpass_core::hash::b64u_encode;
+use actpass_core::passport::jws::{IssuerKeys, key_id};
+use actpass_ledger::api::Token;
+use actpass_ledger::keys::Keys;
+use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
+use actpass_ledger::tls::Identity;
+use actpass_ledger::vault::{Kek, Vault};
+use actpass_ledger::{Config, Ledger};
+use anyhow::Context;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
+
+use crate::state::{StateDir, random_hex};
+
+/// A ledger that serves, and what its clients need.
+pub(crate) struct Opened {
+    pub(crate) ledger: Ledger,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) issuer: SigningKey,
+    pub(crate) log_key: VerifyingKey,
+}
+
+impl Opened {
+    /// Opens log, vault and keys, makes the log if it is new, and serves on 127.0.0.1.
+    pub(crate) async fn open(state: &StateDir) -> anyhow::Result<Self> {
+        let storage = SegmentStorage::open(&state.log(), SegmentOptions::default())
+            .context("the log cannot be opened")?;
+        let (log_key, issuer) = (
+            Keys::load_or_make(&state.keys(), "log")?,
+            Keys::load_or_make(&state.keys(), "issuer")?,
+        );
+        let (kek, made) = Kek::load_or_generate(&state.kek())?;
+        if made {
+            tracing::warn!(path = %state.kek().display(), "A key encryption key was made; keep it apart from copies of the vault");
+        }
+        let vault = Vault::open(&state.vault(), kek)?;
+        let token = Zeroizing::new(random_hex()?);
+        let identity = Identity::make()?;
+        let certificate = identity.certificate().clone();
+        let issuer_keys =
+            IssuerKeys::from([(key_id(&issuer.verifying_key()), issuer.verifying_key())]);
+        let listener =
+            std::net::TcpListener::bind(("127.0.0.1", 0)).context("no socket on 127.0.0.1")?;
+        let verifying = log_key.verifying_key();
+        let config = Config {
+            storage: Box::new(storage),
+            vault,
+            log_key,
+            issuer_keys,
+            token: Token::new(token.clone(), &user()),
+            identity,
+        };
+        let ledger = Ledger::start(config, listener)?;
+        let keys = BTreeMap::from([(
+            key_id(&issuer.verifying_key()),
+            b64u_encode(issuer.verifying_key().as_bytes()),
+        )]);
+        let origin = format!("actpass/{}", state.tenant()?);
+        ledger.engine().make_log(&origin, keys).await?;
+        Ok(Self {
+            ledger,
+            certificate,
+            token,
+            issuer,
+            log_key: verifying,
+        })
+    }
+}
+
+/// The operating-system user, as votes name it.
+fn user() -> String {
+    let uid = nix::unistd::getuid();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => format!("uid {uid}"),
+    }
+}

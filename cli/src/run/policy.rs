@@ -1,0 +1,105 @@
+//! From manifests to the bundle of one run.
+
+use std::path::PathBuf;
+
+use actpass_core::bundle::{Bundle, BundleSpec};
+use actpass_crds::bundle::{Options, compile};
+use actpass_crds::catalog::CATALOG;
+use actpass_crds::check::cross_check;
+use actpass_crds::read::{Located, Problem, Severity, parse_documents, read_paths};
+use anyhow::{anyhow, bail};
+
+/// Reads, compiles and cross-checks manifests. Warnings are printed; mistakes are listed and nothing starts.
+pub(crate) fn load(
+    files: &[PathBuf],
+    catalog: bool,
+    tenant: &str,
+    environment: Option<String>,
+) -> anyhow::Result<BundleSpec> {
+    let options = Options {
+        tenant: tenant.to_owned(),
+        environment,
+    };
+    let (spec, warnings) = check(files, catalog, &options).map_err(|problems| listed(&problems))?;
+    for warning in warnings {
+        eprintln!("actpass: {warning}");
+    }
+    Ok(spec)
+}
+
+/// The compiled policy and its warnings, or every mistake.
+pub(crate) fn check(
+    files: &[PathBuf],
+    catalog: bool,
+    options: &Options,
+) -> Result<(BundleSpec, Vec<Problem>), Vec<Problem>> {
+    let mut resources: Vec<Located> = Vec::new();
+    if catalog {
+        for (name, text) in CATALOG {
+            let (found, problems) = parse_documents(name, text);
+            if !problems.is_empty() {
+                return Err(problems);
+            }
+            resources.extend(found);
+        }
+    }
+    resources.extend(read_paths(files)?);
+    let spec = compile(&resources, options)?;
+    let problems = cross_check(&resources, &spec);
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        Err(problems)
+    } else {
+        Ok((spec, problems))
+    }
+}
+
+/// The passport to run under: the only one, or the one named.
+pub(crate) fn passport(bundle: &Bundle, named: Option<&str>) -> anyhow::Result<String> {
+    let passports = &bundle.spec().passports;
+    let names = || {
+        passports
+            .iter()
+            .map(|passport| passport.name.clone())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let passport = match (named, passports.as_slice()) {
+        (Some(name), _) => bundle
+            .passport(name)
+            .ok_or_else(|| anyhow!("there is no Passport `{name}`, only: {}", names()))?,
+        (None, [only]) => only,
+        (None, []) => {
+            bail!("the manifests hold no Passport; write one that says what the command may do")
+        }
+        (None, _) => bail!(
+            "the manifests hold several Passports ({}); choose one with --passport",
+            names()
+        ),
+    };
+    let asks = bundle
+        .spec()
+        .policies
+        .iter()
+        .flat_map(|policy| &policy.rules)
+        .filter_map(|rule| rule.approval.as_ref());
+    if asks
+        .chain(&passport.default_approval)
+        .any(|approval| approval.quorum > 1)
+    {
+        bail!(
+            "a quorum above 1 needs several people, and local mode knows only you; lower it for local runs"
+        );
+    }
+    Ok(passport.name.clone())
+}
+
+fn listed(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow!(
+        "nothing started, the manifests need work:\n{}",
+        lines.join("\n")
+    )
+}

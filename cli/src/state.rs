@@ -1,0 +1,115 @@
+//! The state directory: the log, the vault, the keys, and how to reach a running `actpass`.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+/// Where everything is kept. Nothing of it is visible inside a contained command.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The given directory, or the user's own; made for its owner only.
+    pub(crate) fn new(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        let path = match given {
+            Some(path) => path,
+            None => default_dir()?,
+        };
+        make_dir(&path)?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("state directory `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.0.join("vault")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    pub(crate) fn kek(&self) -> PathBuf {
+        self.keys().join("kek")
+    }
+
+    pub(crate) fn control(&self) -> PathBuf {
+        self.0.join("control.json")
+    }
+
+    pub(crate) fn token(&self) -> PathBuf {
+        self.0.join("control.token")
+    }
+
+    /// Directory of the ring files.
+    pub(crate) fn rings(&self) -> anyhow::Result<PathBuf> {
+        let dir = self.0.join("rings");
+        make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// `local/default/<id>`: the id is made once, so that another state directory is another tenant.
+    pub(crate) fn tenant(&self) -> anyhow::Result<String> {
+        let path = self.0.join("cluster-id");
+        let id = match fs::read_to_string(&path) {
+            Ok(id) => id.trim().to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let id = random_hex()?;
+                write_private(&path, &id)?;
+                id
+            }
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        };
+        Ok(format!("local/default/{id}"))
+    }
+}
+
+/// 128 random bits as hex.
+pub(crate) fn random_hex() -> anyhow::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(actpass_core::hash::hex(&bytes))
+}
+
+/// Writes a file for its owner only, whole or not at all.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let temporary = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("write `{}`", path.display()))
+}
+
+fn make_dir(path: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("make the directory `{}`", path.display()))
+}
+
+fn default_dir() -> anyhow::Result<PathBuf> {
+    if let Some(base) = std::env::var_os("XDG_STATE_HOME").filter(|base| !base.is_empty()) {
+        return Ok(PathBuf::from(base).join("actpass"));
+    }
+    let home = std::env::var_os("HOME")
+        .ok_or_else(|| anyhow!("neither XDG_STATE_HOME nor HOME is set; name a --state-dir"))?;
+    Ok(PathBuf::from(home).join(".local/state/actpass"))
+}

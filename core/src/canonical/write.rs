@@ -1,0 +1,478 @@
+//! Writes any `Serialize` value straight into its canonical text.
+//!
+//! Members are written in the order they come and put in key order when their object ends, by moving bytes:
+//! a struct whose fields are already in order, the common case, costs nothing extra.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::ser::{self, Serialize};
+
+use super::{CanonicalError, DEPTH_MAX, INTEGER_MAX, excerpt, is_key_byte};
+
+/// Collects the text of one value.
+pub(super) struct Writer {
+    out: String,
+    depth: usize,
+}
+
+impl Writer {
+    /// `capacity`: bytes of text expected.
+    pub(super) fn new(capacity: usize) -> Self {
+        Writer {
+            out: String::with_capacity(capacity),
+            depth: 0,
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.out
+    }
+
+    fn open(&mut self, bracket: char) -> Result<(), CanonicalError> {
+        if self.depth == DEPTH_MAX {
+            return Err(CanonicalError::Depth);
+        }
+        self.depth += 1;
+        self.out.push(bracket);
+        Ok(())
+    }
+
+    fn close(&mut self, bracket: char) {
+        self.depth -= 1;
+        self.out.push(bracket);
+    }
+
+    fn integer<N: Into<i128>>(&mut self, number: N) -> Result<(), CanonicalError> {
+        let number = number.into();
+        match i64::try_from(number) {
+            Ok(small) if small.unsigned_abs() <= INTEGER_MAX.unsigned_abs() => {
+                self.out.push_str(&small.to_string());
+                Ok(())
+            }
+            _ => Err(CanonicalError::Integer(number)),
+        }
+    }
+
+    fn object(&mut self, members: usize) -> Result<Object<'_>, CanonicalError> {
+        self.open('{')?;
+        let start = self.out.len();
+        Ok(Object {
+            writer: self,
+            start,
+            members: Vec::with_capacity(members),
+            variant: false,
+        })
+    }
+
+    fn array(&mut self) -> Result<Array<'_>, CanonicalError> {
+        self.open('[')?;
+        Ok(Array {
+            writer: self,
+            empty: true,
+            variant: false,
+        })
+    }
+
+    /// `"key":`, where the key is a string or an integer, which becomes its decimal text as in serde_json. Gives
+    /// the place of the text between the quotes. A key never needs escapes, so keys compare as their texts.
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<Range<usize>, CanonicalError> {
+        let start = self.out.len();
+        key.serialize(&mut *self)?;
+        let written = self.out.get(start..).unwrap_or_default();
+        if !written.starts_with('"') {
+            if !written
+                .bytes()
+                .all(|byte| byte == b'-' || byte.is_ascii_digit())
+            {
+                return Err(CanonicalError::KeyType);
+            }
+            self.out.insert(start, '"');
+            self.out.push('"');
+        }
+        let inner = start + 1..self.out.len() - 1;
+        let text = self.out.get(inner.clone()).unwrap_or_default();
+        if !text.bytes().all(is_key_byte) {
+            return Err(CanonicalError::Key(excerpt(text)));
+        }
+        self.out.push(':');
+        Ok(inner)
+    }
+
+    /// `{"variant":` of an enum with data; the caller writes the value and closes the brace.
+    fn variant(&mut self, name: &'static str) -> Result<(), CanonicalError> {
+        self.open('{')?;
+        self.key(name).map(drop)
+    }
+}
+
+/// Writes `text` quoted, with the escapes of RFC 8785 section 3.2.2.2.
+pub(crate) fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+    {
+        // The byte found is ASCII, so both cuts fall on character boundaries.
+        let Some((plain, tail)) = rest.split_at_checked(at) else {
+            break;
+        };
+        out.push_str(plain);
+        out.push_str(&tail.bytes().next().map(escape_of).unwrap_or_default());
+        rest = tail.split_at_checked(1).map_or("", |(_, behind)| behind);
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// The one escape of a byte that may not stand raw in a string.
+pub(super) fn escape_of(byte: u8) -> Cow<'static, str> {
+    Cow::Borrowed(match byte {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        0x08 => "\\b",
+        b'\t' => "\\t",
+        b'\n' => "\\n",
+        0x0c => "\\f",
+        b'\r' => "\\r",
+        control => return Cow::Owned(format!("\\u{control:04x}")),
+    })
+}
+
+impl ser::Error for CanonicalError {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        CanonicalError::Type(message.to_string())
+    }
+}
+
+impl<'a> ser::Serializer for &'a mut Writer {
+    type Ok = ();
+    type Error = CanonicalError;
+    type SerializeSeq = Array<'a>;
+    type SerializeTuple = Array<'a>;
+    type SerializeTupleStruct = Array<'a>;
+    type SerializeTupleVariant = Array<'a>;
+    type SerializeMap = Object<'a>;
+    type SerializeStruct = Object<'a>;
+    type SerializeStructVariant = Object<'a>;
+
+    fn serialize_bool(self, value: bool) -> Result<(), CanonicalError> {
+        self.out.push_str(if value { "true" } else { "false" });
+        Ok(())
+    }
+    fn serialize_i8(self, value: i8) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_i16(self, value: i16) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_i32(self, value: i32) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_i64(self, value: i64) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_i128(self, value: i128) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_u8(self, value: u8) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_u16(self, value: u16) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_u32(self, value: u32) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_u64(self, value: u64) -> Result<(), CanonicalError> {
+        self.integer(value)
+    }
+    fn serialize_u128(self, value: u128) -> Result<(), CanonicalError> {
+        self.integer(i128::try_from(value).unwrap_or(i128::MAX))
+    }
+    fn serialize_f32(self, _: f32) -> Result<(), CanonicalError> {
+        Err(CanonicalError::Float)
+    }
+    fn serialize_f64(self, _: f64) -> Result<(), CanonicalError> {
+        Err(CanonicalError::Float)
+    }
+    fn serialize_char(self, value: char) -> Result<(), CanonicalError> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+    fn serialize_str(self, value: &str) -> Result<(), CanonicalError> {
+        write_string(&mut self.out, value);
+        Ok(())
+    }
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), CanonicalError> {
+        value.serialize(self)
+    }
+    fn serialize_none(self) -> Result<(), CanonicalError> {
+        self.serialize_unit()
+    }
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CanonicalError> {
+        value.serialize(self)
+    }
+    fn serialize_unit(self) -> Result<(), CanonicalError> {
+        self.out.push_str("null");
+        Ok(())
+    }
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), CanonicalError> {
+        self.serialize_unit()
+    }
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), CanonicalError> {
+        self.serialize_str(variant)
+    }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        value.serialize(self)
+    }
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        self.variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.close('}');
+        Ok(())
+    }
+    fn serialize_seq(self, _: Option<usize>) -> Result<Array<'a>, CanonicalError> {
+        self.array()
+    }
+    fn serialize_tuple(self, _: usize) -> Result<Array<'a>, CanonicalError> {
+        self.array()
+    }
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Array<'a>, CanonicalError> {
+        self.array()
+    }
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Array<'a>, CanonicalError> {
+        self.variant(variant)?;
+        Ok(Array {
+            variant: true,
+            ..self.array()?
+        })
+    }
+    fn serialize_map(self, len: Option<usize>) -> Result<Object<'a>, CanonicalError> {
+        // The length is a hint from the value: it only saves growing, so it is capped.
+        self.object(len.unwrap_or(0).min(64))
+    }
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Object<'a>, CanonicalError> {
+        self.object(len)
+    }
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Object<'a>, CanonicalError> {
+        self.variant(variant)?;
+        Ok(Object {
+            variant: true,
+            ..self.object(len)?
+        })
+    }
+}
+
+/// An array being written. `variant`: it is the value inside a one-member object that closes with it.
+pub(super) struct Array<'a> {
+    writer: &'a mut Writer,
+    empty: bool,
+    variant: bool,
+}
+
+impl Array<'_> {
+    fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
+        if !self.empty {
+            self.writer.out.push(',');
+        }
+        self.empty = false;
+        value.serialize(&mut *self.writer)
+    }
+
+    fn finish(self) -> Result<(), CanonicalError> {
+        self.writer.close(']');
+        if self.variant {
+            self.writer.close('}');
+        }
+        Ok(())
+    }
+}
+
+/// An object being written: the members so far stand in `writer.out` from `start`, each with a comma behind it.
+pub(super) struct Object<'a> {
+    writer: &'a mut Writer,
+    start: usize,
+    members: Vec<Member>,
+    variant: bool,
+}
+
+/// Where one member's text `"key":value,` lies in the output, and in it the key between its quotes.
+struct Member {
+    key: Range<usize>,
+    end: usize,
+}
+
+impl Object<'_> {
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CanonicalError> {
+        let key = self.writer.key(key)?;
+        self.members.push(Member { end: key.end, key });
+        Ok(())
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
+        value.serialize(&mut *self.writer)?;
+        self.writer.out.push(',');
+        if let Some(member) = self.members.last_mut() {
+            member.end = self.writer.out.len();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), CanonicalError> {
+        let text = |place: Range<usize>| self.writer.out.get(place).unwrap_or_default();
+        let key = |member: &Member| text(member.key.clone());
+        if !self.members.is_sorted_by(|a, b| key(a) < key(b)) {
+            self.members.sort_by(|a, b| key(a).cmp(key(b)));
+            let twice = self.members.windows(2).find_map(|pair| match pair {
+                [a, b] if key(a) == key(b) => Some(excerpt(key(a))),
+                _ => None,
+            });
+            if let Some(key) = twice {
+                return Err(CanonicalError::DuplicateKey(key));
+            }
+            let members = self
+                .members
+                .iter()
+                .map(|member| text(member.key.start - 1..member.end));
+            let sorted: String = members.collect();
+            self.writer.out.truncate(self.start);
+            self.writer.out.push_str(&sorted);
+        }
+        if !self.members.is_empty() {
+            self.writer.out.pop(); // the comma after the last member
+        }
+        self.writer.close('}');
+        if self.variant {
+            self.writer.close('}');
+        }
+        Ok(())
+    }
+}
+
+impl ser::SerializeSeq for Array<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_element<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        self.item(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeTuple for Array<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_element<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        self.item(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeTupleStruct for Array<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
+        self.item(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeTupleVariant for Array<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
+        self.item(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeMap for Object<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CanonicalError> {
+        self.key(key)
+    }
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
+        self.value(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeStruct for Object<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        self.key(key)?;
+        self.value(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeStructVariant for Object<'_> {
+    type Ok = ();
+    type Error = CanonicalError;
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), CanonicalError> {
+        self.key(key)?;
+        self.value(value)
+    }
+    fn end(self) -> Result<(), CanonicalError> {
+        self.finish()
+    }
+}

@@ -1,0 +1,8 @@
+//! Evidence: records a sidecar signs, leaves the ledger logs, and the proofs that tie them together.
+
+pub mod checkpoint;
+pub mod commitment;
+pub mod leaf;
+pub mod merkle;
+pub mod receipt;
+pub mod record;

@@ -1,0 +1,370 @@
+//! Leaves: the bytes the ledger logs, one per record or ledger event, chained and in an RFC 6962 tree.
+
+mod mac;
+mod ruling;
+mod wire;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{self, CanonicalError};
+use crate::evidence::record::Record;
+use crate::hash::{BlobDigest, BundleDigest, LeafHash, StreamId, sha256};
+
+pub use mac::{ActionMacs, MacKey};
+pub use ruling::{CredentialRef, Ruling, RulingApproval, RulingFacts, RulingVerdict, Settlement};
+
+/// Version of the form below.
+pub const LEAF_VERSION: &str = "actpass.leaf/1";
+
+/// Longest leaf, in bytes.
+pub const LEAF_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest text within a leaf, in bytes once unescaped: a rationale or a detail of a screen, so that no one
+/// field crowds out the others.
+pub const FIELD_BYTES_MAX: usize = 1024;
+
+/// One leaf. Canonical JSON `{"d","h","r","s","v"}`; `d` and `s` are left out where there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaf {
+    /// What the ledger decided, on a record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub d: Option<Box<Ruling>>,
+    /// Where it stands.
+    pub h: LeafHeader,
+    /// What it is about.
+    pub r: Entry,
+    /// Batch signature, base64url, on a batch's last record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub s: Option<String>,
+    /// [`LEAF_VERSION`].
+    pub v: String,
+}
+
+/// Where a leaf stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafHeader {
+    /// Origin: `actpass/<cluster-id>/<namespace>/<namespace-uid>`.
+    pub log: String,
+    /// RFC 6962 leaf hash of the leaf before, or [`genesis_prev`].
+    pub prev: LeafHash,
+    /// From 0; the index in the tree.
+    pub seq: u64,
+    /// Strictly increasing per log, in microseconds.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub time: Timestamp,
+}
+
+/// A sidecar's record, or an event of the ledger's own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// `"v":"actpass.record/1"`.
+    Record(Box<Record>),
+    /// `"v":"actpass.event/1"`.
+    Event(Box<Event>),
+}
+
+/// Something the ledger itself did or was told by people. `{"body","kind","v":"actpass.event/1"}`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub what: EventBody,
+}
+
+/// Version of the event form.
+pub const EVENT_VERSION: &str = "actpass.event/1";
+
+/// What happened in the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    content = "body",
+    rename_all = "snake_case",
+    deny_unknown_fields
+)]
+pub enum EventBody {
+    /// First leaf of a log.
+    Genesis {
+        /// Repeats the log's name.
+        origin: String,
+        /// Checkpoint key, as a C2SP verifier key.
+        log_key: String,
+        /// Keys passports are signed with: `kid` to base64url public key.
+        issuer_keys: std::collections::BTreeMap<String, String>,
+    },
+    /// A bundle became the active one.
+    Bundle {
+        /// Its SHA-256; its bytes are a blob of the same group.
+        digest: BundleDigest,
+    },
+    /// A sidecar opened or renewed its stream.
+    StreamOpened {
+        /// The stream.
+        stream: StreamId,
+        /// Its public key, base64url.
+        key: String,
+        /// Name of the Passport.
+        passport: String,
+        /// Name of the agent.
+        agent: String,
+        /// Id of the token.
+        jti: String,
+        /// When the token ends.
+        #[serde(with = "crate::canonical::serde_instant")]
+        expires: Timestamp,
+    },
+    /// A stream takes no more records. Its open intents are `ambiguous` from here.
+    StreamEnded {
+        /// The stream.
+        stream: StreamId,
+        /// Whether its last words were heard.
+        how: StreamEnd,
+    },
+    /// The exact request behind an escalation is kept, so that people may see the question.
+    Sealed {
+        /// The approval.
+        approval: String,
+        /// The stream that asked.
+        stream: StreamId,
+        /// The intent that asked.
+        seq: u64,
+        /// SHA-256 of the stored ciphertext.
+        blob: BlobDigest,
+        /// Size of the request, in bytes.
+        bytes: u64,
+    },
+    /// A person answered.
+    Vote {
+        /// The approval.
+        approval: String,
+        /// Yes or no.
+        grant: bool,
+        /// Who, as authenticated.
+        user: String,
+        /// Groups the vote counts for.
+        groups: Vec<String>,
+    },
+    /// A read credential was leased to a stream.
+    Leased {
+        /// The stream.
+        stream: StreamId,
+        /// Upstream it is for.
+        upstream: String,
+        /// Its name in the vault.
+        credential: String,
+        /// Its version.
+        version: u64,
+        /// When the lease ends.
+        #[serde(with = "crate::canonical::serde_instant")]
+        expires: Timestamp,
+    },
+    /// The secret of a permit was handed out again because the answer was lost on the way.
+    CredentialReleased {
+        /// The stream.
+        stream: StreamId,
+        /// The permitted intent.
+        seq: u64,
+        /// Its name in the vault.
+        credential: String,
+    },
+    /// A credential was stored, rotated or deleted.
+    CredentialChanged {
+        /// Its name.
+        credential: String,
+        /// Version after the change; 0 once deleted.
+        version: u64,
+        /// `put`, `rotate` or `delete`.
+        change: String,
+        /// Who did it.
+        by: String,
+    },
+    /// A passport was withdrawn.
+    Revoked {
+        /// Name of the Passport.
+        passport: String,
+        /// Who did it.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody found out what became of an ambiguous action.
+    Resolved {
+        /// The stream.
+        stream: StreamId,
+        /// The intent.
+        seq: u64,
+        /// Whether the effect took place.
+        happened: bool,
+        /// Who found out.
+        by: String,
+    },
+    /// The last group was torn by a crash and dropped; nobody was ever told that it was kept.
+    Recovery {
+        /// Bytes dropped.
+        bytes: u64,
+    },
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamEnd {
+    /// The sidecar said that it was done.
+    Closed,
+    /// It is gone; what it did last is not known.
+    ExpiredTailUnknown,
+}
+
+/// Why bytes are not a leaf, or a leaf has no bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeafError {
+    /// Not the canonical form of a leaf.
+    #[error("not a canonical leaf")]
+    Form(#[from] CanonicalError),
+    /// Over [`LEAF_BYTES_MAX`].
+    #[error("the leaf has {0} bytes, at most {LEAF_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// Over [`FIELD_BYTES_MAX`].
+    #[error("a field of the leaf has {0} bytes, at most {FIELD_BYTES_MAX} are allowed")]
+    FieldTooLong(usize),
+    /// Another version.
+    #[error("the leaf has version `{0}`, this build reads {LEAF_VERSION}")]
+    Version(String),
+    /// A record without a ruling, or an event with a ruling or a batch signature.
+    #[error("a record needs a ruling, and an event has neither ruling nor batch signature")]
+    Parts,
+}
+
+impl Leaf {
+    /// A leaf over a record, with its ruling and, on a batch's last record, the batch signature.
+    pub fn of_record(
+        h: LeafHeader,
+        record: Record,
+        ruling: Ruling,
+        signature: Option<String>,
+    ) -> Self {
+        let r = Entry::Record(Box::new(record));
+        Self {
+            d: Some(Box::new(ruling)),
+            h,
+            r,
+            s: signature,
+            v: LEAF_VERSION.to_owned(),
+        }
+    }
+
+    /// A leaf over an event of the ledger.
+    pub fn of_event(h: LeafHeader, what: EventBody) -> Self {
+        Self {
+            d: None,
+            h,
+            r: Entry::Event(Box::new(Event { what })),
+            s: None,
+            v: LEAF_VERSION.to_owned(),
+        }
+    }
+
+    /// The bytes that are hashed and logged.
+    ///
+    /// # Errors
+    /// Where the parts do not make a leaf, have no canonical form or are over the bounds.
+    pub fn canonical(&self) -> Result<Vec<u8>, LeafError> {
+        self.check_parts()?;
+        let bytes = canonical::to_vec(self)?;
+        check_bounds(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a leaf from its canonical bytes.
+    ///
+    /// # Errors
+    /// Where the bytes are over the bounds, another spelling of a leaf, or none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, LeafError> {
+        check_bounds(bytes)?;
+        let leaf: Self = canonical::from_slice(bytes)?;
+        leaf.check_parts()?;
+        Ok(leaf)
+    }
+
+    /// The record and its ruling, where it is about one.
+    pub fn record(&self) -> Option<(&Record, &Ruling)> {
+        match (&self.r, &self.d) {
+            (Entry::Record(record), Some(ruling)) => Some((record, ruling)),
+            _ => None,
+        }
+    }
+
+    /// The event, where it is about one.
+    pub fn event(&self) -> Option<&EventBody> {
+        match &self.r {
+            Entry::Event(event) => Some(&event.what),
+            Entry::Record(_) => None,
+        }
+    }
+
+    fn check_parts(&self) -> Result<(), LeafError> {
+        if self.v != LEAF_VERSION {
+            return Err(LeafError::Version(canonical::excerpt(&self.v)));
+        }
+        match (&self.r, &self.d, &self.s) {
+            (Entry::Record(_), Some(_), _) | (Entry::Event(_), None, None) => Ok(()),
+            _ => Err(LeafError::Parts),
+        }
+    }
+}
+
+fn check_bounds(bytes: &[u8]) -> Result<(), LeafError> {
+    if bytes.len() > LEAF_BYTES_MAX {
+        return Err(LeafError::TooLong(bytes.len()));
+    }
+    match longest_field(bytes) {
+        length if length > FIELD_BYTES_MAX => Err(LeafError::FieldTooLong(length)),
+        _ => Ok(()),
+    }
+}
+
+/// Length of the longest string in a canonical JSON text, in bytes once unescaped; an escaped control character
+/// counts as the five bytes after its backslash, so never as too few.
+pub(crate) fn longest_field(json: &[u8]) -> usize {
+    let (mut longest, mut length, mut inside) = (0, 0, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match (byte, inside) {
+            (b'"', false) => (inside, length) = (true, 0),
+            (b'"', true) => (inside, longest) = (false, longest.max(length)),
+            (b'\\', true) => {
+                // The escaped byte counts, its backslash does not.
+                bytes.next();
+                length += 1;
+            }
+            (_, true) => length += 1,
+            (_, false) => {}
+        }
+    }
+    longest
+}
+
+/// `text` cut to what a field may hold, at a character boundary.
+pub fn bounded(text: &str) -> String {
+    // A control character is written as `\u00xx`: counted at its full length, as in `longest_field`.
+    let mut length = 0;
+    let fits = |char: &char| {
+        length += if char.is_control() {
+            "u0000".len()
+        } else {
+            char.len_utf8()
+        };
+        length <= FIELD_BYTES_MAX
+    };
+    text.chars().take_while(fits).collect()
+}
+
+/// `prev` of a log's first leaf: SHA-256(`actpass-genesis-v1\0` ‖ origin).
+pub fn genesis_prev(origin: &str) -> LeafHash {
+    LeafHash::from_bytes(sha256(&[b"actpass-genesis-v1\0", origin.as_bytes()]))
+}
+
+#[cfg(test)]
+mod tests;

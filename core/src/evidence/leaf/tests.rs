@@ -1,0 +1,314 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::evidence::record::{Body, Chain, Note};
+use crate::hash::DigestMac;
+
+fn header() -> LeafHeader {
+    let log = "actpass/local/support/1".to_owned();
+    let prev = genesis_prev(&log);
+    LeafHeader {
+        log,
+        prev,
+        seq: 0,
+        time: "2026-11-21T09:00:00.123456Z".parse().unwrap(),
+    }
+}
+
+fn events() -> Vec<EventBody> {
+    let (stream, time) = (StreamId::from_bytes([1; 32]), header().time);
+    let text = |text: &str| text.to_owned();
+    vec![
+        EventBody::Genesis {
+            origin: header().log,
+            log_key: text("k"),
+            issuer_keys: BTreeMap::new(),
+        },
+        EventBody::Bundle {
+            digest: BundleDigest::from_bytes([2; 32]),
+        },
+        EventBody::StreamOpened {
+            stream,
+            key: text("k"),
+            passport: text("p"),
+            agent: text("a"),
+            jti: text("j"),
+            expires: time,
+        },
+        EventBody::StreamEnded {
+            stream,
+            how: StreamEnd::ExpiredTailUnknown,
+        },
+        EventBody::Sealed {
+            approval: text("apr_1"),
+            stream,
+            seq: 3,
+            blob: BlobDigest::from_bytes([3; 32]),
+            bytes: 9,
+        },
+        EventBody::Vote {
+            approval: text("apr_1"),
+            grant: true,
+            user: text("ann"),
+            groups: vec![text("finance")],
+        },
+        EventBody::Leased {
+            stream,
+            upstream: text("u"),
+            credential: text("c"),
+            version: 1,
+            expires: time,
+        },
+        EventBody::CredentialReleased {
+            stream,
+            seq: 3,
+            credential: text("c"),
+        },
+        EventBody::CredentialChanged {
+            credential: text("c"),
+            version: 0,
+            change: text("delete"),
+            by: text("ann"),
+        },
+        EventBody::Revoked {
+            passport: text("p"),
+            by: text("ann"),
+            why: text("lost"),
+        },
+        EventBody::Resolved {
+            stream,
+            seq: 3,
+            happened: false,
+            by: text("ann"),
+        },
+        EventBody::Recovery { bytes: 12 },
+    ]
+}
+
+fn note_leaf(signature: Option<String>) -> Leaf {
+    let mut chain = Chain::new(StreamId::from_bytes([1; 32]));
+    let note = Body::Note(Note {
+        note: "started".to_owned(),
+        text: "x".to_owned(),
+    });
+    let record = chain.next(note, header().time).unwrap().record;
+    Leaf::of_record(
+        header(),
+        record,
+        Ruling::of(RulingVerdict::Recorded),
+        signature,
+    )
+}
+
+#[test]
+fn every_event_survives_its_bytes() {
+    for event in events() {
+        let leaf = Leaf::of_event(header(), event);
+        let bytes = leaf.canonical().unwrap();
+        assert_eq!(
+            Leaf::parse(&bytes),
+            Ok(leaf),
+            "{}",
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+}
+
+#[test]
+fn a_record_survives_with_its_ruling_and_signature() {
+    let mut leaf = note_leaf(Some("sig".to_owned()));
+    let ruling = Ruling {
+        reason: Some("clock_skew".to_owned()),
+        digest: Some(DigestMac::from_bytes([4; 32])),
+        approval: Some(RulingApproval::Used {
+            id: "apr_1".to_owned(),
+        }),
+        not_after: Some(header().time),
+        late: true,
+        ..Ruling::of(RulingVerdict::Deny)
+    };
+    leaf.d = Some(Box::new(ruling));
+    let bytes = leaf.canonical().unwrap();
+    assert_eq!(Leaf::parse(&bytes), Ok(leaf));
+}
+
+#[test]
+fn the_bytes_of_an_event_leaf_are_these() {
+    let bytes = Leaf::of_event(header(), EventBody::Recovery { bytes: 12 })
+        .canonical()
+        .unwrap();
+    let prev = genesis_prev(&header().log);
+    let want = format!(
+        "{{\"h\":{{\"log\":\"actpass/local/support/1\",\"prev\":\"{prev}\",\"seq\":0,\
+         \"time\":\"2026-11-21T09:00:00.123456Z\"}},\
+         \"r\":{{\"body\":{{\"bytes\":12}},\"kind\":\"recovery\",\"v\":\"actpass.event/1\"}},\"v\":\"actpass.leaf/1\"}}"
+    );
+    assert_eq!(String::from_utf8(bytes).unwrap(), want);
+}
+
+#[test]
+fn what_is_no_leaf_is_refused() {
+    struct Case {
+        name: &'static str,
+        given: fn(String) -> String,
+    }
+    let event = String::from_utf8(
+        Leaf::of_event(header(), events().remove(11))
+            .canonical()
+            .unwrap(),
+    )
+    .unwrap();
+    let record = String::from_utf8(note_leaf(None).canonical().unwrap()).unwrap();
+    let cases = [
+        Case {
+            name: "white space",
+            given: |text| text.replace(",", ", "),
+        },
+        Case {
+            name: "another leaf version",
+            given: |text| text.replace("leaf/1", "leaf/2"),
+        },
+        Case {
+            name: "another body version",
+            given: |text| {
+                text.replace("event/1", "event/2")
+                    .replace("record/1", "r/2")
+            },
+        },
+        Case {
+            name: "the other's version",
+            given: |text| {
+                if text.contains("event/1") {
+                    text.replace("event/1", "record/1")
+                } else {
+                    text.replace("record/1", "event/1")
+                }
+            },
+        },
+        Case {
+            name: "a kind nobody knows",
+            given: |text| {
+                text.replace("recovery", "other")
+                    .replace("\"note\",\"prev", "\"x\",\"prev")
+            },
+        },
+        Case {
+            name: "a field nobody knows in the body",
+            given: |text| {
+                text.replace("bytes", "bytez")
+                    .replace("\"text\"", "\"texu\"")
+            },
+        },
+        Case {
+            name: "a field nobody knows in the header",
+            given: |text| text.replace("\"seq\":0,\"time", "\"sea\":1,\"seq\":0,\"time"),
+        },
+        Case {
+            name: "a repeated field",
+            given: |text| {
+                text.replace(
+                    "\"v\":\"actpass.leaf/1\"",
+                    "\"v\":\"actpass.leaf/1\",\"v\":\"actpass.leaf/1\"",
+                )
+            },
+        },
+        Case {
+            name: "an empty object",
+            given: |_| "{}".to_owned(),
+        },
+        Case {
+            name: "nothing",
+            given: |_| String::new(),
+        },
+    ];
+    for Case { name, given } in cases {
+        for text in [&event, &record] {
+            let changed = given(text.clone());
+            assert_ne!(&changed, text, "{name}: the case changes nothing");
+            assert!(
+                Leaf::parse(changed.as_bytes()).is_err(),
+                "{name}: {changed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_record_needs_a_ruling_and_an_event_has_none() {
+    let mut without = note_leaf(None);
+    without.d = None;
+    assert_eq!(without.canonical(), Err(LeafError::Parts));
+    let mut with = Leaf::of_event(header(), EventBody::Recovery { bytes: 1 });
+    with.d = Some(Box::new(Ruling::of(RulingVerdict::Recorded)));
+    assert_eq!(with.canonical(), Err(LeafError::Parts));
+    let mut signed = Leaf::of_event(header(), EventBody::Recovery { bytes: 1 });
+    signed.s = Some("sig".to_owned());
+    assert_eq!(signed.canonical(), Err(LeafError::Parts));
+}
+
+#[test]
+fn an_event_beside_a_records_fields_is_refused() {
+    let text = String::from_utf8(
+        Leaf::of_event(header(), EventBody::Recovery { bytes: 12 })
+            .canonical()
+            .unwrap(),
+    )
+    .unwrap();
+    let mixed = text.replace("\"kind\":\"recovery\"", "\"kind\":\"recovery\",\"seq\":1");
+    assert!(Leaf::parse(mixed.as_bytes()).is_err());
+}
+
+#[test]
+fn too_long_fields_are_refused_and_cut_ones_fit() {
+    let mut leaf = note_leaf(None);
+    let mut set = |text: String| {
+        leaf.d = Some(Box::new(Ruling {
+            detail: Some(text),
+            ..Ruling::of(RulingVerdict::Recorded)
+        }));
+        leaf.canonical()
+    };
+    assert!(set("x".repeat(FIELD_BYTES_MAX)).is_ok());
+    assert_eq!(
+        set("x".repeat(FIELD_BYTES_MAX + 1)),
+        Err(LeafError::FieldTooLong(FIELD_BYTES_MAX + 1))
+    );
+    for text in ["x", "\u{1}", "\"", "é", "\u{1f980}"] {
+        let cut = bounded(&text.repeat(4 * FIELD_BYTES_MAX));
+        assert!(
+            cut.len() > FIELD_BYTES_MAX / 6,
+            "{text:?} is cut to {}",
+            cut.len()
+        );
+        assert!(set(cut).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn macs_tell_actions_and_keys_apart() {
+    let (one, two) = (MacKey::new([1; 32]), MacKey::new([2; 32]));
+    let (a, b) = (
+        crate::hash::ActionDigest::from_bytes([1; 32]),
+        crate::hash::ActionDigest::from_bytes([2; 32]),
+    );
+    assert_eq!(one.digest(&a), one.digest(&a));
+    assert_ne!(one.digest(&a), one.digest(&b));
+    assert_ne!(one.digest(&a), two.digest(&a));
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics_and_only_takes_what_it_would_write(at in any::<prop::sample::Index>(), to in any::<u8>(), which in 0_usize..13) {
+        let leaf = events().get(which).map_or_else(|| note_leaf(None), |event| Leaf::of_event(header(), event.clone()));
+        let mut bytes = leaf.canonical().unwrap();
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != to);
+        bytes[at] = to;
+        if let Ok(changed) = Leaf::parse(&bytes) {
+            prop_assert_ne!(&changed, &leaf);
+            prop_assert_eq!(changed.canonical(), Ok(bytes));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Decisions, money, passports, and evidence with its verification.
+//!
+//! Everything here is a pure function of its arguments: no I/O, no clock, no randomness. The crates
+//! around it read the world, ask this one, and act on the answer.
+
+pub mod action;
+pub mod bundle;
+pub mod canonical;
+pub mod capability;
+pub mod decide;
+pub mod evidence;
+pub mod form;
+pub mod hash;
+pub mod host;
+pub mod json;
+pub mod limits;
+pub mod money;
+pub mod passport;
+pub mod path;
+pub mod policy;
+pub mod state;
+pub mod upstream;
+pub mod verify;
+pub mod when;
+pub mod wire;

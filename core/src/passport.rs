@@ -1,0 +1,90 @@
+//! Passports: who a workload is and what it may do.
+
+pub mod jws;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{Capability, CapabilityPattern, Glob};
+use crate::limits::Limit;
+use crate::policy::ApprovalSpec;
+
+/// One Passport as it stands in a bundle. The signed token names it; scope and limits are here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passport {
+    /// Name of the Passport resource.
+    pub name: String,
+    /// Name of the agent in evidence.
+    pub agent_id: String,
+    /// Who answers for it. May not vote on its approvals.
+    pub owner: String,
+    /// Why it exists.
+    pub purpose: String,
+    /// What it may ask for.
+    pub scope: Vec<ScopeEntry>,
+    /// How much.
+    pub limits: Vec<Limit>,
+    /// Who is asked where a rule or an irreversible action does not say.
+    pub default_approval: Option<ApprovalSpec>,
+    /// Life of one issued token, in seconds, 60 to 3600.
+    pub ttl_seconds: u32,
+    /// How long reads go on while the ledger does not answer, in seconds, 0 to 300.
+    pub reads_without_ledger_seconds: u32,
+    /// Everything is denied while set.
+    pub suspended: bool,
+    /// Everything is denied from then on.
+    #[serde(with = "crate::canonical::serde_instant_opt")]
+    pub not_after: Option<Timestamp>,
+}
+
+impl Passport {
+    /// Whether the scope covers the capability on that resource, and if not, which half is missing.
+    pub fn covers(&self, capability: &Capability, resource: Option<&str>) -> Coverage {
+        let mut coverage = Coverage::NoCapability;
+        for entry in self
+            .scope
+            .iter()
+            .filter(|entry| entry.capability.matches(capability))
+        {
+            if entry.covers_resource(resource) {
+                return Coverage::Covered;
+            }
+            coverage = Coverage::OtherResource;
+        }
+        coverage
+    }
+}
+
+/// What a scope says of one action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// In scope.
+    Covered,
+    /// The capability is in scope, its resource is not.
+    OtherResource,
+    /// The capability is not in scope.
+    NoCapability,
+}
+
+/// One entry of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeEntry {
+    /// Capabilities covered.
+    pub capability: CapabilityPattern,
+    /// Resources covered; absent: any, also none.
+    pub resources: Option<Vec<Glob>>,
+}
+
+impl ScopeEntry {
+    fn covers_resource(&self, resource: Option<&str>) -> bool {
+        match (&self.resources, resource) {
+            (None, _) => true,
+            (Some(patterns), Some(resource)) => {
+                patterns.iter().any(|pattern| pattern.matches(resource))
+            }
+            (Some(_), None) => false,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The ledger's state of one log: a pure function of its leaves.
+//!
+//! *Flow.* [`State::rule_on`] answers one record without changing anything; the answer goes into a leaf; the leaf is
+//! made durable; [`State::apply`] takes it in. Verification does the same with the leaves of an exported log.
+//! *Guarantees.* The same leaves give the same state, everywhere. What a permit reserves fits every limit; an approval
+//! is used once; a digest whose outcome is unknown is not repeated blindly.
+
+mod approvals;
+mod events;
+mod facts;
+mod history;
+mod intents;
+mod meters;
+mod records;
+mod ruling;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::bundle::Bundle;
+use crate::evidence::leaf::{Entry, Leaf, StreamEnd};
+use crate::hash::{BundleDigest, RecordHash, StreamId};
+use crate::limits::Limit;
+
+pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote, VoteRefused};
+pub use intents::{IntentId, OpenIntent};
+pub use ruling::{CLOCK_SKEW_MAX, PERMIT_LIFE, RecordRefused};
+
+/// How long an ambiguous outcome refuses a blind repeat: a day.
+pub const AMBIGUOUS_FOR: Duration = Duration::from_secs(86_400);
+
+/// Bundles by digest; each is in the log's blobs.
+pub trait Bundles {
+    /// The bundle of that digest.
+    fn bundle(&self, digest: &BundleDigest) -> Option<Arc<Bundle>>;
+}
+
+/// The ledger's state of one log.
+#[derive(Clone, Debug)]
+pub struct State {
+    log: String,
+    active: Option<Arc<Bundle>>,
+    streams: BTreeMap<StreamId, Stream>,
+    meters: meters::Meters,
+    intents: intents::Intents,
+    approvals: approvals::Approvals,
+    history: history::History,
+    revoked: BTreeSet<String>,
+}
+
+/// One sidecar as the ledger knows it.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Its public key.
+    pub key: [u8; 32],
+    /// Name of its Passport.
+    pub passport: String,
+    /// Name of its agent.
+    pub agent: String,
+    /// Id of its token.
+    pub jti: String,
+    /// When its token ends.
+    pub expires: Timestamp,
+    /// Sequence number expected next.
+    pub next_seq: u64,
+    /// Hash of its last record.
+    pub head: RecordHash,
+    /// Whether and how it ended.
+    pub ended: Option<StreamEnd>,
+}
+
+/// A leaf does not follow from the leaves before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The leaf belongs to another log.
+    #[error("the leaf belongs to log `{0}`")]
+    ForeignLog(String),
+    /// A bundle became active whose bytes are missing.
+    #[error("bundle {0} is named and not there")]
+    MissingBundle(BundleDigest),
+    /// A stream that was never opened, or has ended.
+    #[error("stream {0} is not open")]
+    NotOpen(StreamId),
+    /// A record out of its stream's order.
+    #[error("stream {stream}: record {found} stands where {expected} belongs")]
+    OutOfOrder {
+        /// The stream.
+        stream: StreamId,
+        /// Expected sequence number.
+        expected: u64,
+        /// Found sequence number.
+        found: u64,
+    },
+    /// A record that does not continue its stream's hash chain.
+    #[error("stream {0}: record {1} does not continue the chain")]
+    BrokenChain(StreamId, u64),
+    /// More is reserved than a limit allows.
+    #[error("limit on `{meter}` is overspent: {used} of {max}")]
+    Overspent {
+        /// The meter.
+        meter: String,
+        /// Total with this reservation.
+        used: i64,
+        /// The cap.
+        max: i64,
+    },
+    /// A permit without what it needs.
+    #[error("the permit does not follow: {0}")]
+    BadPermit(&'static str),
+    /// An approval used that was not granted, or was used already.
+    #[error("approval {0} is used and not granted")]
+    NotGranted(String),
+    /// A vote that does not count.
+    #[error("vote on approval {0}: {1}")]
+    BadVote(String, VoteRefused),
+    /// An event about something that is not there.
+    #[error("{0} `{1}` is not there")]
+    Unknown(&'static str, String),
+    /// Anything that is no leaf of a ledger of this version.
+    #[error("{0}")]
+    Form(&'static str),
+}
+
+impl State {
+    /// The state before the first leaf of the log of that origin.
+    pub fn new(log: &str) -> Self {
+        Self {
+            log: log.to_owned(),
+            active: None,
+            streams: BTreeMap::new(),
+            meters: meters::Meters::default(),
+            intents: intents::Intents::default(),
+            approvals: approvals::Approvals::default(),
+            history: history::History::default(),
+            revoked: BTreeSet::new(),
+        }
+    }
+
+    /// `<cluster-id>/<namespace>/<namespace-uid>`: the log's name without its prefix.
+    pub fn tenant(&self) -> &str {
+        self.log.strip_prefix("actpass/").unwrap_or(&self.log)
+    }
+
+    /// The active bundle.
+    pub fn active(&self) -> Option<&Arc<Bundle>> {
+        self.active.as_ref()
+    }
+
+    /// The stream of that id.
+    pub fn stream(&self, id: &StreamId) -> Option<&Stream> {
+        self.streams.get(id)
+    }
+
+    /// Streams that have not ended.
+    pub fn open_streams(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
+        self.streams
+            .iter()
+            .filter(|(_, stream)| stream.ended.is_none())
+    }
+
+    /// Permitted actions whose outcome is not known: awaited, or unknown for less than [`AMBIGUOUS_FOR`].
+    pub fn open_intents(&self) -> impl Iterator<Item = (&IntentId, &OpenIntent)> {
+        self.intents.iter()
+    }
+
+    /// The permitted action of that record, while its outcome is not known.
+    pub fn open_intent(&self, id: &IntentId) -> Option<&OpenIntent> {
+        self.intents.get(id)
+    }
+
+    /// Approvals by id; closed ones until a day after they expired.
+    pub fn approvals(&self) -> impl Iterator<Item = &Approval> {
+        self.approvals.iter()
+    }
+
+    /// The approval of that id.
+    pub fn approval(&self, id: &str) -> Option<&Approval> {
+        self.approvals.get(id)
+    }
+
+    /// Whether the passport was withdrawn.
+    pub fn is_revoked(&self, passport: &str) -> bool {
+        self.revoked.contains(passport)
+    }
+
+    /// Used and reserved on one limit now, and when the oldest part of it frees.
+    pub fn used(&self, passport: &str, limit: &Limit, now: Timestamp) -> (i64, Option<Timestamp>) {
+        self.meters.on(passport, limit, now)
+    }
+
+    /// Takes a leaf in. Chain, tree and signatures are checked elsewhere; this checks what the leaf means.
+    ///
+    /// # Errors
+    /// Where the leaf does not follow from the ones before it. The state must not be used any further.
+    pub fn apply(&mut self, leaf: &Leaf, bundles: &dyn Bundles) -> Result<(), StateError> {
+        if leaf.h.log != self.log {
+            return Err(StateError::ForeignLog(leaf.h.log.clone()));
+        }
+        self.intents.expire(leaf.h.time);
+        match (&leaf.r, &leaf.d) {
+            (Entry::Record(record), Some(ruling)) => self.apply_record(record, ruling, &leaf.h),
+            (Entry::Event(event), None) => self.apply_event(&event.what, leaf.h.time, bundles),
+            (Entry::Record(_), None) => Err(StateError::Form("a record without a ruling")),
+            (Entry::Event(_), Some(_)) => Err(StateError::Form("an event with a ruling")),
+        }
+    }
+}
+
+/// `time` moved on; the end of time where it would run over.
+fn after(time: Timestamp, span: Duration) -> Timestamp {
+    time.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod testlog;
+#[cfg(test)]
+mod tests;

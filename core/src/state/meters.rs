@@ -1,0 +1,135 @@
+//! What stands on the limits. Totals are kept by passport, meter, unit and window, so that an edited bundle keeps
+//! what was used.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::StateError;
+use crate::action::MeterUse;
+use crate::decide::Reservation;
+use crate::limits::{BucketId, Limit, LimitState, OnExceed, Unit, Window};
+use crate::passport::Passport;
+
+/// One total.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MeterKey {
+    passport: String,
+    meter: String,
+    unit: Unit,
+    window: Window,
+}
+
+impl MeterKey {
+    fn new(passport: &str, limit: &Limit) -> Self {
+        let (meter, unit, window) = (limit.meter.clone(), limit.unit, limit.window);
+        Self {
+            passport: passport.to_owned(),
+            meter,
+            unit,
+            window,
+        }
+    }
+}
+
+/// An amount that a permit holds on one total.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    key: MeterKey,
+    bucket: BucketId,
+    amount: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meters(BTreeMap<MeterKey, LimitState>);
+
+impl Meters {
+    /// Used and reserved on a limit, and when the oldest part of it frees.
+    pub(super) fn on(
+        &self,
+        passport: &str,
+        limit: &Limit,
+        now: Timestamp,
+    ) -> (i64, Option<Timestamp>) {
+        let meter = self.0.get(&MeterKey::new(passport, limit));
+        meter.map_or((0, None), |meter| (meter.used_at(now), meter.frees_at(now)))
+    }
+
+    /// Holds what a permit reserves. Two limits over one window of a meter share a total, on which it is held once.
+    ///
+    /// # Errors
+    /// Where a limit that denies would be exceeded, or one that asks without anybody having `approved`.
+    pub(super) fn reserve(
+        &mut self,
+        passport: &Passport,
+        reservations: &[Reservation],
+        approved: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Held>, StateError> {
+        let mut held: Vec<Held> = Vec::with_capacity(reservations.len());
+        for Reservation { limit, amount, .. } in reservations {
+            let limit = passport
+                .limits
+                .get(*limit)
+                .ok_or(StateError::BadPermit("it names an unknown limit"))?;
+            let (key, amount) = (MeterKey::new(&passport.name, limit), *amount);
+            let meter = self
+                .0
+                .entry(key.clone())
+                .or_insert_with(|| LimitState::new(limit));
+            if held.iter().all(|other| other.key != key) {
+                let bucket = meter.reserve(now, amount);
+                let bucket =
+                    bucket.map_err(|_| StateError::BadPermit("a reservation is out of range"))?;
+                held.push(Held {
+                    key,
+                    bucket,
+                    amount,
+                });
+            }
+            let used = meter.used_at(now);
+            let may_exceed = approved && limit.on_exceed == OnExceed::RequireApproval;
+            if used > limit.max && !may_exceed {
+                return Err(StateError::Overspent {
+                    meter: limit.meter.clone(),
+                    used,
+                    max: limit.max,
+                });
+            }
+        }
+        Ok(held)
+    }
+
+    /// Gives back what a permit held.
+    pub(super) fn release(&mut self, held: &[Held]) {
+        for Held {
+            key,
+            bucket,
+            amount,
+        } in held
+        {
+            if let Some(meter) = self.0.get_mut(key) {
+                meter.release(*bucket, *amount);
+            }
+        }
+    }
+}
+
+/// What an action that feeds these meters has to reserve: its sum on every limit it feeds.
+pub(super) fn due(passport: &Passport, meters: &[MeterUse]) -> Vec<Reservation> {
+    let mut due = Vec::new();
+    for (index, limit) in passport.limits.iter().enumerate() {
+        let fed = meters
+            .iter()
+            .filter(|fed| fed.name == limit.meter && fed.unit == limit.unit);
+        if let Some(amount) = fed.map(|fed| fed.amount).reduce(i64::saturating_add) {
+            due.push(Reservation {
+                limit: index,
+                meter: limit.meter.clone(),
+                unit: limit.unit,
+                amount,
+            });
+        }
+    }
+    due
+}

@@ -1,0 +1,196 @@
+//! The second and third level: the state that follows from the leaves, and their decisions taken again.
+
+use std::sync::Arc;
+
+use super::Inputs;
+use super::report::{Findings, Gap, Redecided, What};
+use crate::action::Action;
+use crate::bundle::Bundle;
+use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, Ruling, RulingVerdict};
+use crate::evidence::record::{Body, Judged, Record};
+use crate::hash::BundleDigest;
+use crate::state::{Bundles, State};
+
+/// The reason under which the ledger denies what policy permits, because the vault does not lend.
+const CREDENTIAL_UNAVAILABLE: &str = "credential_unavailable";
+
+/// The replay as it goes through the leaves. It stops at the first that is wrong: what follows rests on it.
+pub(super) struct Replay<'a> {
+    inputs: &'a dyn Inputs,
+    state: Option<State>,
+    bundle: Newest,
+    replayed: u64,
+    redecided: Redecided,
+    gap: Option<Gap>,
+}
+
+/// The bundle named last. The state keeps the active one itself.
+#[derive(Default)]
+struct Newest(Option<Arc<Bundle>>);
+
+impl Bundles for Newest {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Arc<Bundle>> {
+        self.0.clone().filter(|bundle| bundle.digest() == *digest)
+    }
+}
+
+impl<'a> Replay<'a> {
+    pub(super) fn new(inputs: &'a dyn Inputs) -> Self {
+        Self {
+            inputs,
+            state: None,
+            bundle: Newest::default(),
+            replayed: 0,
+            redecided: Redecided::default(),
+            gap: None,
+        }
+    }
+
+    /// Takes in the next leaf, unless something before it is wrong or missing.
+    pub(super) fn leaf(&mut self, leaf: &Leaf, findings: &mut Findings) {
+        if findings.any() {
+            return;
+        }
+        let intent = leaf
+            .record()
+            .filter(|(record, _)| matches!(record.body, Body::Intent(_)));
+        self.redecided.intents += u64::from(intent.is_some());
+        if self.gap.is_some() {
+            return;
+        }
+        match self.checked(leaf) {
+            Ok(()) if self.gap.is_none() => self.replayed += 1,
+            Ok(()) => {}
+            Err(what) => findings.add(leaf.h.seq, what),
+        }
+    }
+
+    /// Leaves replayed, decisions taken again, and what was missing.
+    pub(super) fn finish(mut self) -> (u64, Redecided, Option<Gap>) {
+        let done = self.redecided.same + self.redecided.missing.values().sum::<u64>();
+        if let Some(undone) = self
+            .redecided
+            .intents
+            .checked_sub(done)
+            .filter(|undone| *undone > 0)
+        {
+            self.redecided.missing.insert("bundle", undone);
+        }
+        (self.replayed, self.redecided, self.gap)
+    }
+
+    fn checked(&mut self, leaf: &Leaf) -> Result<(), What> {
+        if let Some(EventBody::Bundle { digest }) = leaf.event() {
+            let Some(bytes) = self.inputs.bundle(digest) else {
+                self.gap = Some(Gap::BundleMissing {
+                    seq: leaf.h.seq,
+                    digest: *digest,
+                });
+                return Ok(());
+            };
+            let bundle = Bundle::parse(&bytes)
+                .ok()
+                .filter(|bundle| bundle.digest() == *digest);
+            self.bundle = Newest(Some(Arc::new(bundle.ok_or(What::Bundle(*digest))?)));
+        }
+        let state = self.state.get_or_insert_with(|| State::new(&leaf.h.log));
+        if let Some((record, ruling)) = leaf.record() {
+            rerun(
+                state,
+                leaf,
+                record,
+                ruling,
+                self.inputs,
+                &mut self.redecided,
+            )?;
+        }
+        state.apply(leaf, &self.bundle).map_err(What::State)
+    }
+}
+
+/// Rules on the record again, and compares.
+fn rerun(
+    state: &State,
+    leaf: &Leaf,
+    record: &Record,
+    logged: &Ruling,
+    inputs: &dyn Inputs,
+    redecided: &mut Redecided,
+) -> Result<(), What> {
+    let Body::Intent(judged) = &record.body else {
+        // What asks nothing needs nothing; a record out of place is the state's to refuse.
+        let again = state.rule_on(record, None, leaf.h.time);
+        return again.map_or(Ok(()), |again| compare(logged, &again));
+    };
+    let Some((action, macs)) = revealed(leaf, judged, logged, inputs)? else {
+        *redecided.missing.entry("side frame").or_default() += 1;
+        return Ok(());
+    };
+    let Ok(again) = state.rule_on(record, Some((&action, &macs)), leaf.h.time) else {
+        return Ok(());
+    };
+    if logged.reason.as_deref() == Some(CREDENTIAL_UNAVAILABLE) {
+        // Policy permitted and the vault did not: the vault's word is not in the log.
+        *redecided.missing.entry("vault").or_default() += 1;
+        let same = again.verdict == RulingVerdict::Permit
+            && again.rules == logged.rules
+            && again.facts == logged.facts;
+        return if same {
+            Ok(())
+        } else {
+            Err(What::Ruling("verdict"))
+        };
+    }
+    compare(logged, &again)?;
+    redecided.same += 1;
+    Ok(())
+}
+
+/// The action behind an intent, and its MACs; `None` where the texts are not at hand.
+fn revealed(
+    leaf: &Leaf,
+    judged: &Judged,
+    logged: &Ruling,
+    inputs: &dyn Inputs,
+) -> Result<Option<(Action, ActionMacs)>, What> {
+    let (Some(evidence), Some(openings)) = (&judged.action, inputs.openings(leaf.h.seq)) else {
+        return Ok(None);
+    };
+    let action = evidence.reveal(&openings).map_err(What::Openings)?;
+    let digest = logged.digest.ok_or(What::Ruling("digest"))?;
+    let macs = ActionMacs {
+        digest,
+        resource: logged.resource,
+    };
+    match inputs.mac_key() {
+        Some(key) if key.macs(&action) != macs => Err(What::Mac),
+        _ => Ok(Some((action, macs))),
+    }
+}
+
+/// The first part in which two rulings differ. The credential is the vault's word, which decides nothing.
+fn compare(logged: &Ruling, again: &Ruling) -> Result<(), What> {
+    let parts = [
+        ("verdict", logged.verdict == again.verdict),
+        ("reason", logged.reason == again.reason),
+        ("detail", logged.detail == again.detail),
+        ("rules", logged.rules == again.rules),
+        ("shadow", logged.shadow == again.shadow),
+        (
+            "digest",
+            logged.digest == again.digest && logged.resource == again.resource,
+        ),
+        ("facts", logged.facts == again.facts),
+        ("reservations", logged.reservations == again.reservations),
+        ("limit", logged.limit == again.limit),
+        ("approval", logged.approval == again.approval),
+        ("obligations", logged.obligations == again.obligations),
+        ("not_after", logged.not_after == again.not_after),
+        ("settles", logged.settles == again.settles),
+        ("late", logged.late == again.late),
+    ];
+    match parts.iter().find(|(_, same)| !same) {
+        Some((part, _)) => Err(What::Ruling(part)),
+        None => Ok(()),
+    }
+}

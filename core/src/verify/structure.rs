@@ -1,0 +1,314 @@
+//! The first level: bytes, chain, streams, signatures, tree, checkpoints, keys.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+
+use super::Against;
+use super::frontier::Frontier;
+use super::heads::Heads;
+use super::report::{Findings, Gap, What};
+use crate::canonical::excerpt;
+use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
+use crate::evidence::leaf::{EventBody, Leaf, genesis_prev};
+use crate::evidence::merkle::leaf_hash;
+use crate::evidence::record::{Record, stream_id, verify_batch};
+use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot, b64u_decode_array};
+
+/// The check as it goes through the leaves.
+pub(super) struct Structure<'a> {
+    against: &'a Against<'a>,
+    origin: Option<String>,
+    heads: Heads,
+    /// The tree so far, and as it was before the last leaf.
+    tree: Frontier,
+    before_last: Frontier,
+    last: Option<LeafHash>,
+    last_time: Option<Timestamp>,
+    suspicion: Option<Suspicion>,
+    streams: BTreeMap<StreamId, Stream>,
+}
+
+/// A leaf whose `prev` is not the hash of the one before. Which of the two was changed shows by what follows.
+struct Suspicion {
+    seq: u64,
+    /// The tree if the leaf before had been what this one says.
+    otherwise: Frontier,
+}
+
+struct Stream {
+    key: VerifyingKey,
+    next_seq: u64,
+    head: RecordHash,
+    /// Leaf of the first record that no signature covers yet.
+    unsigned_from: Option<u64>,
+    ended: bool,
+}
+
+/// What is known once all leaves were seen.
+pub(super) struct End {
+    pub(super) origin: Option<String>,
+    pub(super) leaves: u64,
+    pub(super) root: TreeRoot,
+    pub(super) covered: u64,
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl<'a> Structure<'a> {
+    pub(super) fn new(against: &'a Against<'a>) -> Self {
+        Self {
+            against,
+            origin: None,
+            heads: Heads::default(),
+            tree: Frontier::default(),
+            before_last: Frontier::default(),
+            last: None,
+            last_time: None,
+            suspicion: None,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// Checks the leaf at `seq`; gives it back where it can be read.
+    pub(super) fn leaf(&mut self, seq: u64, bytes: &[u8], findings: &mut Findings) -> Option<Leaf> {
+        let hash = leaf_hash(bytes);
+        let leaf = match Leaf::parse(bytes) {
+            Ok(leaf) => Some(leaf),
+            Err(error) => {
+                findings.add(seq, What::Form(error));
+                None
+            }
+        };
+        if let Some(leaf) = &leaf {
+            if seq == 0 {
+                self.first(leaf, findings);
+            }
+            self.place(seq, leaf, findings);
+            let follows = self.chain(seq, leaf, findings);
+            self.time(seq, leaf, follows, findings);
+            // A leaf in the wrong place says nothing of the streams in the right one.
+            if !findings.any() {
+                self.entry(seq, leaf, findings);
+            }
+        } else {
+            self.suspicion = None;
+            if seq == 0 {
+                self.read_heads(None, findings);
+            }
+        }
+        self.push(hash, findings);
+        leaf
+    }
+
+    /// A leaf that could not be read: nothing can be said of the links to it.
+    pub(super) fn unreadable(&mut self, seq: u64, why: &str, findings: &mut Findings) {
+        findings.add(seq, What::Unreadable(excerpt(why)));
+        if seq == 0 {
+            self.read_heads(None, findings);
+        }
+        self.suspicion = None;
+        self.push(LeafHash::from_bytes([0; 32]), findings);
+        self.last = None;
+    }
+
+    pub(super) fn finish(mut self, findings: &mut Findings) -> End {
+        let leaves = self.tree.size();
+        if leaves == 0 {
+            self.read_heads(None, findings);
+        }
+        if let Some(Suspicion { seq, otherwise }) = self.suspicion.take() {
+            // Nothing follows, so the signed root tells: does it fit if the leaf before had been another?
+            let before = self
+                .heads
+                .agrees(otherwise.size(), otherwise.root())
+                .unwrap_or(true);
+            suspect(seq, before, findings);
+        }
+        self.heads.check_end(leaves, findings);
+        let mut gaps = Vec::new();
+        if leaves == 0 {
+            gaps.push(Gap::Empty);
+        } else if self.heads.signed_to() < leaves {
+            gaps.push(Gap::Uncovered {
+                from: self.heads.signed_to(),
+            });
+        }
+        let unsigned = self
+            .streams
+            .iter()
+            .filter_map(|(stream, state)| Some((*stream, state.unsigned_from?)));
+        gaps.extend(unsigned.map(|(stream, from)| Gap::Unsigned { stream, from }));
+        let (root, covered) = (self.tree.root(), self.heads.signed_to().min(leaves));
+        End {
+            origin: self.origin,
+            leaves,
+            root,
+            covered,
+            gaps,
+        }
+    }
+
+    /// The first leaf names the log and its key.
+    fn first(&mut self, leaf: &Leaf, findings: &mut Findings) {
+        let given = self.against.key;
+        self.origin = Some(given.map_or_else(|| leaf.h.log.clone(), |key| key.name().to_owned()));
+        let Some(EventBody::Genesis {
+            origin, log_key, ..
+        }) = leaf.event()
+        else {
+            findings.add(0, What::Genesis);
+            return self.read_heads(None, findings);
+        };
+        if *origin != leaf.h.log {
+            findings.add(0, What::Log(excerpt(origin)));
+        }
+        let named = NoteVerifier::from_vkey(log_key).and_then(|key| match key.name() == origin {
+            true => Ok(key),
+            false => Err(CheckpointError::Origin {
+                expected: origin.clone(),
+                found: excerpt(key.name()),
+            }),
+        });
+        match named {
+            Ok(named) if given.is_some_and(|given| *given != named) => {
+                findings.add(0, What::OtherLogKey)
+            }
+            Ok(named) => return self.read_heads(Some(&named), findings),
+            Err(error) => findings.add(0, What::LogKey(error)),
+        }
+        self.read_heads(None, findings);
+    }
+
+    /// A key known from elsewhere is believed before one that the log names.
+    fn read_heads(&mut self, named: Option<&NoteVerifier>, findings: &mut Findings) {
+        self.heads = Heads::read(self.against, self.against.key.or(named), findings);
+    }
+
+    fn place(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {
+        if Some(&leaf.h.log) != self.origin.as_ref() {
+            findings.add(seq, What::Log(excerpt(&leaf.h.log)));
+        }
+        if leaf.h.seq != seq {
+            findings.add(seq, What::Seq(leaf.h.seq));
+        }
+        if seq > 0 && matches!(leaf.event(), Some(EventBody::Genesis { .. })) {
+            findings.add(seq, What::Genesis);
+        }
+    }
+
+    /// Where the link to the leaf before is broken, that leaf's time may be the one that was changed.
+    fn time(&mut self, seq: u64, leaf: &Leaf, follows: bool, findings: &mut Findings) {
+        if follows && self.last_time.is_some_and(|last| leaf.h.time <= last) {
+            findings.add(seq, What::Time);
+        }
+        self.last_time = Some(leaf.h.time);
+    }
+
+    /// Whether the leaf follows the one before it; where not, which of the two is wrong.
+    fn chain(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) -> bool {
+        let follows = match (seq, self.last) {
+            (0, _) => leaf.h.prev == genesis_prev(&leaf.h.log),
+            (_, Some(last)) => leaf.h.prev == last,
+            (_, None) => true,
+        };
+        if let Some(Suspicion { seq: suspected, .. }) = self.suspicion.take() {
+            suspect(suspected, follows, findings);
+        }
+        if !follows && seq == 0 {
+            findings.add(0, What::Chain);
+        } else if !follows && !findings.has(seq) && !findings.has(seq - 1) {
+            let mut otherwise = self.before_last.clone();
+            otherwise.push(leaf.h.prev);
+            self.suspicion = Some(Suspicion { seq, otherwise });
+        }
+        follows
+    }
+
+    fn entry(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {
+        if let Some((record, _)) = leaf.record()
+            && let Err(what) = self.record(seq, record, leaf.s.as_deref())
+        {
+            findings.add(seq, what);
+        }
+        match leaf.event() {
+            Some(EventBody::StreamOpened { stream, key, .. }) => {
+                let key = b64u_decode_array(key)
+                    .ok()
+                    .and_then(|key| VerifyingKey::from_bytes(&key).ok());
+                match key.filter(|key| !key.is_weak() && stream_id(key) == *stream) {
+                    Some(key) => {
+                        self.streams
+                            .entry(*stream)
+                            .or_insert_with(|| Stream::new(key));
+                    }
+                    None => findings.add(seq, What::StreamKey),
+                }
+            }
+            Some(EventBody::StreamEnded { stream, .. }) => match self.streams.get_mut(stream) {
+                Some(stream) => stream.ended = true,
+                None => findings.add(seq, What::StreamNotOpen),
+            },
+            _ => {}
+        }
+    }
+
+    fn record(&mut self, seq: u64, record: &Record, signature: Option<&str>) -> Result<(), What> {
+        let stream = self
+            .streams
+            .get_mut(&record.stream)
+            .filter(|stream| !stream.ended)
+            .ok_or(What::StreamNotOpen)?;
+        if record.seq != stream.next_seq || record.prev != stream.head {
+            return Err(What::Stream { seq: record.seq });
+        }
+        stream.head = record
+            .hash()
+            .map_err(|_| What::Stream { seq: record.seq })?;
+        stream.next_seq += 1;
+        match signature {
+            Some(signature) => {
+                verify_batch(&stream.key, &stream.head, signature).map_err(What::Batch)?;
+                stream.unsigned_from = None;
+            }
+            None => {
+                stream.unsigned_from.get_or_insert(seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, hash: LeafHash, findings: &mut Findings) {
+        self.before_last.clone_from(&self.tree);
+        self.tree.push(hash);
+        self.last = Some(hash);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.otherwise.push(hash);
+        }
+        let size = self.tree.size();
+        // Where the chain is broken already, the root cannot fit, and says nothing new.
+        if self.heads.at(size) && !findings.any() && self.suspicion.is_none() {
+            self.heads.check(size, self.tree.root(), findings);
+        }
+    }
+}
+
+impl Stream {
+    fn new(key: VerifyingKey) -> Self {
+        Self {
+            key,
+            next_seq: 0,
+            head: RecordHash::from_bytes([0; 32]),
+            unsigned_from: None,
+            ended: false,
+        }
+    }
+}
+
+/// A link does not hold: it was the leaf before it that changed, or the leaf's own `prev`.
+fn suspect(seq: u64, before: bool, findings: &mut Findings) {
+    match before {
+        true => findings.add(seq - 1, What::Changed),
+        false => findings.add(seq, What::Chain),
+    }
+}

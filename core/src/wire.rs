@@ -1,0 +1,325 @@
+//! The ledger's API as data: what sidecars, people and the ledger say to each other.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::commitment::Openings;
+use crate::evidence::leaf::RulingVerdict;
+use crate::evidence::record::Record;
+use crate::hash::{BundleDigest, RecordHash, StreamId};
+
+/// Most records in one batch.
+pub const BATCH_RECORDS_MAX: usize = 512;
+
+/// Most bytes of one batch. One record of the largest size always fits.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// `POST /v1/streams`: opens the stream of the connection's client key, or renews its passport.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenStream {
+    /// The passport, a compact JWS.
+    pub passport: String,
+}
+
+/// Where the ledger stands with a stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOpened {
+    /// The stream.
+    pub stream: StreamId,
+    /// Origin of the tenant's log.
+    pub log: String,
+    /// Sequence number expected next.
+    pub next_seq: u64,
+    /// Hash of the last record accepted; zero for none.
+    pub head: RecordHash,
+    /// The active bundle.
+    pub bundle: BundleDigest,
+    /// The newest signed checkpoint.
+    pub checkpoint: String,
+    /// Consistency proof from the size in the query `from` (0 if absent), lower-case hex.
+    pub consistency: Vec<String>,
+}
+
+/// One line of `POST /v1/streams/{id}/records`, canonical JSON; the last line is a [`BatchEnd`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordLine {
+    /// Openings of the record's commitments.
+    pub o: Openings,
+    /// The record.
+    pub r: Record,
+}
+
+/// Last line of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchEnd {
+    /// Ed25519 over [`crate::evidence::record::batch_message`], base64url.
+    pub s: String,
+    /// The sidecar's clock as it sent the batch.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub sent: Timestamp,
+    /// Size of the sidecar's kept head, from which consistency is proved.
+    pub from: u64,
+}
+
+/// One line of the answer, one per record, in order; the last line is an [`AnswerEnd`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerLine {
+    /// Sequence number of the record.
+    pub seq: u64,
+    /// The ruling's verdict.
+    pub verdict: RulingVerdict,
+    /// The ruling's reason.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The leaf's exact bytes, as text.
+    pub leaf: String,
+    /// Its index in the tree.
+    pub index: u64,
+    /// Inclusion proof towards the checkpoint of the last line, lower-case hex. Only for permits; empty else.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub path: Vec<String>,
+    /// The secret lent with a permit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub secret: Option<String>,
+}
+
+/// Last line of an answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerEnd {
+    /// Signed checkpoint that covers all leaves of the answer.
+    pub checkpoint: String,
+    /// Consistency proof from the size the batch named, lower-case hex.
+    pub consistency: Vec<String>,
+}
+
+/// A refusal of the API: RFC 9457 problem details.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`, or a documentation address.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Short and constant per code.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened and what to do.
+    pub detail: String,
+    /// Machine-readable: `stale_policy`, `unknown_stream`, `sequence`, `unauthorized`, …
+    pub code: String,
+}
+
+/// `POST /v1/streams/{id}/leases`: a read credential for a while.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRequest {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// The exact host it will be sent to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A leased or released credential.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// Its name.
+    pub credential: String,
+    /// Its version.
+    pub version: u64,
+    /// The secret.
+    pub secret: String,
+    /// Until when it may be used.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease")
+            .field("credential", &self.credential)
+            .field("secret", &"[redacted]")
+            .finish_non_exhaustive()
+    }
+}
+
+/// `GET /v1/approvals`, `GET /v1/approvals/{id}`: a question to people, as facts they can judge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalView {
+    /// Its id.
+    pub id: String,
+    /// `sealing`, `pending`, `granted`, `denied`, `expired` or `used`.
+    pub state: String,
+    /// What: the capability.
+    pub capability: String,
+    /// Whether it can be undone: `Read`, `Write` or `Irreversible`.
+    pub effect: String,
+    /// How much, as decimal text with currency.
+    pub amount: Option<String>,
+    /// On what.
+    pub resource: Option<String>,
+    /// Where: method, host and path.
+    pub target: String,
+    /// By whom: the agent.
+    pub agent: String,
+    /// Its Passport.
+    pub passport: String,
+    /// Who answers for the agent.
+    pub owner: String,
+    /// What the agent is for, as the Passport says.
+    pub purpose: String,
+    /// What the agent says its reason is: its own words, not checked.
+    pub rationale: Option<String>,
+    /// Declared attributes.
+    pub attributes: std::collections::BTreeMap<String, String>,
+    /// Rules that ask.
+    pub rules: Vec<String>,
+    /// `required_by_rule`, `irreversible` or `limit_exceeded`.
+    pub because: String,
+    /// Limits as they would stand after it.
+    pub limits: Vec<LimitView>,
+    /// Groups of each seat and how many of them have to agree.
+    pub seats: Vec<SeatView>,
+    /// When it was asked.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub asked: Timestamp,
+    /// Until when it stands.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub expires: Timestamp,
+    /// Votes so far.
+    pub votes: Vec<VoteView>,
+}
+
+/// One seat of an approval.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeatView {
+    /// Groups whose members may answer.
+    pub groups: Vec<String>,
+    /// How many different people must agree.
+    pub quorum: u32,
+}
+
+/// One vote.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteView {
+    /// Who.
+    pub user: String,
+    /// Yes or no.
+    pub grant: bool,
+    /// When.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub time: Timestamp,
+}
+
+/// `POST /v1/approvals/{id}/votes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteRequest {
+    /// Yes or no.
+    pub grant: bool,
+}
+
+/// `GET /v1/limits`: where one limit stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitView {
+    /// The Passport.
+    pub passport: String,
+    /// The meter.
+    pub meter: String,
+    /// Currency code or `Count`.
+    pub unit: String,
+    /// The cap: decimal text of the unit.
+    pub max: String,
+    /// Used and reserved in the window.
+    pub used: String,
+    /// What is left.
+    pub left: String,
+    /// The window: `86400s sliding`, `calendar day (UTC)`, …
+    pub window: String,
+    /// When the oldest part frees, RFC 3339.
+    pub frees_at: Option<String>,
+}
+
+/// `GET /v1/intents`: a permitted action whose outcome is not known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntentView {
+    /// The stream.
+    pub stream: StreamId,
+    /// The intent.
+    pub seq: u64,
+    /// `open` or `ambiguous`.
+    pub state: String,
+    /// What.
+    pub capability: String,
+    /// How much.
+    pub amount: Option<String>,
+    /// By whom.
+    pub agent: String,
+    /// When it was permitted.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub time: Timestamp,
+}
+
+/// `POST /v1/intents/{stream}/{seq}/resolution`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    /// Whether the effect took place.
+    pub happened: bool,
+}
+
+/// `PUT /v1/credentials/{name}`: stores or rotates. Values are write-only.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutCredential {
+    /// The secret.
+    pub secret: String,
+    /// Where it may be sent. Absent on a rotation: unchanged.
+    pub bindings: Option<Bindings>,
+}
+
+/// Where a credential may be sent; fixed when it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bindings {
+    /// Host patterns.
+    pub hosts: Vec<String>,
+    /// Ports.
+    pub ports: Vec<u16>,
+    /// Header that carries it, lower case.
+    pub header: String,
+    /// What is put around the secret, as `Bearer {secret}`; absent: whatever the Upstream says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub format: Option<String>,
+    /// SHA-256 of the upstream's declared CA bundle, hex; absent: public roots.
+    pub ca_digest: Option<String>,
+    /// Effects it may be lent for.
+    pub effects: Vec<crate::upstream::Effect>,
+}
+
+/// `GET /v1/credentials`: no secrets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialView {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// Where it may be sent.
+    pub bindings: Bindings,
+    /// When this version was stored.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub created: Timestamp,
+}

@@ -1,0 +1,237 @@
+//! Questions to people: shown as facts they can judge, answered once each.
+
+use actpass_core::action::Action;
+use actpass_core::canonical;
+use actpass_core::decide::EscalateReason;
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::leaf::EventBody;
+use actpass_core::passport::Passport;
+use actpass_core::state::Approval;
+use actpass_core::upstream::AttributeValue;
+use actpass_core::wire::{ApprovalView, SeatView, VoteRequest, VoteView};
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+
+use super::auth::Person;
+use super::{Context, control};
+use crate::engine::{Log, Staging, side_frame_aad};
+use crate::error::ApiError;
+
+/// `GET /v1/approvals`
+pub(super) async fn list(
+    State(context): State<Context>,
+    _: Person,
+) -> Result<Json<Vec<ApprovalView>>, ApiError> {
+    let found = context.engine.submit(
+        |staging| {
+            let ids: Vec<(String, String)> = staging
+                .logs()
+                .flat_map(|log| {
+                    log.state()
+                        .approvals()
+                        .map(|approval| (log.origin().to_owned(), approval.id.clone()))
+                })
+                .collect();
+            ids.iter()
+                .map(|(origin, id)| find(staging, origin, id))
+                .collect::<Result<Vec<_>, _>>()
+        },
+        |found, _| Ok(found),
+    );
+    let mut views = found
+        .await?
+        .into_iter()
+        .map(|found| view(&context, found))
+        .collect::<Result<Vec<_>, _>>()?;
+    views.sort_by_key(|view| view.asked);
+    Ok(Json(views))
+}
+
+/// `GET /v1/approvals/{id}`
+pub(super) async fn show(
+    State(context): State<Context>,
+    _: Person,
+    Path(id): Path<String>,
+) -> Result<Json<ApprovalView>, ApiError> {
+    let found = context.engine.submit(
+        move |staging| {
+            let origin = origin_of(staging, &id)?;
+            find(staging, &origin, &id)
+        },
+        |found, _| Ok(found),
+    );
+    Ok(Json(view(&context, found.await?)?))
+}
+
+/// `POST /v1/approvals/{id}/votes`
+pub(super) async fn vote(
+    State(context): State<Context>,
+    person: Person,
+    Path(id): Path<String>,
+    Json(request): Json<VoteRequest>,
+) -> Result<Json<ApprovalView>, ApiError> {
+    let shown = id.clone();
+    let found = context.engine.submit(
+        move |staging| {
+            let origin = origin_of(staging, &id)?;
+            let now = staging.now(&origin)?;
+            let state = staging.log(&origin)?.state();
+            // Whoever holds the control token of local mode counts for every group that is asked.
+            let approval = state.approval(&id).ok_or(ApiError::NotFound("approval"))?;
+            let mut groups: Vec<String> = approval
+                .needed
+                .seats
+                .iter()
+                .flat_map(|seat| seat.groups.clone())
+                .collect();
+            groups.sort();
+            groups.dedup();
+            state
+                .check_vote(&id, &person.user, &groups, now)
+                .map_err(|refused| ApiError::Conflict {
+                    code: "vote_refused",
+                    detail: refused.to_string(),
+                })?;
+            let vote = EventBody::Vote {
+                approval: id,
+                grant: request.grant,
+                user: person.user,
+                groups,
+            };
+            staging.event(&origin, now, vote, Vec::new())?;
+            find(staging, &origin, &shown)
+        },
+        |found, _| Ok(found),
+    );
+    Ok(Json(view(&context, found.await?)?))
+}
+
+/// An approval with the ciphertext of the texts behind it.
+struct Found {
+    approval: Approval,
+    passport: Option<Passport>,
+    tenant: String,
+    aad: String,
+    side_frame: Option<Vec<u8>>,
+    limits: Vec<actpass_core::wire::LimitView>,
+}
+
+fn origin_of(staging: &Staging<'_>, id: &str) -> Result<String, ApiError> {
+    let log = staging
+        .logs()
+        .find(|log| log.state().approval(id).is_some());
+    log.map(|log| log.origin().to_owned())
+        .ok_or(ApiError::NotFound("approval"))
+}
+
+fn find(staging: &Staging<'_>, origin: &str, id: &str) -> Result<Found, ApiError> {
+    let log: &Log = staging.log(origin)?;
+    let approval = log
+        .state()
+        .approval(id)
+        .ok_or(ApiError::NotFound("approval"))?
+        .clone();
+    let aad = side_frame_aad(origin, approval.leaf);
+    let name = actpass_core::hash::sha256(&[aad.as_bytes()]);
+    let passport = log
+        .state()
+        .active()
+        .and_then(|bundle| bundle.passport(&approval.passport))
+        .cloned();
+    let limits = control::limit_views(log, Some(&approval.passport), Timestamp::now());
+    let (tenant, side_frame) = (log.tenant().to_owned(), staging.blob(&name)?);
+    Ok(Found {
+        approval,
+        passport,
+        tenant,
+        aad,
+        side_frame,
+        limits,
+    })
+}
+
+fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
+    let now = Timestamp::now();
+    let action = reveal(context, &found)?;
+    let approval = found.approval;
+    let because = match approval.needed.because {
+        EscalateReason::RequiredByRule => "required_by_rule",
+        EscalateReason::Irreversible => "irreversible",
+        EscalateReason::LimitExceeded => "limit_exceeded",
+    };
+    let attributes = action
+        .attributes
+        .iter()
+        .map(|(name, attribute)| (name.clone(), plain(&attribute.value)));
+    Ok(ApprovalView {
+        id: approval.id.clone(),
+        state: approval.state(now).word().to_owned(),
+        capability: action.capability.to_string(),
+        effect: format!("{:?}", action.effect),
+        amount: action.amount.map(|amount| amount.to_string()),
+        resource: action.resource.clone(),
+        target: format!(
+            "{} https://{}:{}{}",
+            action.method, action.host, action.port, action.path
+        ),
+        agent: action.agent.clone(),
+        passport: approval.passport.clone(),
+        owner: approval.owner.clone(),
+        purpose: found
+            .passport
+            .map(|passport| passport.purpose)
+            .unwrap_or_default(),
+        rationale: action.hints.rationale.clone(),
+        attributes: attributes.collect(),
+        rules: approval.rules.clone(),
+        because: because.to_owned(),
+        limits: found.limits,
+        seats: approval
+            .needed
+            .seats
+            .iter()
+            .map(|seat| SeatView {
+                groups: seat.groups.clone(),
+                quorum: seat.quorum,
+            })
+            .collect(),
+        asked: approval.asked,
+        expires: approval.expires,
+        votes: approval
+            .votes
+            .iter()
+            .map(|vote| VoteView {
+                user: vote.user.clone(),
+                grant: vote.grant,
+                time: vote.time,
+            })
+            .collect(),
+    })
+}
+
+fn reveal(context: &Context, found: &Found) -> Result<Action, ApiError> {
+    let erased = || ApiError::Conflict {
+        code: "erased",
+        detail: "the texts of this request are erased".to_owned(),
+    };
+    let sealed = found.side_frame.as_ref().ok_or_else(erased)?;
+    let opened = context
+        .vault
+        .open_sealed(&found.tenant, found.aad.as_bytes(), sealed);
+    let opened = opened.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let openings: Openings =
+        canonical::from_slice(&opened).map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let evidence = found.approval.judged.action.as_ref().ok_or_else(erased)?;
+    evidence
+        .reveal(&openings)
+        .map_err(|error| ApiError::Malformed(error.to_string()))
+}
+
+fn plain(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::Boolean(value) => value.to_string(),
+        AttributeValue::Integer(value) => value.to_string(),
+        AttributeValue::String(value) => value.clone(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Who is asking: a sidecar by its key, a person by a token.
+
+use actpass_core::hash::StreamId;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::Context;
+use crate::error::ApiError;
+
+/// The client certificate's key, if the connection has one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) Option<(StreamId, [u8; 32])>);
+
+/// A sidecar, on a path of its own stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Sidecar {
+    pub(crate) stream: StreamId,
+    pub(crate) key: [u8; 32],
+    /// Origin of the log it writes to.
+    pub(crate) origin: String,
+}
+
+/// The control token of local mode, and the person who holds it.
+pub struct Token {
+    secret: Zeroizing<String>,
+    user: String,
+}
+
+impl Token {
+    /// A token that stands for one operating-system user.
+    pub fn new(secret: Zeroizing<String>, user: &str) -> Self {
+        Self {
+            secret,
+            user: user.to_owned(),
+        }
+    }
+}
+
+/// A person: the holder of the control token.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Name of the user.
+    pub user: String,
+}
+
+impl Peer {
+    /// The key of the connection.
+    pub(crate) fn known(self) -> Result<(StreamId, [u8; 32]), ApiError> {
+        self.0.ok_or(ApiError::Unauthorized(
+            "this needs a client certificate over the stream's Ed25519 key",
+        ))
+    }
+}
+
+impl FromRequestParts<Context> for Sidecar {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, ApiError> {
+        let peer = parts
+            .extensions
+            .get::<Peer>()
+            .copied()
+            .unwrap_or(Peer(None));
+        let (stream, key) = peer.known()?;
+        let Path(path) =
+            Path::<std::collections::BTreeMap<String, String>>::from_request_parts(parts, context)
+                .await
+                .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        if path
+            .get("stream")
+            .is_none_or(|named| *named != stream.to_string())
+        {
+            return Err(ApiError::Forbidden(
+                "the client certificate is not that stream's".to_owned(),
+            ));
+        }
+        let known = context
+            .streams
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&stream)
+            .cloned();
+        let origin = known.ok_or_else(|| ApiError::Conflict {
+            code: "unknown_stream",
+            detail: "open the stream with a passport first".to_owned(),
+        })?;
+        Ok(Self {
+            stream,
+            key,
+            origin,
+        })
+    }
+}
+
+impl FromRequestParts<Context> for Person {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, ApiError> {
+        let given = parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let given = given
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        let token = &context.token;
+        if !bool::from(given.as_bytes().ct_eq(token.secret.as_bytes())) {
+            return Err(ApiError::Unauthorized(
+                "this needs the control token: Authorization: Bearer TOKEN",
+            ));
+        }
+        Ok(Self {
+            user: token.user.clone(),
+        })
+    }
+}

@@ -1,0 +1,424 @@
+//! What a sidecar asks for its own stream.
+
+use actpass_core::evidence::leaf::{EventBody, Leaf, RulingApproval, StreamEnd};
+use actpass_core::evidence::record::Body;
+use actpass_core::hash::b64u_encode;
+use actpass_core::passport::jws;
+use actpass_core::state::ApprovalState;
+use actpass_core::upstream::Effect;
+use actpass_core::wire::{Lease, LeaseRequest, OpenStream, StreamOpened};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::Context;
+use super::auth::{Peer, Sidecar};
+use crate::engine::{Log, blob, destination, text};
+use crate::error::ApiError;
+use crate::storage::BlobKind;
+
+/// Largest request that is held for people.
+const SEALED_BYTES_MAX: usize = 1 << 20;
+
+/// How long a read credential is leased.
+const LEASE: SignedDuration = SignedDuration::from_secs(300);
+
+#[derive(Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    from: u64,
+}
+
+/// `POST /v1/streams`
+pub(super) async fn open(
+    State(context): State<Context>,
+    Extension(peer): Extension<Peer>,
+    Query(From { from }): Query<From>,
+    Json(request): Json<OpenStream>,
+) -> Result<Json<StreamOpened>, ApiError> {
+    let (stream, key) = peer.known()?;
+    let claims = jws::verify(&request.passport, &context.issuer_keys, Timestamp::now())
+        .map_err(|error| ApiError::Forbidden(format!("the passport is not accepted: {error}")))?;
+    let bound = claims
+        .cnf
+        .jwk
+        .key()
+        .map_err(|error| ApiError::Forbidden(error.to_string()))?;
+    if *bound.as_bytes() != key {
+        return Err(ApiError::Forbidden(
+            "the passport is bound to another key".to_owned(),
+        ));
+    }
+    let origin = format!("actpass/{}", claims.tenant);
+    let expires = Timestamp::from_second(claims.exp)
+        .map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let answer_origin = origin.clone();
+    let event = EventBody::StreamOpened {
+        stream,
+        key: b64u_encode(&key),
+        passport: claims.passport,
+        agent: claims.agent,
+        jti: claims.jti,
+        expires,
+    };
+    let checked = move |log: &Log, _| {
+        let ended = log
+            .state()
+            .stream(&stream)
+            .is_some_and(|stream| stream.ended.is_some());
+        if ended {
+            let detail = "this stream has ended; start a new one with a new key".to_owned();
+            return Err(ApiError::Conflict {
+                code: "stream_ended",
+                detail,
+            });
+        }
+        log.state().active().ok_or_else(no_policy)?;
+        Ok(event)
+    };
+    context
+        .engine
+        .event(origin.clone(), Vec::new(), checked)
+        .await?;
+    context
+        .streams
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .insert(stream, origin);
+    let opened = context.engine.query(move |logs| {
+        let log = logs.get(&answer_origin).ok_or(ApiError::NotFound("log"))?;
+        let state = log
+            .state()
+            .stream(&stream)
+            .ok_or(ApiError::NotFound("stream"))?;
+        Ok(StreamOpened {
+            stream,
+            log: answer_origin,
+            next_seq: state.next_seq,
+            head: state.head,
+            bundle: log.state().active().ok_or_else(no_policy)?.digest(),
+            checkpoint: log.checkpoint().to_owned(),
+            consistency: log.consistency(from)?,
+        })
+    });
+    Ok(Json(opened.await?))
+}
+
+/// `DELETE /v1/streams/{stream}`
+pub(super) async fn close(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+) -> Result<StatusCode, ApiError> {
+    let stream = sidecar.stream;
+    let how = StreamEnd::Closed;
+    context
+        .engine
+        .event(sidecar.origin, Vec::new(), move |_, _| {
+            Ok(EventBody::StreamEnded { stream, how })
+        })
+        .await?;
+    context
+        .streams
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .remove(&stream);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/streams/{stream}/permits/{seq}/credential`
+pub(super) async fn credential(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+    Path((_, seq)): Path<(String, u64)>,
+) -> Result<Json<Lease>, ApiError> {
+    let (stream, origin) = (sidecar.stream, sidecar.origin.clone());
+    let found = context.engine.query(move |logs| {
+        let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        let stored = log
+            .answered(&stream, seq)
+            .ok_or(ApiError::NotFound("permit"))?;
+        let leaf = Leaf::parse(stored.leaf.as_bytes())
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let (record, ruling) = leaf.record().ok_or(ApiError::NotFound("permit"))?;
+        let open = log
+            .state()
+            .open_intents()
+            .any(|(id, _)| *id == (stream, seq));
+        let not_after = ruling
+            .not_after
+            .filter(|not_after| open && Timestamp::now() < *not_after);
+        let expires = not_after.ok_or(ApiError::NotFound("permit that may still be used"))?;
+        let Body::Intent(judged) = &record.body else {
+            return Err(ApiError::NotFound("permit"));
+        };
+        let action = judged.action.as_ref().ok_or(ApiError::NotFound("permit"))?;
+        let bundle = log.state().active().ok_or_else(no_policy)?;
+        let upstream = bundle
+            .upstream(&action.upstream)
+            .ok_or(ApiError::NotFound("upstream"))?;
+        let wanted = upstream
+            .credential_for(action.effect)
+            .ok_or(ApiError::NotFound("credential"))?;
+        let destination = destination(upstream, &action.host, action.port, action.effect, wanted);
+        let lent = ruling
+            .credential
+            .clone()
+            .ok_or(ApiError::NotFound("credential"))?;
+        Ok((log.tenant().to_owned(), lent, destination, expires))
+    });
+    let (tenant, credential, destination, expires) = found.await?;
+    let name = credential.name;
+    let again = context.vault.lend(&tenant, &name, &destination);
+    let again = again
+        .ok()
+        .filter(|again| again.version == credential.version);
+    let secret = text(
+        &again
+            .ok_or(ApiError::NotFound("credential of that version"))?
+            .secret,
+    )?;
+    let logged = EventBody::CredentialReleased {
+        stream,
+        seq,
+        credential: name.clone(),
+    };
+    context
+        .engine
+        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged))
+        .await?;
+    Ok(Json(Lease {
+        credential: name,
+        version: credential.version,
+        secret,
+        expires,
+    }))
+}
+
+/// `POST /v1/streams/{stream}/leases`
+pub(super) async fn lease(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+    Json(request): Json<LeaseRequest>,
+) -> Result<Json<Lease>, ApiError> {
+    let (stream, origin, upstream) = (
+        sidecar.stream,
+        sidecar.origin.clone(),
+        request.upstream.clone(),
+    );
+    let (host, port) = (request.host, request.port);
+    let found = context.engine.query(move |logs| {
+        let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        let state = log
+            .state()
+            .stream(&stream)
+            .ok_or(ApiError::NotFound("stream"))?;
+        if log.state().is_revoked(&state.passport) {
+            return Err(ApiError::Forbidden("the passport is revoked".to_owned()));
+        }
+        let bundle = log.state().active().ok_or_else(no_policy)?;
+        let declared = bundle
+            .upstream(&request.upstream)
+            .ok_or(ApiError::NotFound("upstream"))?;
+        let name = host.parse().ok().filter(|name| declared.serves(name, port));
+        let name = name.ok_or_else(|| {
+            ApiError::Forbidden("the upstream does not serve that host".to_owned())
+        })?;
+        let wanted = declared
+            .credential_for(Effect::Read)
+            .ok_or(ApiError::NotFound("read credential"))?;
+        let destination = destination(declared, &name, port, Effect::Read, wanted);
+        Ok((log.tenant().to_owned(), wanted.name.clone(), destination))
+    });
+    let (tenant, name, destination) = found.await?;
+    let lent = context
+        .vault
+        .lend(&tenant, &name, &destination)
+        .map_err(|error| ApiError::Conflict {
+            code: "credential_unavailable",
+            detail: format!(
+                "credential `{name}` is not lent: {error}; store it with `actpass credentials put`"
+            ),
+        })?;
+    let now = Timestamp::now();
+    let expires = now.checked_add(LEASE).unwrap_or(now);
+    let expires = Timestamp::from_microsecond(expires.as_microsecond()).unwrap_or(expires);
+    let logged = EventBody::Leased {
+        stream,
+        upstream,
+        credential: name,
+        version: lent.version,
+        expires,
+    };
+    context
+        .engine
+        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged))
+        .await?;
+    let secret = text(&lent.secret)?;
+    Ok(Json(Lease {
+        credential: lent.name,
+        version: lent.version,
+        secret,
+        expires,
+    }))
+}
+
+/// `PUT /v1/streams/{stream}/sealed/{seq}`
+pub(super) async fn seal(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+    Path((_, seq)): Path<(String, u64)>,
+    body: Bytes,
+) -> Result<StatusCode, ApiError> {
+    if body.len() > SEALED_BYTES_MAX {
+        let detail = format!(
+            "a request of {} bytes is too large to hold for people",
+            body.len()
+        );
+        return Err(ApiError::Conflict {
+            code: "too_large_to_hold",
+            detail,
+        });
+    }
+    let stream = sidecar.stream;
+    let origin = sidecar.origin.clone();
+    let asked = context.engine.query(move |logs| {
+        let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        let approval = asked_by(log, &stream, seq).ok_or(ApiError::NotFound("approval"))?;
+        let sealing = log
+            .state()
+            .approval(&approval)
+            .is_some_and(|it| it.state(Timestamp::now()) == ApprovalState::Sealing);
+        Ok((approval, log.tenant().to_owned(), sealing))
+    });
+    let (approval, tenant, sealing) = asked.await?;
+    if !sealing {
+        // The equal question of an earlier request keeps that one's bytes.
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let ciphertext = context
+        .vault
+        .seal(&tenant, sealed_aad(&approval).as_bytes(), &body);
+    let (digest, mut kept) = blob(
+        BlobKind::Sealed,
+        ciphertext.map_err(|error| ApiError::Malformed(error.to_string()))?,
+    );
+    kept.name = actpass_core::hash::sha256(&[sealed_aad(&approval).as_bytes()]);
+    let bytes = body.len() as u64;
+    let checked = move |log: &Log, now| {
+        let standing = log
+            .state()
+            .approval(&approval)
+            .map(|approval| approval.state(now));
+        match standing {
+            Some(ApprovalState::Sealing) => Ok(EventBody::Sealed {
+                approval,
+                stream,
+                seq,
+                blob: digest,
+                bytes,
+            }),
+            _ => Err(ApiError::Conflict {
+                code: "not_sealing",
+                detail: "the request is kept already".to_owned(),
+            }),
+        }
+    };
+    context
+        .engine
+        .event(sidecar.origin, vec![kept], checked)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/streams/{stream}/sealed-requests/{approval}`
+pub(super) async fn sealed(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+    Path((_, approval)): Path<(String, String)>,
+) -> Result<impl IntoResponse, ApiError> {
+    let origin = sidecar.origin.clone();
+    let id = approval.clone();
+    let found = context.engine.submit(
+        move |staging| {
+            let log = staging.log(&origin)?;
+            own_approval(log, &sidecar.stream, &id)?;
+            let name = actpass_core::hash::sha256(&[sealed_aad(&id).as_bytes()]);
+            let bytes = staging
+                .blob(&name)?
+                .ok_or(ApiError::NotFound("sealed request"))?;
+            Ok((log_tenant(staging.log(&origin)?), bytes))
+        },
+        |found, _| Ok(found),
+    );
+    let (tenant, ciphertext) = found.await?;
+    let opened = context
+        .vault
+        .open_sealed(&tenant, sealed_aad(&approval).as_bytes(), &ciphertext);
+    let opened = opened.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    Ok((
+        [(CONTENT_TYPE, "application/octet-stream")],
+        opened.to_vec(),
+    ))
+}
+
+/// `GET /v1/streams/{stream}/approvals/{approval}`
+pub(super) async fn approval(
+    State(context): State<Context>,
+    sidecar: Sidecar,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<impl IntoResponse, ApiError> {
+    let found = context.engine.query(move |logs| {
+        let log = logs.get(&sidecar.origin).ok_or(ApiError::NotFound("log"))?;
+        let approval = own_approval(log, &sidecar.stream, &id)?;
+        let state = approval.state(Timestamp::now()).word();
+        let expires = actpass_core::canonical::instant(approval.expires);
+        Ok(Json(
+            serde_json::json!({ "id": approval.id, "state": state, "expires": expires }),
+        ))
+    });
+    found.await
+}
+
+/// An approval of the passport that the stream acts under, whichever of its streams asked.
+fn own_approval<'a>(
+    log: &'a Log,
+    stream: &actpass_core::hash::StreamId,
+    id: &str,
+) -> Result<&'a actpass_core::state::Approval, ApiError> {
+    let passport = log.state().stream(stream).map(|stream| &stream.passport);
+    let approval = log
+        .state()
+        .approval(id)
+        .filter(|approval| Some(&approval.passport) == passport);
+    approval.ok_or(ApiError::NotFound("approval"))
+}
+
+/// The approval that the escalation of this intent asked for or joined.
+fn asked_by(log: &Log, stream: &actpass_core::hash::StreamId, seq: u64) -> Option<String> {
+    let stored = log.answered(stream, seq)?;
+    let leaf = Leaf::parse(stored.leaf.as_bytes()).ok()?;
+    match leaf.d?.approval? {
+        RulingApproval::Asked { id, .. } | RulingApproval::Pending { id } => Some(id),
+        RulingApproval::Used { .. } => None,
+    }
+}
+
+fn sealed_aad(approval: &str) -> String {
+    format!("actpass.sealed/1\n{approval}")
+}
+
+fn log_tenant(log: &Log) -> String {
+    log.tenant().to_owned()
+}
+
+fn no_policy() -> ApiError {
+    ApiError::Conflict {
+        code: "no_policy",
+        detail: "no policy is active for this tenant".to_owned(),
+    }
+}

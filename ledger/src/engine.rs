@@ -1,0 +1,414 @@
+//! The sequencer: one thread that decides, logs and answers, in groups.
+//!
+//! *Flow.* Take what is queued (no timer), let each job stage its leaves against the state, sign one checkpoint per
+//! touched log, append it all with one durable write, answer. *Guarantees.* Nothing is answered before it is durable.
+//! *What a crash leaves.* Before the append: nothing happened. After it: the leaves are there and nobody was answered;
+//! the sidecar asks again and gets the stored rulings. *Errors.* A full disk takes nothing and goes on: the state is
+//! read anew from the log. Any other error stops the ledger: it denies everything until it is started and verified.
+
+mod batch;
+mod log;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use actpass_core::evidence::leaf::{EventBody, StreamEnd};
+use actpass_core::hash::BlobDigest;
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::storage::{Appended, Blob, BlobKind, LogGroup, Storage, StorageError};
+use crate::vault::Vault;
+
+pub(crate) use batch::{ParsedBatch, ParsedRecord, destination, side_frame_aad, text};
+pub use log::{Log, OpenError};
+
+/// Jobs that wait for the sequencer; more get `busy`. 1,024 batches of 256 KiB.
+const QUEUE_MAX: usize = 1_024;
+
+/// Most jobs of one group, so that its first caller does not wait for ever.
+const GROUP_JOBS_MAX: usize = 256;
+
+/// A staged change, and how to answer once it is durable.
+type Job = Box<dyn FnOnce(&mut Staging<'_>) -> Reply + Send>;
+type Reply = Box<dyn FnOnce(Result<&Logs, ApiError>) + Send>;
+
+/// Logs by origin.
+pub type Logs = BTreeMap<String, Log>;
+
+/// A handle on the sequencer.
+#[derive(Debug)]
+pub struct Engine {
+    queue: mpsc::Sender<Job>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the sequencer works with.
+pub struct Parts {
+    /// Where leaves are kept.
+    pub storage: Box<dyn Storage>,
+    /// Secrets, sealing, keyed digests.
+    pub vault: Arc<Vault>,
+    /// Signs checkpoints.
+    pub log_key: SigningKey,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Engine {
+    /// Reads the logs and starts the sequencer.
+    ///
+    /// # Errors
+    /// Where a log is damaged or does not follow from itself; nothing is changed then.
+    pub fn start(mut parts: Parts) -> Result<Self, OpenError> {
+        let logs = log::read_all(&mut parts)?;
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let worker = std::thread::Builder::new()
+            .name("sequencer".to_owned())
+            .spawn(move || {
+                Sequencer {
+                    parts,
+                    logs,
+                    poisoned: false,
+                }
+                .run(jobs)
+            })
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            queue,
+            worker: Mutex::new(Some(worker)),
+        })
+    }
+
+    /// Stages `stage`, and answers with what `answer` makes of its result once it is durable.
+    ///
+    /// # Errors
+    /// What `stage` refuses with (then it must have staged nothing), or why nothing could be kept.
+    pub(crate) async fn submit<S, T, A>(
+        &self,
+        stage: impl FnOnce(&mut Staging<'_>) -> Result<S, ApiError> + Send + 'static,
+        answer: A,
+    ) -> Result<T, ApiError>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+        A: FnOnce(S, &Logs) -> Result<T, ApiError> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |staging| {
+            let staged = stage(staging);
+            Box::new(move |committed| {
+                let result =
+                    committed.and_then(|logs| staged.and_then(|staged| answer(staged, logs)));
+                // A caller that went away needs no answer.
+                drop(sender.send(result));
+            })
+        });
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ApiError::Busy,
+            mpsc::error::TrySendError::Closed(_) => ApiError::Poisoned,
+        })?;
+        receiver.await.map_err(|_| ApiError::Poisoned)?
+    }
+
+    /// Reads from the logs between two groups.
+    ///
+    /// # Errors
+    /// What `read` says, or that the ledger has stopped.
+    pub(crate) async fn query<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Logs) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.submit(|_| Ok(()), move |(), logs| read(logs)).await
+    }
+
+    /// Logs one event.
+    ///
+    /// # Errors
+    /// What `check` refuses with, or why it could not be kept.
+    pub(crate) async fn event(
+        &self,
+        origin: String,
+        blobs: Vec<Blob>,
+        check: impl FnOnce(&Log, Timestamp) -> Result<EventBody, ApiError> + Send + 'static,
+    ) -> Result<(), ApiError> {
+        let stage = move |staging: &mut Staging<'_>| {
+            let now = staging.now(&origin)?;
+            let event = check(staging.log(&origin)?, now)?;
+            staging.event(&origin, now, event, blobs)
+        };
+        self.submit(stage, |(), _| Ok(())).await
+    }
+
+    /// Makes the log of a tenant where it is new. `issuer_keys`: `kid` to base64url public key.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub async fn make_log(
+        &self,
+        origin: &str,
+        issuer_keys: BTreeMap<String, String>,
+    ) -> Result<(), ApiError> {
+        let origin = origin.to_owned();
+        self.submit(
+            move |staging| staging.ensure_log(&origin, issuer_keys),
+            |(), _| Ok(()),
+        )
+        .await
+    }
+
+    /// Ends the streams of sidecars that are gone, so that their open intents become ambiguous.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub async fn end_open_streams(&self) -> Result<(), ApiError> {
+        let stage = |staging: &mut Staging<'_>| {
+            let origins: Vec<String> = staging.logs.keys().cloned().collect();
+            for origin in origins {
+                let open: Vec<_> = staging
+                    .log(&origin)?
+                    .state()
+                    .open_streams()
+                    .map(|(id, _)| *id)
+                    .collect();
+                for stream in open {
+                    let now = staging.now(&origin)?;
+                    let how = StreamEnd::ExpiredTailUnknown;
+                    staging.event(
+                        &origin,
+                        now,
+                        EventBody::StreamEnded { stream, how },
+                        Vec::new(),
+                    )?;
+                }
+            }
+            Ok(())
+        };
+        self.submit(stage, |(), _| Ok(())).await
+    }
+
+    /// Waits until the sequencer has ended; it ends once nobody can submit any more.
+    pub fn join(self) {
+        let worker = self
+            .worker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(self.queue);
+        if let Some(Err(_)) = worker.map(JoinHandle::join) {
+            tracing::error!("The ledger's sequencer ended in a panic");
+        }
+    }
+}
+
+struct Sequencer {
+    parts: Parts,
+    logs: Logs,
+    poisoned: bool,
+}
+
+impl Sequencer {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            let mut staged = BTreeMap::new();
+            let mut replies = Vec::new();
+            let mut next = Some(job);
+            while let Some(job) = next {
+                replies.push(self.stage(job, &mut staged));
+                next = (replies.len() < GROUP_JOBS_MAX)
+                    .then(|| jobs.try_recv().ok())
+                    .flatten();
+            }
+            let committed = self.commit(staged);
+            for reply in replies {
+                reply(match &committed {
+                    Ok(()) => Ok(&self.logs),
+                    Err(full) if *full => Err(ApiError::NoSpace),
+                    Err(_) => Err(ApiError::Poisoned),
+                });
+            }
+        }
+    }
+
+    fn stage(&mut self, job: Job, staged: &mut BTreeMap<String, LogGroup>) -> Reply {
+        if self.poisoned {
+            return Box::new(|committed| drop(committed));
+        }
+        job(&mut Staging {
+            logs: &mut self.logs,
+            staged,
+            parts: &self.parts,
+        })
+    }
+
+    /// One durable write for everything staged. The error says whether the disk is merely full.
+    fn commit(&mut self, staged: BTreeMap<String, LogGroup>) -> Result<(), bool> {
+        if self.poisoned {
+            return Err(false);
+        }
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let mut groups: Vec<LogGroup> = staged.into_values().collect();
+        for group in &mut groups {
+            if let Some(log) = self.logs.get_mut(&group.log) {
+                log.sign();
+                group.blobs.push(checkpoint_blob(log));
+            }
+        }
+        let appended = self.parts.storage.append(&groups);
+        match appended {
+            Ok(results)
+                if results
+                    .iter()
+                    .all(|result| matches!(result, Appended::Appended { .. })) =>
+            {
+                self.parts
+                    .metrics
+                    .group(groups.iter().map(|group| group.leaves.len()).sum());
+                Ok(())
+            }
+            Err(StorageError::NoSpace { .. }) => {
+                tracing::error!("Disk full; writes are denied until there is space");
+                self.reload()
+            }
+            other => {
+                tracing::error!(?other, "The log cannot be written; the ledger stops");
+                self.poisoned = true;
+                Err(false)
+            }
+        }
+    }
+
+    /// What was staged is not kept: the state is what the log says.
+    fn reload(&mut self) -> Result<(), bool> {
+        match log::read_all(&mut self.parts) {
+            Ok(logs) => {
+                self.logs = logs;
+                Err(true)
+            }
+            Err(error) => {
+                tracing::error!(%error, "The log cannot be read back; the ledger stops");
+                self.poisoned = true;
+                Err(false)
+            }
+        }
+    }
+}
+
+/// What a job may do: look at the logs, and stage leaves.
+pub(crate) struct Staging<'a> {
+    logs: &'a mut Logs,
+    staged: &'a mut BTreeMap<String, LogGroup>,
+    parts: &'a Parts,
+}
+
+impl Staging<'_> {
+    /// The log of that origin.
+    pub(crate) fn log(&self, origin: &str) -> Result<&Log, ApiError> {
+        self.logs.get(origin).ok_or(ApiError::NotFound("log"))
+    }
+
+    /// All logs.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.logs.values()
+    }
+
+    /// A blob by its name.
+    pub(crate) fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, ApiError> {
+        self.parts.storage.blob(name).map_err(|error| {
+            tracing::error!(%error, "A stored blob cannot be read");
+            ApiError::Malformed("a stored blob cannot be read; run `actpass verify`".to_owned())
+        })
+    }
+
+    /// Makes a bundle known to a log, so that a leaf may name it.
+    pub(crate) fn learn(
+        &mut self,
+        origin: &str,
+        bundle: Arc<actpass_core::bundle::Bundle>,
+    ) -> Result<(), ApiError> {
+        self.logs
+            .get_mut(origin)
+            .ok_or(ApiError::NotFound("log"))?
+            .learn(bundle);
+        Ok(())
+    }
+
+    /// The next leaf's time in that log: now, and later than the leaf before.
+    pub(crate) fn now(&self, origin: &str) -> Result<Timestamp, ApiError> {
+        Ok(self.log(origin)?.next_time(Timestamp::now()))
+    }
+
+    /// Makes the log of a tenant if it is new.
+    pub(crate) fn ensure_log(
+        &mut self,
+        origin: &str,
+        issuer_keys: BTreeMap<String, String>,
+    ) -> Result<(), ApiError> {
+        if self.logs.contains_key(origin) {
+            return Ok(());
+        }
+        let log =
+            Log::new(origin, self.parts).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let genesis = EventBody::Genesis {
+            origin: origin.to_owned(),
+            log_key: log.vkey(),
+            issuer_keys,
+        };
+        self.logs.insert(origin.to_owned(), log);
+        let now = self.now(origin)?;
+        self.event(origin, now, genesis, Vec::new())
+    }
+
+    /// Stages one event.
+    pub(crate) fn event(
+        &mut self,
+        origin: &str,
+        now: Timestamp,
+        event: EventBody,
+        blobs: Vec<Blob>,
+    ) -> Result<(), ApiError> {
+        let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;
+        let staged = staged_group(self.staged, log);
+        staged.blobs.extend(blobs);
+        log.push_event(now, event, staged)
+    }
+}
+
+fn staged_group<'a>(staged: &'a mut BTreeMap<String, LogGroup>, log: &Log) -> &'a mut LogGroup {
+    staged
+        .entry(log.origin().to_owned())
+        .or_insert_with(|| LogGroup {
+            log: log.origin().to_owned(),
+            expected_head: log.head(),
+            leaves: Vec::new(),
+            blobs: Vec::new(),
+        })
+}
+
+/// The signed checkpoint of a group rides in the group: it is durable with the leaves it covers, and torn with them.
+/// Nobody sees it before that, so a crash cannot leave two signed heads of one size in the world.
+fn checkpoint_blob(log: &Log) -> Blob {
+    let bytes = log.checkpoint().as_bytes().to_vec();
+    Blob {
+        kind: BlobKind::State,
+        name: checkpoint_name(log.origin()),
+        bytes,
+    }
+}
+
+/// Name of the blob that holds a log's newest signed checkpoint.
+pub fn checkpoint_name(origin: &str) -> [u8; 32] {
+    actpass_core::hash::sha256(&[b"actpass.checkpoint/1\n", origin.as_bytes()])
+}
+
+/// A blob named by the SHA-256 of its bytes.
+pub(crate) fn blob(kind: BlobKind, bytes: Vec<u8>) -> (BlobDigest, Blob) {
+    let name = actpass_core::hash::sha256(&[&bytes]);
+    (BlobDigest::from_bytes(name), Blob { kind, name, bytes })
+}

@@ -1,0 +1,357 @@
+//! One tenant's log in memory: its state, its tree, its newest checkpoint.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use actpass_core::action::Action;
+use actpass_core::bundle::{Bundle, BundleError};
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::leaf::{
+    ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Ruling, genesis_prev,
+};
+use actpass_core::evidence::merkle::{self, Tree};
+use actpass_core::evidence::record::Record;
+use actpass_core::hash::{BundleDigest, LeafHash, StreamId};
+use actpass_core::state::{Bundles, State, StateError};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Logs, Parts};
+use crate::error::ApiError;
+use crate::storage::{Entry as StoredEntry, Head, LogGroup, StorageError};
+use crate::vault::VaultError;
+
+/// Answers kept per stream, so that a batch whose answer was lost can be sent again: two batches.
+const ANSWERS_KEPT: usize = 2 * actpass_core::wire::BATCH_RECORDS_MAX;
+
+/// One tenant's log.
+pub struct Log {
+    origin: String,
+    state: State,
+    tree: Tree,
+    head: LeafHash,
+    last_time: Timestamp,
+    bundles: BundleMap,
+    signer: NoteSigner,
+    checkpoint: String,
+    mac_key: MacKey,
+    answered: BTreeMap<StreamId, VecDeque<Answered>>,
+}
+
+/// A record that was answered, and the leaf that says how.
+pub(crate) struct Answered {
+    pub(crate) seq: u64,
+    pub(crate) index: u64,
+    pub(crate) leaf: Arc<str>,
+}
+
+#[derive(Default)]
+struct BundleMap(BTreeMap<BundleDigest, Arc<Bundle>>);
+
+impl Bundles for BundleMap {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Arc<Bundle>> {
+        self.0.get(digest).cloned()
+    }
+}
+
+/// The logs cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The storage says no.
+    #[error("the log cannot be read")]
+    Storage(#[from] StorageError),
+    /// The vault says no.
+    #[error("the vault cannot be used")]
+    Vault(#[from] VaultError),
+    /// A leaf that is none, or does not follow.
+    #[error(
+        "log `{log}`: leaf {seq} is damaged: {what}; run `actpass verify` and restore the log from a copy"
+    )]
+    Damaged {
+        /// The log.
+        log: String,
+        /// The leaf.
+        seq: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A bundle in the log that this build does not read.
+    #[error("bundle {digest} in the log cannot be used")]
+    Bundle {
+        /// The bundle.
+        digest: BundleDigest,
+        /// Why.
+        #[source]
+        source: BundleError,
+    },
+    /// No thread.
+    #[error("the sequencer cannot start")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Log {
+    pub(super) fn new(origin: &str, parts: &Parts) -> Result<Self, VaultError> {
+        let tenant = origin.strip_prefix("actpass/").unwrap_or(origin);
+        Ok(Self {
+            origin: origin.to_owned(),
+            state: State::new(origin),
+            tree: Tree::new(),
+            head: genesis_prev(origin),
+            last_time: Timestamp::UNIX_EPOCH,
+            bundles: BundleMap::default(),
+            signer: NoteSigner::new(origin, parts.log_key.clone()),
+            checkpoint: String::new(),
+            mac_key: MacKey::new(*parts.vault.digest_key(tenant)?),
+            answered: BTreeMap::new(),
+        })
+    }
+
+    /// Its name.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The tenant it belongs to.
+    pub fn tenant(&self) -> &str {
+        self.origin.strip_prefix("actpass/").unwrap_or(&self.origin)
+    }
+
+    /// Its state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its newest signed checkpoint.
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Its checkpoint key, as a C2SP verifier key.
+    pub fn vkey(&self) -> String {
+        self.signer.verifier().to_vkey()
+    }
+
+    /// Consistency proof from `old` to now, as hex; empty where there is nothing to prove.
+    pub(crate) fn consistency(&self, old: u64) -> Result<Vec<String>, ApiError> {
+        if old == 0 {
+            return Ok(Vec::new());
+        }
+        let proof = self.tree.consistency(old, self.tree.size());
+        let proof = proof.ok_or_else(|| ApiError::Conflict {
+            code: "head_unknown",
+            detail: format!(
+                "this log has {} leaves and never had a head of {old}",
+                self.tree.size()
+            ),
+        })?;
+        Ok(proof
+            .iter()
+            .map(|hash| actpass_core::hash::hex(hash))
+            .collect())
+    }
+
+    /// Inclusion proof of one leaf in the newest checkpoint, as hex.
+    pub(crate) fn inclusion(&self, index: u64) -> Vec<String> {
+        let proof = self
+            .tree
+            .inclusion(index, self.tree.size())
+            .unwrap_or_default();
+        proof
+            .iter()
+            .map(|hash| actpass_core::hash::hex(hash))
+            .collect()
+    }
+
+    /// The stored answer to a record.
+    pub(crate) fn answered(&self, stream: &StreamId, seq: u64) -> Option<&Answered> {
+        self.answered
+            .get(stream)?
+            .iter()
+            .find(|answered| answered.seq == seq)
+    }
+
+    /// Digest and resource of an action under the tenant's key.
+    pub(crate) fn macs(&self, action: &Action) -> ActionMacs {
+        self.mac_key.macs(action)
+    }
+
+    pub(super) fn head(&self) -> Head {
+        Head {
+            size: self.tree.size(),
+            hash: *self.head.as_bytes(),
+        }
+    }
+
+    /// `now` to the microsecond, or a microsecond after the last leaf.
+    pub(super) fn next_time(&self, now: Timestamp) -> Timestamp {
+        let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+        let next = self
+            .last_time
+            .checked_add(SignedDuration::from_micros(1))
+            .unwrap_or(now);
+        now.max(next)
+    }
+
+    /// Makes a bundle known, so that a leaf may name it.
+    pub(crate) fn learn(&mut self, bundle: Arc<Bundle>) {
+        self.bundles.0.insert(bundle.digest(), bundle);
+    }
+
+    pub(super) fn push_event(
+        &mut self,
+        now: Timestamp,
+        what: EventBody,
+        staged: &mut LogGroup,
+    ) -> Result<(), ApiError> {
+        let leaf = Leaf::of_event(self.next_header(now), what);
+        self.push(&leaf, staged).map(drop)
+    }
+
+    pub(super) fn push_record(
+        &mut self,
+        now: Timestamp,
+        record: Record,
+        ruling: Ruling,
+        signature: Option<String>,
+        staged: &mut LogGroup,
+    ) -> Result<(u64, Arc<str>), ApiError> {
+        let leaf = Leaf::of_record(self.next_header(now), record, ruling, signature);
+        self.push(&leaf, staged)
+    }
+
+    fn next_header(&self, now: Timestamp) -> LeafHeader {
+        LeafHeader {
+            log: self.origin.clone(),
+            prev: self.head,
+            seq: self.tree.size(),
+            time: now,
+        }
+    }
+
+    fn push(&mut self, leaf: &Leaf, staged: &mut LogGroup) -> Result<(u64, Arc<str>), ApiError> {
+        let bytes = leaf
+            .canonical()
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let text = self.take(leaf, &bytes).map_err(|error| {
+            // The ruling was made from this very state, so this is a defect; nothing was staged.
+            tracing::error!(%error, "A leaf does not follow from the state it was made from");
+            ApiError::Malformed(error.to_string())
+        })?;
+        staged.leaves.push(bytes);
+        Ok((leaf.h.seq, text))
+    }
+
+    /// Takes a leaf in, new or read back.
+    fn take(&mut self, leaf: &Leaf, bytes: &[u8]) -> Result<Arc<str>, StateError> {
+        self.state.apply(leaf, &self.bundles)?;
+        let index = self.tree.size();
+        self.head = merkle::leaf_hash(bytes);
+        self.tree.push(self.head);
+        self.last_time = leaf.h.time;
+        let text: Arc<str> = String::from_utf8_lossy(bytes).into();
+        if let Entry::Record(record) = &leaf.r {
+            let kept = self.answered.entry(record.stream).or_default();
+            kept.push_back(Answered {
+                seq: record.seq,
+                index,
+                leaf: text.clone(),
+            });
+            if kept.len() > ANSWERS_KEPT {
+                kept.pop_front();
+            }
+        }
+        if let Entry::Event(event) = &leaf.r
+            && let EventBody::StreamEnded { stream, .. } = &event.what
+        {
+            self.answered.remove(stream);
+        }
+        Ok(text)
+    }
+
+    pub(super) fn sign(&mut self) {
+        let checkpoint = Checkpoint {
+            origin: self.origin.clone(),
+            size: self.tree.size(),
+            root: self.tree.root(),
+        };
+        self.checkpoint = checkpoint.sign(&self.signer);
+    }
+
+    /// Takes a stored leaf in, checking that it stands where it belongs.
+    fn read_back(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let leaf = Leaf::parse(bytes).map_err(|error| error.to_string())?;
+        if leaf.h.seq != self.tree.size() || leaf.h.prev != self.head {
+            return Err("it does not continue the chain".to_owned());
+        }
+        if leaf.h.time <= self.last_time {
+            return Err("its time does not come after the leaf before".to_owned());
+        }
+        self.take(&leaf, bytes)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// Reads all logs back from storage.
+pub(super) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
+    let mut stored: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    parts.storage.replay(&mut |entry| {
+        if let StoredEntry::Leaf { log, bytes, .. } = entry {
+            stored
+                .entry(log.to_owned())
+                .or_default()
+                .push(bytes.to_vec());
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut logs = Logs::new();
+    for (origin, leaves) in stored {
+        let mut log = Log::new(&origin, parts)?;
+        for bytes in &leaves {
+            learn_bundle(&mut log, bytes, parts)?;
+            let seq = log.size();
+            log.read_back(bytes).map_err(|what| OpenError::Damaged {
+                log: origin.clone(),
+                seq,
+                what,
+            })?;
+        }
+        log.sign();
+        logs.insert(origin, log);
+    }
+    Ok(logs)
+}
+
+/// A leaf that names a bundle needs its bytes, which are a blob of the same group.
+fn learn_bundle(log: &mut Log, leaf: &[u8], parts: &Parts) -> Result<(), OpenError> {
+    let Ok(Leaf {
+        r: Entry::Event(event),
+        ..
+    }) = Leaf::parse(leaf)
+    else {
+        return Ok(());
+    };
+    let EventBody::Bundle { digest } = event.what else {
+        return Ok(());
+    };
+    if let Some(bytes) = parts.storage.blob(digest.as_bytes())? {
+        let bundle =
+            Bundle::parse(&bytes).map_err(|source| OpenError::Bundle { digest, source })?;
+        log.learn(Arc::new(bundle));
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("origin", &self.origin)
+            .field("size", &self.tree.size())
+            .finish_non_exhaustive()
+    }
+}

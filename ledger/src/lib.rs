@@ -1,0 +1,136 @@
+//! The evidence log, limits, approvals and the credential vault.
+//!
+//! *Flow*: [`api`] checks who asks and what, [`engine`] decides and logs in groups, [`storage`] makes durable,
+//! [`vault`] keeps secrets. The state is a pure function of the log: [`actpass_core::state`].
+
+pub mod api;
+pub mod engine;
+mod error;
+pub mod keys;
+pub mod metrics;
+pub mod storage;
+pub mod tls;
+pub mod vault;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use actpass_core::passport::jws::IssuerKeys;
+use ed25519_dalek::SigningKey;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::engine::{Engine, OpenError, Parts};
+use crate::metrics::Metrics;
+use crate::storage::Storage;
+use crate::tls::Identity;
+use crate::vault::Vault;
+
+pub use error::ApiError;
+
+/// What a ledger is made of.
+pub struct Config {
+    /// Where leaves are kept.
+    pub storage: Box<dyn Storage>,
+    /// Secrets.
+    pub vault: Vault,
+    /// Signs checkpoints.
+    pub log_key: SigningKey,
+    /// Keys passports are signed with.
+    pub issuer_keys: IssuerKeys,
+    /// What people show.
+    pub token: api::Token,
+    /// Its certificate.
+    pub identity: Identity,
+}
+
+/// A ledger that serves.
+#[derive(Debug)]
+pub struct Ledger {
+    address: SocketAddr,
+    engine: Arc<Engine>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+/// The ledger cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log or the vault says no.
+    #[error("the ledger cannot start")]
+    Open(#[from] OpenError),
+    /// The certificate does not work.
+    #[error("the ledger's certificate cannot be used")]
+    Tls(#[from] rustls::Error),
+    /// The socket does not work.
+    #[error("the ledger's socket cannot be used")]
+    Socket(#[from] std::io::Error),
+}
+
+impl Ledger {
+    /// Reads the log, then serves on `listener`.
+    ///
+    /// # Errors
+    /// Where the log is damaged, or the certificate or socket cannot be used. Nothing listens then.
+    pub fn start(config: Config, listener: std::net::TcpListener) -> Result<Self, StartError> {
+        let Config {
+            storage,
+            vault,
+            log_key,
+            issuer_keys,
+            token,
+            identity,
+        } = config;
+        let tls = identity.server_config()?;
+        let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
+        let parts = Parts {
+            storage,
+            vault: vault.clone(),
+            log_key,
+            metrics: metrics.clone(),
+        };
+        let engine = Arc::new(Engine::start(parts)?);
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = TcpListener::from_std(listener)?;
+        let context = api::Context {
+            engine: engine.clone(),
+            vault,
+            metrics,
+            issuer_keys: Arc::new(issuer_keys),
+            token: Arc::new(token),
+            streams: Arc::new(Mutex::new(BTreeMap::new())),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(api::serve(context, listener, tls, stopped));
+        Ok(Self {
+            address,
+            engine,
+            stop,
+            serving,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its sequencer.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Finishes what has begun, and stops.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "The ledger's server ended badly");
+        }
+        if let Ok(engine) = Arc::try_unwrap(self.engine) {
+            engine.join();
+        }
+    }
+}

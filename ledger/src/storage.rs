@@ -1,0 +1,349 @@
+//! Where leaves and the bytes beside them are kept: the trait of the engine, and its two embedded forms.
+//!
+//! A storage knows nothing of what a leaf says. It keeps, for each log, a sequence of byte strings chained by
+//! their RFC 6962 leaf hashes, and appends to it by compare-and-swap: every [`LogGroup`] names the head it was
+//! decided on, and is refused when the log has moved on.
+//!
+//! # Guarantees
+//! - An append answered with [`Appended::Appended`] is durable, and so is every append before it.
+//! - A blob is durable no later than the leaves of its group.
+//! - What a crash leaves behind is a prefix of what was appended: at most the one call in flight is lost or,
+//!   unanswered, kept whole.
+
+pub mod io;
+pub mod memory;
+pub mod reader;
+pub mod segment;
+
+mod frame;
+mod index;
+mod scan;
+mod walk;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+pub use self::memory::MemoryStorage;
+pub use self::reader::SegmentReader;
+pub use self::segment::SegmentStorage;
+
+/// Most bytes of one leaf. The length prefix in a C2SP entry bundle is 16 bits wide, so 32 KiB
+/// leave room for one doubling.
+pub const LEAF_BYTES_MAX: usize = 32 * 1024;
+
+/// Most bytes of one blob: a sealed request or a bundle of 1 MiB, and 64 KiB for its envelope.
+pub const BLOB_BYTES_MAX: usize = (1024 + 64) * 1024;
+
+/// Longest log name in bytes: `actpass/<cluster-id>/<namespace>/<uid>` is about 150.
+pub const LOG_NAME_BYTES_MAX: usize = 512;
+
+/// A store of logs. Calls block until the disk has answered, so the engine makes them on a thread of its own.
+pub trait Storage: Send {
+    /// Appends to many logs with one durable write; one result per group, in order.
+    ///
+    /// A group whose head is not the log's gets [`Appended::Conflict`] and is left out; the others go on. Two
+    /// groups of one log are taken one after the other.
+    ///
+    /// # Errors
+    /// Nothing was appended after [`StorageError::NoSpace`] and [`StorageError::TooLarge`], and the storage can
+    /// be used further. After [`StorageError::Io`] it is unknown what is on disk: nothing may be answered, and
+    /// every later call is [`StorageError::Poisoned`].
+    fn append(&mut self, groups: &[LogGroup]) -> Result<Vec<Appended>, StorageError>;
+
+    /// Shows every leaf and blob in the order written, a group's blobs before its leaves, until `visit` breaks.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] at the first bytes that are not what was written.
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError>;
+
+    /// The bytes of the blob stored last under `name`, checked against their checksum.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when they are not what was written.
+    fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The logs with their heads, in the order in which they were first written.
+    fn logs(&self) -> Vec<(String, Head)>;
+
+    /// The head of `log`; of a log never written, [`Head::genesis`].
+    fn head(&self, log: &str) -> Head;
+
+    /// Work best done while nobody waits, such as making room ahead. The engine calls it when its queue is empty;
+    /// an append does the same when it has to.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpace`] is an early warning: appends go on as long as the room already made lasts.
+    fn maintain(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// What opening the storage had to drop: the write that a crash cut short.
+    fn recovery(&self) -> Option<&Recovery> {
+        None
+    }
+}
+
+/// Where a log ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Head {
+    /// Number of leaves.
+    pub size: u64,
+    /// RFC 6962 leaf hash of the last leaf; of an empty log, its genesis value.
+    pub hash: [u8; 32],
+}
+
+impl Head {
+    /// The head of an empty log: size 0 and `SHA-256("actpass-genesis-v1\0" || log)`, which is also the `prev` of
+    /// its first leaf.
+    pub fn genesis(log: &str) -> Head {
+        let hash = Sha256::new()
+            .chain_update(b"actpass-genesis-v1\0")
+            .chain_update(log.as_bytes())
+            .finalize();
+        Head {
+            size: 0,
+            hash: hash.into(),
+        }
+    }
+
+    /// The head after one more leaf.
+    #[must_use]
+    pub fn after(self, leaf: &[u8]) -> Head {
+        Head {
+            size: self.size.saturating_add(1),
+            hash: leaf_hash(leaf),
+        }
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({}, {})", self.size, Hex(&self.hash))
+    }
+}
+
+/// Hash of one leaf in the evidence tree: `SHA-256(0x00 || leaf)`, RFC 6962 section 2.1.
+pub fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(leaf)
+        .finalize()
+        .into()
+}
+
+/// What one append adds to one log.
+#[derive(Clone, Debug)]
+pub struct LogGroup {
+    /// Name of the log, which is its origin.
+    pub log: String,
+    /// Where the log must end for this group to be valid.
+    pub expected_head: Head,
+    /// The leaves in order, each at most [`LEAF_BYTES_MAX`].
+    pub leaves: Vec<Vec<u8>>,
+    /// Bytes that the leaves, or later ones, name.
+    pub blobs: Vec<Blob>,
+}
+
+/// Bytes stored beside the leaves and outside the tree, under a name.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// What they are.
+    pub kind: BlobKind,
+    /// The name to read them by: a digest, or random. A name stored twice means its last bytes.
+    pub name: [u8; 32],
+    /// The bytes as they are to lie on disk, so ciphertext where the content is personal; at most
+    /// [`BLOB_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+/// What a blob is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobKind {
+    /// The sealed openings of the leaf with this sequence number in the group's log.
+    SideFrame {
+        /// Index of the leaf.
+        seq: u64,
+    },
+    /// A sealed request that waits for its approval.
+    Sealed,
+    /// A policy bundle, named by its digest.
+    Bundle,
+    /// Anything else the engine keeps.
+    State,
+}
+
+/// The result of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Durable.
+    Appended {
+        /// The log's head now.
+        head: Head,
+    },
+    /// Nothing was written, as the log ends elsewhere: decide again on that head.
+    Conflict {
+        /// Where the log ends.
+        found: Head,
+    },
+    /// It may or may not have been written: read the head again and compare.
+    Unknown,
+}
+
+/// One stored thing, as [`Storage::replay`] shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// A leaf.
+    Leaf {
+        /// Its log.
+        log: &'a str,
+        /// Its index in the log, from 0.
+        seq: u64,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A blob.
+    Blob {
+        /// The log in whose group it was written.
+        log: &'a str,
+        /// What it is.
+        kind: BlobKind,
+        /// Its name.
+        name: &'a [u8; 32],
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+}
+
+/// A write that a crash had cut short, found and dropped on opening. It was never answered. The engine records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the dropped bytes began.
+    pub offset: u64,
+    /// How many bytes there were, up to the last that was not zero.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+    /// What gave it away.
+    pub what: String,
+}
+
+/// Why a storage did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// No room for another write. Nothing was written.
+    #[error(
+        "no space left on the volume of `{path}`; nothing was written, and writes go on once space is freed"
+    )]
+    NoSpace {
+        /// The directory of the log.
+        path: PathBuf,
+    },
+    /// The disk refused. What it holds is unknown, and an fsync that failed once cannot be trusted when repeated.
+    #[error(
+        "{did} `{path}` failed; the log takes no more writes until it is restarted, which verifies it first"
+    )]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operation.
+        did: &'static str,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An earlier I/O error ended this storage.
+    #[error("the log stopped at an earlier i/o error; restart, which verifies it first")]
+    Poisoned,
+    /// Another process has the log.
+    #[error("`{path}` is in use by {}; stop it, or give another state directory", holder(*.pid))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, where the file says.
+        pid: Option<u32>,
+    },
+    /// Bytes on disk are not what was written.
+    #[error(
+        "`{path}` is damaged at byte {offset}{}: {what}; nothing was changed, restore the file from a copy",
+        near(.log.as_deref(), *.seq)
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// The log of the first leaf that cannot be read; where the damage hides it, the log written last before.
+        log: Option<String>,
+        /// Index of that leaf.
+        seq: Option<u64>,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file that this storage never makes.
+    #[error("`{path}` does not belong to the log; move it away")]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A leaf, blob, name or whole append over its bound. Nothing was written.
+    #[error("{what} of {bytes} bytes is over the bound of {max}")]
+    TooLarge {
+        /// Which.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// An option outside its range.
+    #[error("segment size {0} is not a multiple of 4096 between 8192 and 67108864")]
+    SegmentSize(u64),
+}
+
+/// Lower-case hex of some bytes.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("process {pid}"),
+        None => String::from("another process"),
+    }
+}
+
+fn near(log: Option<&str>, seq: Option<u64>) -> String {
+    match (log, seq) {
+        (Some(log), Some(seq)) => format!(", at leaf {seq} of log `{log}`"),
+        (Some(log), None) => format!(", in log `{log}`"),
+        (None, _) => String::new(),
+    }
+}
+
+/// The bounds of one group, tested before anything is written.
+fn check_bounds(group: &LogGroup) -> Result<(), StorageError> {
+    let within = |what, bytes: usize, max: usize| match bytes <= max {
+        true => Ok(()),
+        false => Err(StorageError::TooLarge { what, bytes, max }),
+    };
+    within("log name", group.log.len(), LOG_NAME_BYTES_MAX)?;
+    for leaf in &group.leaves {
+        within("leaf", leaf.len(), LEAF_BYTES_MAX)?;
+    }
+    for blob in &group.blobs {
+        within("blob", blob.bytes.len(), BLOB_BYTES_MAX)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! A storage in memory that breaks on demand, before or after it has written: for tests of what is built on it.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Appended, BlobKind, Entry, Head, LogGroup, Recovery, Storage, StorageError, check_bounds,
+};
+
+/// What a [`MemoryStorage`] keeps. It outlives the storage, as a disk does, so a test can open it again.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<Content>>);
+
+#[derive(Debug, Default)]
+struct Content {
+    written: Vec<Written>,
+    logs: Vec<(String, Head)>,
+    blobs: HashMap<[u8; 32], Vec<u8>>,
+    next: Option<(u64, Fault)>,
+    appends: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Written {
+    Leaf {
+        log: String,
+        seq: u64,
+        bytes: Vec<u8>,
+    },
+    Blob {
+        log: String,
+        kind: BlobKind,
+        name: [u8; 32],
+        bytes: Vec<u8>,
+    },
+}
+
+/// How an append goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An I/O error, and nothing was written. The storage is poisoned.
+    BreakBefore,
+    /// An I/O error, though everything was written. The storage is poisoned.
+    BreakAfter,
+    /// No space: nothing was written, and the next append may do.
+    NoSpace,
+    /// [`Appended::Unknown`] for every group, and nothing was written.
+    UnknownLost,
+    /// [`Appended::Unknown`] for every group, though everything was written.
+    UnknownKept,
+}
+
+impl MemoryDisk {
+    /// Lets the append after the next `appends` ones go wrong, once.
+    pub fn fail_after(&self, appends: u64, fault: Fault) {
+        let mut content = self.content();
+        content.next = Some((content.appends.saturating_add(appends), fault));
+    }
+
+    /// Number of appends begun.
+    pub fn appends(&self) -> u64 {
+        self.content().appends
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        // Every change is made whole before the lock is given back, so a panic elsewhere leaves none half made.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A storage over a [`MemoryDisk`].
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    disk: MemoryDisk,
+    poisoned: bool,
+}
+
+impl MemoryStorage {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens what `disk` keeps, as a restart does.
+    pub fn on(disk: MemoryDisk) -> Self {
+        MemoryStorage {
+            disk,
+            poisoned: false,
+        }
+    }
+
+    /// The disk, to break it or open it again.
+    pub fn disk(&self) -> MemoryDisk {
+        self.disk.clone()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn append(&mut self, groups: &[LogGroup]) -> Result<Vec<Appended>, StorageError> {
+        if self.poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        for group in groups {
+            check_bounds(group)?;
+        }
+        let mut content = self.disk.content();
+        let due = content.next.filter(|(at, _)| *at == content.appends);
+        content.appends = content.appends.saturating_add(1);
+        let fault = due.map(|(_, fault)| fault);
+        if fault.is_some() {
+            content.next = None;
+        }
+        let unknown = || groups.iter().map(|_| Appended::Unknown).collect();
+        match fault {
+            None => Ok(content.append(groups)),
+            Some(Fault::NoSpace) => Err(StorageError::NoSpace {
+                path: PathBuf::from("memory"),
+            }),
+            Some(Fault::UnknownLost) => Ok(unknown()),
+            Some(Fault::UnknownKept) => {
+                content.append(groups);
+                Ok(unknown())
+            }
+            Some(broken @ (Fault::BreakBefore | Fault::BreakAfter)) => {
+                if broken == Fault::BreakAfter {
+                    content.append(groups);
+                }
+                self.poisoned = true;
+                Err(StorageError::Io {
+                    path: PathBuf::from("memory"),
+                    did: "fdatasync",
+                    source: std::io::Error::other("broken on demand"),
+                })
+            }
+        }
+    }
+
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        // A copy, so that the visitor may use the disk.
+        let written = self.disk.content().written.clone();
+        for one in &written {
+            let entry = match one {
+                Written::Leaf { log, seq, bytes } => Entry::Leaf {
+                    log,
+                    seq: *seq,
+                    bytes,
+                },
+                Written::Blob {
+                    log,
+                    kind,
+                    name,
+                    bytes,
+                } => Entry::Blob {
+                    log,
+                    kind: *kind,
+                    name,
+                    bytes,
+                },
+            };
+            if visit(entry).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.disk.content().blobs.get(name).cloned())
+    }
+
+    fn logs(&self) -> Vec<(String, Head)> {
+        self.disk.content().logs.clone()
+    }
+
+    fn head(&self, log: &str) -> Head {
+        self.disk.content().head(log)
+    }
+
+    fn recovery(&self) -> Option<&Recovery> {
+        None
+    }
+}
+
+impl Content {
+    fn head(&self, log: &str) -> Head {
+        let known = self.logs.iter().find(|(name, _)| name == log);
+        known.map_or_else(|| Head::genesis(log), |(_, head)| *head)
+    }
+
+    fn append(&mut self, groups: &[LogGroup]) -> Vec<Appended> {
+        groups.iter().map(|group| self.append_one(group)).collect()
+    }
+
+    fn append_one(&mut self, group: &LogGroup) -> Appended {
+        let found = self.head(&group.log);
+        if found != group.expected_head {
+            return Appended::Conflict { found };
+        }
+        for blob in &group.blobs {
+            self.blobs.insert(blob.name, blob.bytes.clone());
+            self.written.push(Written::Blob {
+                log: group.log.clone(),
+                kind: blob.kind,
+                name: blob.name,
+                bytes: blob.bytes.clone(),
+            });
+        }
+        let mut head = found;
+        for leaf in &group.leaves {
+            self.written.push(Written::Leaf {
+                log: group.log.clone(),
+                seq: head.size,
+                bytes: leaf.clone(),
+            });
+            head = head.after(leaf);
+        }
+        match self.logs.iter_mut().find(|(name, _)| *name == group.log) {
+            Some((_, kept)) => *kept = head,
+            None if group.leaves.is_empty() && group.blobs.is_empty() => {}
+            None => self.logs.push((group.log.clone(), head)),
+        }
+        Appended::Appended { head }
+    }
+}

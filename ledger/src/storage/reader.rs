@@ -1,0 +1,141 @@
+//! Reads a segment directory without a lock and without writing: for `verify`, `events` and tests.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::index::Index;
+use super::io::{Access, Io, SystemIo};
+use super::segment::read_blob;
+use super::walk::{Walk, walk};
+use super::{Entry, Head, StorageError};
+
+/// A segment directory, as it is at each call. A writer may be at work meanwhile.
+pub struct SegmentReader {
+    io: Arc<dyn Io>,
+    segments: PathBuf,
+    index: Index,
+}
+
+/// How the bytes of a directory end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// With a whole group, and zeros behind it.
+    Clean,
+    /// With something that is no group. It was cut short by a crash and never answered, or a writer is at work on
+    /// it right now, or the last bytes were changed; a kept head or anchor tells which.
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Where the whole groups end.
+        offset: u64,
+        /// What is there.
+        what: String,
+    },
+}
+
+/// What a full check found in a directory that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The logs with their heads, in the order in which they were first written.
+    pub logs: Vec<(String, Head)>,
+    /// Number of blobs.
+    pub blobs: u64,
+    /// Number of appends.
+    pub groups: u64,
+    /// Number of segment files, the empty one ahead included.
+    pub segments: u32,
+    /// How it ends.
+    pub tail: Tail,
+}
+
+impl SegmentReader {
+    /// Opens the log in `dir` for reading.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] when `dir` holds no log that can be read.
+    pub fn open_read_only(dir: &Path) -> Result<Self, StorageError> {
+        Self::open_on(Arc::new(SystemIo), dir)
+    }
+
+    /// [`SegmentReader::open_read_only`] on a given file system.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open_read_only`].
+    pub fn open_on(io: Arc<dyn Io>, dir: &Path) -> Result<Self, StorageError> {
+        let segments = dir.join("segments");
+        io.list(&segments).map_err(|source| StorageError::Io {
+            path: segments.clone(),
+            did: "list",
+            source,
+        })?;
+        Ok(SegmentReader {
+            io,
+            segments,
+            index: Index::default(),
+        })
+    }
+
+    /// Shows every leaf and blob in the order written, a group's blobs before its leaves, until `visit` breaks.
+    /// Files that do not belong to the log are passed over.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] at the first bytes that are not what was written; all before them were shown.
+    pub fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<Tail, StorageError> {
+        self.read(visit).map(|walk| tail(&walk))
+    }
+
+    /// Reads everything, and holds every byte of every file against its checksums and the chain; bytes that are to
+    /// be zero are, and there is no file that does not belong. The lock file is not part of the log.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::replay`], and [`StorageError::Unexpected`].
+    pub fn check(&mut self) -> Result<Checked, StorageError> {
+        let walk = self.read(&mut |_| ControlFlow::Continue(()))?;
+        if let Some(path) = walk.unexpected.first() {
+            return Err(StorageError::Unexpected { path: path.clone() });
+        }
+        Ok(Checked {
+            logs: self.index.logs().to_vec(),
+            blobs: self.index.blobs_written,
+            groups: self.index.next_group,
+            segments: walk.segments,
+            tail: tail(&walk),
+        })
+    }
+
+    /// The bytes of the blob stored last under `name` when the directory was last read whole by
+    /// [`SegmentReader::replay`] or [`SegmentReader::check`].
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when they are not what was written.
+    pub fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(place) = self.index.blob(name) else {
+            return Ok(None);
+        };
+        read_blob(&*self.io, &self.segments, place, name).map(Some)
+    }
+
+    fn read(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<Walk, StorageError> {
+        self.index = Index::default();
+        let (io, dir) = (&*self.io, &self.segments);
+        walk(io, dir, Access::Read, &mut self.index, visit)
+    }
+}
+
+fn tail(walk: &Walk) -> Tail {
+    match walk.last.as_ref().and_then(|last| last.torn.as_ref()) {
+        None => Tail::Clean,
+        Some(torn) => Tail::Torn {
+            path: torn.path.clone(),
+            offset: torn.offset,
+            what: torn.what.clone(),
+        },
+    }
+}

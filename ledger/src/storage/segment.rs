@@ -1,0 +1,519 @@
+//! The embedded default: segment files with one `fdatasync` per append for all logs.
+//!
+//! ```text
+//! <dir>/LOCK                     flock, and the holder's process id
+//! <dir>/segments/00000001.seg    filled with zeros when made, then written from the front
+//! <dir>/segments/00000002.seg    made ahead, all zeros
+//! ```
+//!
+//! # Flow
+//! An append is one group: compare heads, encode, one `pwrite` behind the last group, one `fdatasync`, and only
+//! then do heads and index move. What a crash leaves behind after each step:
+//! - before or in the `pwrite`: nothing, or a group cut short. Opening drops it and reports it ([`Recovery`]).
+//! - after the `pwrite`: nothing, a group cut short, or the whole group, unanswered. Opening makes a whole one
+//!   durable before anything is written behind it.
+//! - after the `fdatasync`: the group.
+//!
+//! A segment is made under another name, filled, synced, renamed, and its directory synced, so that under its own
+//! name it is always complete. Blocks exist before they are needed, so a full disk is met while making a segment,
+//! where nothing can be lost.
+//!
+//! # Errors
+//! `ENOSPC` while making a segment or writing refuses the append, and nothing of it stays. Every other error on this
+//! path, and any error of `fdatasync`, poisons: what is on disk is unknown then, and a second fsync would
+//! report success for pages that the kernel has already dropped (fsyncgate).
+
+mod compare;
+mod write;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::compare::{Accepted, compare};
+use self::write::{Current, WriteError, fill, is_full};
+use super::frame::{
+    FRAME_HEADER_BYTES, Frame, GroupBuilder, GroupId, SEGMENT_PAYLOAD_BYTES, decode_frame,
+    group_bytes,
+};
+use super::index::{Index, Place};
+use super::io::{Access, Io, SystemIo};
+use super::scan::SegmentEnd;
+use super::walk::{Walk, segment_name, unfinished_name, walk};
+use super::{
+    Appended, BLOB_BYTES_MAX, Entry, Head, LogGroup, Recovery, Storage, StorageError, check_bounds,
+};
+
+/// Largest segment: places in a segment are 32 bits, and reading one back holds it in memory.
+pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Smallest segment, two pages: for tests.
+pub const SEGMENT_BYTES_MIN: u64 = 8 * 1024;
+
+/// Segment size of local mode: one append of 1 MiB of leaves and two of the largest blobs takes 1 + 2 × 1.07 MiB.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
+
+/// Segment sizes are multiples of a page.
+const PAGE_BYTES: u64 = 4096;
+
+/// How a directory is used.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentOptions {
+    /// Size of new segments in bytes, a multiple of 4096 from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
+    pub segment_bytes: u64,
+}
+
+impl Default for SegmentOptions {
+    fn default() -> Self {
+        SegmentOptions {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// A directory of segments, opened for writing by this process alone.
+pub struct SegmentStorage {
+    io: Arc<dyn Io>,
+    dir: PathBuf,
+    segments: PathBuf,
+    options: SegmentOptions,
+    index: Index,
+    current: Option<Current>,
+    /// Number of the next segment, if it is made.
+    prepared: Option<u32>,
+    recovery: Option<Recovery>,
+    poisoned: bool,
+    /// Random id for a directory without groups.
+    new_store: [u8; 16],
+    _lock: Box<dyn Send>,
+}
+
+impl SegmentStorage {
+    /// Opens the log in `dir`, which is made if absent, and verifies all of it.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`] when another process has it; [`StorageError::Damaged`] when its bytes are not what was
+    /// written, and then nothing is changed.
+    pub fn open(dir: &Path, options: SegmentOptions) -> Result<Self, StorageError> {
+        Self::open_on(Arc::new(SystemIo), dir, options)
+    }
+
+    /// [`SegmentStorage::open`] on a given file system.
+    ///
+    /// # Errors
+    /// As [`SegmentStorage::open`].
+    pub fn open_on(
+        io: Arc<dyn Io>,
+        dir: &Path,
+        options: SegmentOptions,
+    ) -> Result<Self, StorageError> {
+        let size = options.segment_bytes;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&size)
+            || !size.is_multiple_of(PAGE_BYTES)
+        {
+            return Err(StorageError::SegmentSize(size));
+        }
+        let segments = dir.join("segments");
+        io.make_dir(&segments)
+            .map_err(|error| failed(&segments, "make directory", error))?;
+        let lock = io.lock(&dir.join("LOCK"))?;
+        let mut new_store = [0; 16];
+        getrandom::fill(&mut new_store).map_err(|error| {
+            failed(
+                dir,
+                "draw randomness for",
+                io::Error::other(error.to_string()),
+            )
+        })?;
+        let mut index = Index::default();
+        let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
+        let walk = walk(&*io, &segments, Access::Recover, &mut index, &mut unseen)?;
+        let mut storage = SegmentStorage {
+            io,
+            dir: dir.to_path_buf(),
+            segments,
+            options,
+            index,
+            current: None,
+            prepared: None,
+            recovery: None,
+            poisoned: false,
+            new_store,
+            _lock: lock,
+        };
+        storage.settle(walk)?;
+        Ok(storage)
+    }
+
+    /// The number of bytes an append can still write without making a new segment.
+    pub fn bytes_ahead(&self) -> u64 {
+        let current = self
+            .current
+            .as_ref()
+            .map_or(0, |current| current.size.saturating_sub(current.end));
+        let prepared = self.prepared.map_or(0, |_| self.options.segment_bytes);
+        current.saturating_add(prepared)
+    }
+
+    /// The most bytes one append may take: a segment less its first frame.
+    pub fn append_bytes_max(&self) -> usize {
+        usize::try_from(self.options.segment_bytes)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(group_bytes(FRAME_HEADER_BYTES + SEGMENT_PAYLOAD_BYTES))
+    }
+
+    /// Makes the directory whole after reading it: everything kept becomes durable, and the rest zero.
+    fn settle(&mut self, walk: Walk) -> Result<(), StorageError> {
+        for path in &walk.unexpected {
+            tracing::warn!(path = %path.display(), "File does not belong to the log, ignored");
+        }
+        for path in &walk.unfinished {
+            let removed = self.io.remove(path);
+            removed.map_err(|error| failed(path, "remove", error))?;
+        }
+        if let Some(end) = walk.last {
+            self.take_up(end)?;
+        }
+        if let Some((number, size)) = walk.prepared {
+            if size == self.options.segment_bytes {
+                self.prepared = Some(number);
+            } else {
+                let path = self.segments.join(segment_name(number));
+                let removed = self.io.remove(&path);
+                removed.map_err(|error| failed(&path, "remove", error))?;
+            }
+        }
+        for dir in [&self.segments, &self.dir] {
+            let synced = self.io.sync_dir(dir);
+            synced.map_err(|error| failed(dir, "sync", error))?;
+        }
+        if let Some(above) = self.dir.parent().filter(|path| path.is_dir()) {
+            match self.io.sync_dir(above) {
+                // A volume's mount point may be closed to us, and then somebody else made it.
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(failed(above, "sync", error));
+                }
+                _ => {}
+            }
+        }
+        if self.current.is_none() {
+            self.prepare()?;
+        }
+        Ok(())
+    }
+
+    /// Opens the segment to write on in, and clears what a crash left behind its last group.
+    fn take_up(&mut self, end: SegmentEnd) -> Result<(), StorageError> {
+        let path = self.segments.join(segment_name(end.from.number));
+        let opened = self.io.open(&path, Access::Write);
+        let file = opened.map_err(|error| failed(&path, "open", error))?;
+        let on_disk = file.size().map_err(|error| failed(&path, "open", error))?;
+        let size = end
+            .from
+            .made
+            .unwrap_or(self.options.segment_bytes.max(on_disk));
+        if let Some(torn) = end.torn {
+            if on_disk < size {
+                let resized = file.resize(size);
+                resized.map_err(|error| failed(&path, "extend", error))?;
+                fill(&*file, on_disk, size).map_err(|error| self.full_or(&path, error))?;
+            }
+            fill(&*file, torn.offset, torn.offset.saturating_add(torn.bytes))
+                .map_err(|error| self.full_or(&path, error))?;
+            self.recovery = Some(Recovery {
+                path: torn.path,
+                offset: torn.offset,
+                bytes: torn.bytes,
+                sha256: torn.sha256,
+                what: torn.what,
+            });
+        }
+        // The last group may be here only because the page cache outlived the process. Writing behind it before
+        // it is durable would make its loss look like damage.
+        let synced = file.fdatasync();
+        synced.map_err(|error| failed(&path, "fdatasync", error))?;
+        self.current = Some(Current {
+            file,
+            path,
+            number: end.from.number,
+            size,
+            end: end.from.offset as u64,
+            dirty: None,
+        });
+        Ok(())
+    }
+
+    /// Makes the next segment, if it is not there yet.
+    fn prepare(&mut self) -> Result<(), StorageError> {
+        if self.prepared.is_some() {
+            return Ok(());
+        }
+        let number = match &self.current {
+            Some(current) => current.number.saturating_add(1),
+            None => 1,
+        };
+        let path = self.segments.join(segment_name(number));
+        let unfinished = self.segments.join(unfinished_name(number));
+        if let Err((did, error)) = self.make_segment(&unfinished, &path) {
+            if is_full(&error) {
+                // Gives back the blocks reserved so far; if even that fails, opening removes the file.
+                drop(self.io.remove(&unfinished));
+                return Err(self.no_space());
+            }
+            self.poisoned = true;
+            return Err(failed(&unfinished, did, error));
+        }
+        self.prepared = Some(number);
+        Ok(())
+    }
+
+    fn make_segment(
+        &self,
+        unfinished: &Path,
+        path: &Path,
+    ) -> Result<(), (&'static str, io::Error)> {
+        let size = self.options.segment_bytes;
+        match self.io.remove(unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(("remove", error)),
+            _ => {}
+        }
+        let file = self.io.create(unfinished).map_err(|e| ("create", e))?;
+        file.allocate(size).map_err(|e| ("allocate", e))?;
+        // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
+        // fdatasync of an append would wait for the file system's journal.
+        fill(&*file, 0, size).map_err(|e| ("fill", e))?;
+        file.fdatasync().map_err(|e| ("fdatasync", e))?;
+        self.io
+            .rename(unfinished, path)
+            .map_err(|e| ("rename", e))?;
+        self.io.sync_dir(&self.segments).map_err(|e| ("sync", e))
+    }
+
+    /// Makes the prepared segment the current one.
+    fn roll_over(&mut self) -> Result<(), StorageError> {
+        self.prepare()?;
+        let Some(number) = self.prepared else {
+            return Err(self.no_space());
+        };
+        let path = self.segments.join(segment_name(number));
+        let file = self.io.open(&path, Access::Write).map_err(|error| {
+            self.poisoned = true;
+            failed(&path, "open", error)
+        })?;
+        self.prepared = None;
+        self.current = Some(Current {
+            file,
+            path,
+            number,
+            size: self.options.segment_bytes,
+            end: 0,
+            dirty: None,
+        });
+        Ok(())
+    }
+
+    /// Writes one group and makes it durable; the index moves only after.
+    fn commit(&mut self, accepted: &[Accepted<'_>]) -> Result<(), StorageError> {
+        let frames = accepted.iter().flat_map(Accepted::frames);
+        let frames_bytes = frames.fold(0_usize, |sum, frame| {
+            sum.saturating_add(frame.encoded_bytes())
+        });
+        let (bytes, max) = (group_bytes(frames_bytes), self.append_bytes_max());
+        if bytes > max {
+            let what = "append";
+            return Err(StorageError::TooLarge { what, bytes, max });
+        }
+        let fits = self.current.as_ref().is_some_and(|current| {
+            // A full segment that was never begun still lacks its first frame.
+            let first = if current.end == 0 {
+                FRAME_HEADER_BYTES + SEGMENT_PAYLOAD_BYTES
+            } else {
+                0
+            };
+            let bytes = group_bytes(frames_bytes.saturating_add(first)) as u64;
+            current.end.saturating_add(bytes) <= current.size
+        });
+        if !fits {
+            self.roll_over()?;
+        }
+        let Some(current) = self.current.as_mut() else {
+            return Err(self.no_space());
+        };
+        if let Err(error) = current.scrub() {
+            return Err(self.write_failed(error));
+        }
+        let id = GroupId {
+            store: self.index.store.unwrap_or(self.new_store),
+            segment: current.number,
+            number: self.index.next_group,
+        };
+        let mut group = GroupBuilder::with_capacity(frames_bytes);
+        if current.end == 0 {
+            group.push(&Frame::Segment {
+                chain: self.index.chain,
+                size: current.size,
+            });
+        }
+        let mut placed = Vec::new();
+        for frame in accepted.iter().flat_map(Accepted::frames) {
+            let offset = current.end.saturating_add(group.push(&frame) as u64);
+            let place = Place {
+                segment: current.number,
+                offset: u32::try_from(offset).unwrap_or(u32::MAX),
+            };
+            placed.push((frame, place));
+        }
+        let (bytes, chain) = group.finish(&id, &self.index.chain);
+        if let Err(error) = current.write(&bytes) {
+            return Err(self.write_failed(error));
+        }
+        self.index.store = Some(id.store);
+        self.index.next_group = self.index.next_group.saturating_add(1);
+        self.index.chain = chain;
+        for (frame, place) in placed {
+            let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
+            let applied = self.index.apply(&frame, place, &mut unseen);
+            // Cannot fail, as the frames were numbered from this index; if it did, the bytes would be wrong.
+            if applied.is_err() {
+                self.poisoned = true;
+                return Err(StorageError::Poisoned);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_failed(&mut self, error: WriteError) -> StorageError {
+        match error {
+            WriteError::Full => self.no_space(),
+            WriteError::Failed { path, did, source } => {
+                self.poisoned = true;
+                StorageError::Io { path, did, source }
+            }
+        }
+    }
+
+    fn no_space(&self) -> StorageError {
+        StorageError::NoSpace {
+            path: self.dir.clone(),
+        }
+    }
+
+    fn full_or(&self, path: &Path, error: io::Error) -> StorageError {
+        match is_full(&error) {
+            true => self.no_space(),
+            false => failed(path, "write", error),
+        }
+    }
+}
+
+impl Storage for SegmentStorage {
+    fn append(&mut self, groups: &[LogGroup]) -> Result<Vec<Appended>, StorageError> {
+        if self.poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        for group in groups {
+            check_bounds(group)?;
+        }
+        let (results, accepted) = compare(&self.index, groups);
+        if accepted.iter().any(|group| group.frames().next().is_some()) {
+            self.commit(&accepted)?;
+        }
+        Ok(results)
+    }
+
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let mut index = Index::default();
+        walk(&*self.io, &self.segments, Access::Read, &mut index, visit)?;
+        Ok(())
+    }
+
+    fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(place) = self.index.blob(name) else {
+            return Ok(None);
+        };
+        read_blob(&*self.io, &self.segments, place, name).map(Some)
+    }
+
+    fn logs(&self) -> Vec<(String, Head)> {
+        self.index.logs().to_vec()
+    }
+
+    fn head(&self, log: &str) -> Head {
+        self.index.head(log)
+    }
+
+    /// Makes the next segment once half of the current one is used.
+    fn maintain(&mut self) -> Result<(), StorageError> {
+        if self.poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        let half_used = self
+            .current
+            .as_ref()
+            .is_none_or(|current| current.end >= current.size / 2);
+        match half_used {
+            true => self.prepare(),
+            false => Ok(()),
+        }
+    }
+
+    fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+}
+
+/// Reads the blob whose frame begins at `place`.
+pub(super) fn read_blob(
+    io: &dyn Io,
+    segments: &Path,
+    place: Place,
+    name: &[u8; 32],
+) -> Result<Vec<u8>, StorageError> {
+    let path = segments.join(segment_name(place.segment));
+    let opened = io.open(&path, Access::Read);
+    let file = opened.map_err(|error| failed(&path, "open", error))?;
+    let read = |buffer: &mut [u8]| {
+        let done = file.pread(buffer, u64::from(place.offset));
+        done.map_err(|error| failed(&path, "read", error))
+    };
+    let damaged = || StorageError::Damaged {
+        path: path.clone(),
+        offset: u64::from(place.offset),
+        log: None,
+        seq: None,
+        what: String::from("a blob is not what was written"),
+    };
+    let mut header = [0; FRAME_HEADER_BYTES];
+    read(&mut header)?;
+    let length = header.get(4..8).and_then(|bytes| bytes.first_chunk());
+    let length = length.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+    if length > BLOB_BYTES_MAX.saturating_add(32) {
+        return Err(damaged());
+    }
+    let mut frame = vec![0; FRAME_HEADER_BYTES.saturating_add(length)];
+    read(&mut frame)?;
+    match decode_frame(&frame) {
+        Some((
+            Frame::Blob {
+                name: found, bytes, ..
+            },
+            _,
+        )) if found == name => Ok(bytes.to_vec()),
+        _ => Err(damaged()),
+    }
+}
+
+fn failed(path: &Path, did: &'static str, source: io::Error) -> StorageError {
+    StorageError::Io {
+        path: path.to_path_buf(),
+        did,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

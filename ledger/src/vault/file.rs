@@ -1,0 +1,63 @@
+//! A JSON file that is authenticated as a whole under the key encryption key.
+//!
+//! First line `actpass.vault/1 <id of the KEK> <HMAC-SHA256 of the rest>`, then the JSON. Any change of any byte, the
+//! order and presence of entries included, is an error at open; going back to an older whole file is not seen here,
+//! but by the log, which records every version.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::cipher::mac;
+use super::kek::Kek;
+use super::{VaultError, hex, private_file};
+
+/// Largest file: 1024 credentials of 8 KiB as base64, 11 KiB each, with their bindings of up to 20 KiB.
+const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Reads and verifies; none if there is no file.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, kek: &Kek) -> Result<Option<T>, VaultError> {
+    let Some(bytes) = private_file::read(path, FILE_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let tampered = |what: &str| VaultError::Tampered {
+        path: path.to_path_buf(),
+        what: what.to_owned(),
+    };
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let parts = end.and_then(|end| bytes.split_at_checked(end.saturating_add(1)));
+    let (first, body) = parts.ok_or_else(|| tampered("its first line is missing"))?;
+    let want = first_line(path, kek, body);
+    if !bool::from(first.ct_eq(want.as_bytes())) {
+        let mut words = first.split(|byte| *byte == b' ').skip(1);
+        return Err(match words.next() {
+            Some(id) if id != kek.id().as_bytes() => VaultError::WrongKek {
+                path: path.to_path_buf(),
+            },
+            _ => tampered("its content is not what was written"),
+        });
+    }
+    serde_json::from_slice(body)
+        .map(Some)
+        .map_err(|error| tampered(&format!("it is of another version: {error}")))
+}
+
+/// Writes the whole file, durably and at once.
+pub(super) fn write<T: Serialize>(path: &Path, kek: &Kek, content: &T) -> Result<(), VaultError> {
+    let body =
+        serde_json::to_vec(content).map_err(|error| VaultError::Encode(error.to_string()))?;
+    let first = first_line(path, kek, &body);
+    let whole = Zeroizing::new([first.as_bytes(), &body].concat());
+    Ok(private_file::replace(path, &whole)?)
+}
+
+fn first_line(path: &Path, kek: &Kek, body: &[u8]) -> String {
+    // The key is bound to the file's name, so that one file cannot stand in for another.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let key = mac(kek.bytes(), b"actpass.vault.file/1\0", name.as_bytes());
+    let tag = mac(&key, b"", body);
+    format!("actpass.vault/1 {} {}\n", kek.id(), *hex(tag.as_ref()))
+}

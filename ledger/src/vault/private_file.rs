@@ -1,0 +1,155 @@
+//! Small files that only their owner may read, written so that a crash leaves the old one or the new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// Why a private file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// Others could read or change it.
+    #[error("`{path}` has mode {mode:03o} and can be read by others; run `chmod 600 {path}`")]
+    Loose {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs neither to this user nor to root.
+    #[error("`{path}` belongs to user {owner}; it must belong to the user who runs this")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// It is there already.
+    #[error("`{path}` exists already and was left as it is")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than such a file can be.
+    #[error("`{path}` is larger than {max} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        max: u64,
+    },
+    /// The system refused.
+    #[error("{did} `{path}`")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operation.
+        did: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Reads a whole file, none if there is none. Refuses one that others may read.
+pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateFileError> {
+    let failed = failed(path, "read");
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let about = file.metadata().map_err(&failed)?;
+    let (path, mode) = (path.to_path_buf(), about.mode() & 0o777);
+    if mode & 0o077 != 0 {
+        return Err(PrivateFileError::Loose { path, mode });
+    }
+    let owner = about.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(PrivateFileError::Foreign { path, owner });
+    }
+    if about.len() > max {
+        return Err(PrivateFileError::TooLarge { path, max });
+    }
+    // All at once, as a vector that grows leaves copies of the secret behind.
+    let size = usize::try_from(about.len()).unwrap_or(usize::MAX);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size));
+    let read = file.take(about.len()).read_to_end(&mut bytes);
+    read.map_err(failed)?;
+    Ok(Some(bytes))
+}
+
+/// Makes a directory for private files, mode 0700.
+pub(crate) fn make_dir(path: &Path) -> Result<(), PrivateFileError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(failed(path, "make directory"))
+}
+
+/// Puts a file in the place of the one that may be there. One process at a time does this.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let unfinished = unfinished(path, "new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&unfinished, "remove")(error));
+        }
+        _ => {}
+    }
+    write_synced(&unfinished, bytes)?;
+    fs::rename(&unfinished, path).map_err(failed(path, "replace"))?;
+    sync_dir(path)
+}
+
+/// Makes a file that must not exist; of several processes that try at once, one succeeds.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| {
+        failed(path, "draw randomness for")(io::Error::other(error.to_string()))
+    })?;
+    let unfinished = unfinished(path, &format!("{:016x}", u64::from_le_bytes(random)));
+    write_synced(&unfinished, bytes)?;
+    // A link, unlike a rename, does not take the place of a file that is there.
+    let linked = fs::hard_link(&unfinished, path);
+    let removed = fs::remove_file(&unfinished);
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(PrivateFileError::Exists {
+                path: path.to_path_buf(),
+            });
+        }
+        other => other.map_err(failed(path, "create"))?,
+    }
+    removed.map_err(failed(&unfinished, "remove"))?;
+    sync_dir(path)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).map_err(failed(path, "create"))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(failed(path, "write"))
+}
+
+fn sync_dir(path: &Path) -> Result<(), PrivateFileError> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(failed(dir, "sync"))
+}
+
+fn unfinished(path: &Path, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{suffix}"))
+}
+
+fn failed(path: &Path, did: &'static str) -> impl Fn(io::Error) -> PrivateFileError {
+    move |source| PrivateFileError::Io {
+        path: path.to_path_buf(),
+        did,
+        source,
+    }
+}

@@ -1,0 +1,211 @@
+//! Connections towards upstreams: resolved after the decision, to addresses the declaration allows, TLS verified.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::host::HostName;
+use actpass_core::upstream::Addresses;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::route::Route;
+
+/// A connection that is not there by then will not come.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `--connect-to`: another socket for one host and port. TLS still verifies the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTo {
+    /// Host as declared.
+    pub host: HostName,
+    /// Port as declared.
+    pub port: u16,
+    /// Host or address connected to instead.
+    pub to_host: String,
+    /// Port connected to instead.
+    pub to_port: u16,
+}
+
+/// An upstream was not reached: nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No address.
+    #[error("`{0}` cannot be resolved")]
+    Resolve(String, #[source] std::io::Error),
+    /// Only addresses that the declaration does not allow.
+    #[error("`{0}` resolves to no public address; declare `addresses: Cluster` if that is meant")]
+    NotPublic(String),
+    /// Nobody listens, or not in time.
+    #[error("no connection to `{0}`")]
+    Connect(String, #[source] std::io::Error),
+    /// Not the upstream it claims to be.
+    #[error("TLS with `{0}` failed")]
+    Tls(String, #[source] std::io::Error),
+}
+
+/// A byte stream to an upstream.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+pub(crate) struct Connected {
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) http2: bool,
+}
+
+/// Connects to the upstream of `route`.
+pub(crate) async fn connect(
+    route: &Route,
+    host: &HostName,
+    port: u16,
+    overrides: &[ConnectTo],
+) -> Result<Connected, ConnectError> {
+    let timed =
+        tokio::time::timeout(CONNECT_TIMEOUT, connect_now(route, host, port, overrides)).await;
+    timed.unwrap_or_else(|elapsed| Err(ConnectError::Connect(host.to_string(), elapsed.into())))
+}
+
+async fn connect_now(
+    route: &Route,
+    host: &HostName,
+    port: u16,
+    overrides: &[ConnectTo],
+) -> Result<Connected, ConnectError> {
+    let tcp = match overrides
+        .iter()
+        .find(|it| it.host == *host && it.port == port)
+    {
+        Some(instead) => TcpStream::connect((instead.to_host.as_str(), instead.to_port)).await,
+        None => TcpStream::connect(resolve(route, host, port).await?.as_slice()).await,
+    };
+    let tcp = tcp.map_err(|error| ConnectError::Connect(host.to_string(), error))?;
+    tcp.set_nodelay(true)
+        .map_err(|error| ConnectError::Connect(host.to_string(), error))?;
+    let Some(config) = route.tls() else {
+        return Ok(Connected {
+            io: Box::new(tcp),
+            http2: false,
+        });
+    };
+    let failed = |error| ConnectError::Tls(host.to_string(), error);
+    let name = ServerName::try_from(host.to_string())
+        .map_err(|error| failed(std::io::Error::other(error)))?;
+    let tls = TlsConnector::from(Arc::clone(config))
+        .connect(name, tcp)
+        .await
+        .map_err(failed)?;
+    let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
+    Ok(Connected {
+        io: Box::new(tls),
+        http2,
+    })
+}
+
+/// Addresses of the name that its declaration allows. What is checked is what is dialled.
+async fn resolve(
+    route: &Route,
+    host: &HostName,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found = tokio::net::lookup_host((host.to_string(), port)).await;
+    let found = found.map_err(|error| ConnectError::Resolve(host.to_string(), error))?;
+    let allowed: Vec<_> = match route.upstream().addresses {
+        Addresses::Public => found.filter(|socket| is_public(socket.ip())).collect(),
+        Addresses::Cluster => found.filter(|socket| is_unicast(socket.ip())).collect(),
+    };
+    if allowed.is_empty() {
+        Err(ConnectError::NotPublic(host.to_string()))
+    } else {
+        Ok(allowed)
+    }
+}
+
+/// Never an upstream, whatever is declared: link-local (cloud metadata among them), multicast, unspecified.
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            !(ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unicast_link_local()
+                || ip.is_multicast()
+                || ip.is_unspecified()
+                // The metadata service of one large cloud has an address of its own.
+                || ip == std::net::Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254))
+        }
+    }
+}
+
+/// Global unicast: none of the special-purpose ranges of RFC 6890.
+fn is_public(ip: IpAddr) -> bool {
+    if !is_unicast(ip) {
+        return false;
+    }
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            let special = ip.is_private()
+                || ip.is_loopback()
+                || a == 0
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && (c == 0 || c == 2))
+                || (a == 192 && b == 88 && c == 99)
+                || (a == 198 && (b == 18 || b == 19))
+                || (a == 198 && b == 51 && c == 100)
+                || (a == 203 && b == 0 && c == 113)
+                || a >= 240;
+            !special
+        }
+        IpAddr::V6(ip) => {
+            let [first, second, ..] = ip.segments();
+            // 2000::/3, less documentation, 6to4, Teredo and benchmarking, which carry other addresses inside.
+            (first & 0xe000) == 0x2000
+                && first != 0x2002
+                && !(first == 0x2001 && (second < 0x200 || second == 0xdb8))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_global_unicast_addresses_are_public() {
+        let cases = [
+            ("1.1.1.1", true),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+            ("100.64.0.1", false),
+            ("198.18.0.1", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("2606:4700::1", true),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("::ffff:169.254.169.254", false),
+            ("fd00:ec2::254", false),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+            ("2002:7f00:1::", false),
+            ("64:ff9b::7f00:1", false),
+        ];
+        for (text, want) in cases {
+            assert_eq!(is_public(text.parse().unwrap()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_no_upstream_even_in_a_cluster() {
+        for text in ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"] {
+            assert!(!is_unicast(text.parse().unwrap()), "{text}");
+        }
+        assert!(is_unicast("10.0.0.1".parse().unwrap()));
+    }
+}

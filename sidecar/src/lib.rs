@@ -1,0 +1,25 @@
+//! The enforcement point: captures what an agent sends, reads it as actions, has them decided, runs what is
+//! permitted and records all of it.
+//!
+//! *Flow*: [`listen`] accepts and terminates TLS, [`proxy`] reads requests, [`judge`] is the seam to the decision in
+//! [`pep`], which reads by [`extract`] and records by [`recorder`]; [`shipper`] asks the ledger; [`execute`] sends what
+//! is permitted over [`connect`] and the pool of idle connections, `answer` says no.
+
+mod answer;
+pub mod connect;
+pub mod credential;
+pub mod dns;
+pub mod execute;
+pub mod extract;
+pub mod judge;
+pub mod ledger_client;
+pub mod listen;
+pub mod mint;
+pub mod pep;
+mod pool;
+pub mod proxy;
+pub mod recorder;
+pub mod ring;
+pub mod route;
+pub mod session;
+pub mod shipper;

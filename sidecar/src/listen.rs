@@ -1,0 +1,196 @@
+//! Listeners: who was dialled is known from the local address, TLS ends here, and SNI must say the same name.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::evidence::record::Refusal;
+use actpass_core::host::HostName;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::mint::Mint;
+use crate::proxy::{Dialled, Proxy};
+
+/// Connections of one agent at a time: 1,000 idle ones and room.
+const CONNECTIONS_MAX: usize = 2_048;
+
+/// A ClientHello is there at once, and so are request headers.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whose name an address stands for.
+pub type NameOf = Arc<dyn Fn(SocketAddr) -> Option<HostName> + Send + Sync>;
+
+/// One listener as handed in.
+pub struct Listener {
+    /// The socket, bound inside the agent's network.
+    pub socket: std::net::TcpListener,
+    /// Port that was dialled.
+    pub port: u16,
+    /// Whether TLS is spoken on it.
+    pub tls: bool,
+}
+
+/// Accepts connections until `stop` turns true.
+///
+/// # Errors
+/// Where a listener cannot be used.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    name_of: NameOf,
+    mint: Arc<Mint>,
+    proxy: Arc<Proxy>,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut accepting = tokio::task::JoinSet::new();
+    for Listener { socket, port, tls } in listeners {
+        socket.set_nonblocking(true)?;
+        let context = Accepting {
+            listener: TcpListener::from_std(socket)?,
+            port,
+            tls,
+            name_of: name_of.clone(),
+            mint: mint.clone(),
+            proxy: proxy.clone(),
+            slots: slots.clone(),
+        };
+        accepting.spawn(context.run(stop.clone()));
+    }
+    while accepting.join_next().await.is_some() {}
+    Ok(())
+}
+
+struct Accepting {
+    listener: TcpListener,
+    port: u16,
+    tls: bool,
+    name_of: NameOf,
+    mint: Arc<Mint>,
+    proxy: Arc<Proxy>,
+    slots: Arc<Semaphore>,
+}
+
+impl Accepting {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            };
+            let socket = match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "Connection not accepted");
+                    continue;
+                }
+            };
+            let name = socket
+                .local_addr()
+                .ok()
+                .and_then(|local| (self.name_of)(local));
+            let (Some(host), Ok(slot)) = (name, self.slots.clone().try_acquire_owned()) else {
+                tracing::warn!(
+                    "Connection refused: no name for its address, or too many connections"
+                );
+                continue;
+            };
+            let dialled = Dialled {
+                host,
+                port: self.port,
+                tls: self.tls,
+            };
+            let (mint, proxy, stop) = (self.mint.clone(), self.proxy.clone(), stop.clone());
+            connections.spawn(async move {
+                if let Err(error) = connection(socket, dialled, &mint, proxy, stop).await {
+                    tracing::debug!(%error, "Connection ended");
+                }
+                drop(slot);
+            });
+        }
+        // What is under way may finish; the process ends them after its grace period.
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn connection(
+    socket: TcpStream,
+    dialled: Dialled,
+    mint: &Mint,
+    proxy: Arc<Proxy>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    socket.set_nodelay(true)?;
+    if !dialled.tls {
+        return serve_http(socket, dialled, proxy, stop).await;
+    }
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
+    let start = tokio::time::timeout(HELLO_TIMEOUT, hello).await??;
+    let sni = start.client_hello().server_name().map(str::to_owned);
+    let matches = sni
+        .as_ref()
+        .and_then(|sni| sni.parse::<HostName>().ok())
+        .is_some_and(|sni| sni == dialled.host);
+    if !matches {
+        let said = sni.map_or_else(
+            || "no server name".to_owned(),
+            |sni| format!("server name {}", sni.escape_debug()),
+        );
+        let target: String = format!("TLS to {}:{} with {said}", dialled.host, dialled.port)
+            .chars()
+            .take(300)
+            .collect();
+        let refusal = Refusal {
+            code: "host_mismatch".to_owned(),
+            target,
+        };
+        proxy.refuse(
+            refusal,
+            "The TLS server name is not the name that was dialled.",
+        );
+        return Err("server name is not the name dialled".into());
+    }
+    let config = mint.server_config(&dialled.host)?;
+    let stream = tokio::time::timeout(HELLO_TIMEOUT, start.into_stream(config)).await??;
+    serve_http(stream, dialled, proxy, stop).await
+}
+
+async fn serve_http<I>(
+    io: I,
+    dialled: Dialled,
+    proxy: Arc<Proxy>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HELLO_TIMEOUT)
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(32 * 1024)
+        .max_pending_accept_reset_streams(20);
+    let dialled = Arc::new(dialled);
+    let service = hyper::service::service_fn(move |request| {
+        let (proxy, dialled) = (proxy.clone(), dialled.clone());
+        async move { Ok::<_, std::convert::Infallible>(proxy.serve(&dialled, request).await) }
+    });
+    let serving = builder.serve_connection(TokioIo::new(io), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        served = serving.as_mut() => return served,
+        _ = stop.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
+    }
+    serving.await
+}

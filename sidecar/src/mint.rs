@@ -1,0 +1,115 @@
+//! The certificate authority of one run or pod: mints a leaf for each name that is dialled.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actpass_core::host::HostName;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// Names with a minted leaf: the declared ones and 64 per wildcard; more are minted anew each time.
+const LEAVES_MAX: usize = 1_024;
+
+/// Life of a leaf, and how far it is backdated for clocks that are behind.
+const LEAF_LIFE: Duration = Duration::from_secs(7 * 86_400);
+const BACKDATED: Duration = Duration::from_secs(300);
+
+/// A certificate authority whose key never leaves the process.
+pub struct Mint {
+    issuer: Issuer<'static, KeyPair>,
+    ca_pem: String,
+    leaf_key: KeyPair,
+    leaves: Mutex<BTreeMap<HostName, Arc<rustls::ServerConfig>>>,
+}
+
+/// A certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// Not signed.
+    #[error("certificate not made")]
+    Certificate(#[from] rcgen::Error),
+    /// Not usable.
+    #[error("certificate not usable")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Mint {
+    /// Makes a new authority (ECDSA P-256, path length 0).
+    ///
+    /// # Errors
+    /// Where the system gives no randomness.
+    pub fn new() -> Result<Self, MintError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "ActPass run CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        valid(&mut params, LEAF_LIFE * 52);
+        let ca_pem = params.self_signed(&key)?.pem();
+        let leaf_key = KeyPair::generate()?;
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            ca_pem,
+            leaf_key,
+            leaves: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The authority's certificate, for the agent to trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The server side for exactly this name.
+    ///
+    /// # Errors
+    /// Where the leaf cannot be made.
+    pub fn server_config(&self, name: &HostName) -> Result<Arc<rustls::ServerConfig>, MintError> {
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = leaves.get(name) {
+            return Ok(config.clone());
+        }
+        let config = Arc::new(self.mint(name)?);
+        if leaves.len() < LEAVES_MAX {
+            leaves.insert(name.clone(), config.clone());
+        }
+        Ok(config)
+    }
+
+    fn mint(&self, name: &HostName) -> Result<rustls::ServerConfig, MintError> {
+        let mut params = CertificateParams::new(vec![name.to_string()])?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        valid(&mut params, LEAF_LIFE);
+        let leaf = params.signed_by(&self.leaf_key, &self.issuer)?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf.der().clone()], key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+impl std::fmt::Debug for Mint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mint")
+    }
+}
+
+fn valid(params: &mut CertificateParams, life: Duration) {
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + life).into();
+}

@@ -1,0 +1,156 @@
+//! How a judged request becomes a record.
+
+use actpass_core::action::{Action, ActionEvidence};
+use actpass_core::bundle::Bundle;
+use actpass_core::decide::{Decision, Verdict};
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::leaf::bounded;
+use actpass_core::evidence::record::{Body, Judged, Refusal};
+use actpass_core::upstream::ErrorStyle;
+
+use super::{Pep, denial};
+use crate::extract::RefusalCode;
+use crate::judge::{Denial, DenialKind, Judgement, Received};
+use crate::recorder::RecordError;
+
+/// A request as judged, and what its commitments open to.
+pub(super) struct JudgedRequest {
+    pub(super) judged: Judged,
+    pub(super) openings: Openings,
+}
+
+/// Longest method and host in a refusal's record.
+const TARGET_CHARS_MAX: usize = 300;
+
+impl Pep {
+    /// The record of an action under the sidecar's own decision.
+    pub(super) fn judged(
+        &self,
+        bundle: &Bundle,
+        action: Option<&Action>,
+        decision: &Decision,
+    ) -> JudgedRequest {
+        let (reason, detail) = match decision.verdict() {
+            Verdict::Deny(reason) => (
+                Some(reason.code().to_owned()),
+                Some(bounded(&reason.to_string())),
+            ),
+            _ => (None, None),
+        };
+        let (action, openings) =
+            match action.map(|action| ActionEvidence::conceal(action, &mut salt)) {
+                Some((evidence, openings)) => (Some(evidence), openings),
+                None => (None, Openings::default()),
+            };
+        let judged = Judged {
+            action,
+            refusal: None,
+            bundle: bundle.digest(),
+            verdict: decision.verdict().word().to_owned(),
+            reason,
+            detail,
+            rules: decision.rules().to_vec(),
+            shadow: decision.shadow().to_vec(),
+            count: 1,
+            containment: self.containment,
+        };
+        JudgedRequest { judged, openings }
+    }
+
+    /// The record of something that is no action.
+    pub(super) fn refusal(&self, bundle: &Bundle, refusal: Refusal, detail: &str) -> JudgedRequest {
+        let judged = Judged {
+            action: None,
+            reason: Some(refusal.code.clone()),
+            detail: Some(bounded(detail)),
+            refusal: Some(refusal),
+            bundle: bundle.digest(),
+            verdict: "deny".to_owned(),
+            rules: Vec::new(),
+            shadow: Vec::new(),
+            count: 1,
+            containment: self.containment,
+        };
+        JudgedRequest {
+            judged,
+            openings: Openings::default(),
+        }
+    }
+
+    /// Keeps a decision that asks nothing of the ledger.
+    pub(super) fn keep(&self, request: JudgedRequest) -> Result<u64, RecordError> {
+        self.recorder
+            .record(Body::Decision(Box::new(request.judged)), &request.openings)
+    }
+
+    /// Refuses a request that is not one declared action, on the record.
+    pub(super) fn refused(
+        &self,
+        bundle: &Bundle,
+        received: &Received,
+        style: ErrorStyle,
+        code: &'static str,
+        detail: String,
+    ) -> Judgement {
+        let target: String = format!("{} {}", received.method, received.host)
+            .chars()
+            .take(TARGET_CHARS_MAX)
+            .collect();
+        let request = self.refusal(
+            bundle,
+            Refusal {
+                code: code.to_owned(),
+                target,
+            },
+            &detail,
+        );
+        let kind = match code {
+            _ if code == RefusalCode::Unparsable.as_str() => DenialKind::Unparsable,
+            _ if code == RefusalCode::BodyTooLarge.as_str() => DenialKind::TooLarge,
+            _ => DenialKind::Denied,
+        };
+        self.deny_recorded(
+            request,
+            &Denial {
+                kind,
+                ..denial(code, detail, style)
+            },
+        )
+    }
+
+    /// A no, on the record where that is possible; it is a no in any case.
+    pub(super) fn deny_recorded(&self, mut request: JudgedRequest, denial: &Denial) -> Judgement {
+        if request.judged.verdict != "deny" {
+            request.judged.verdict = "deny".to_owned();
+            request.judged.reason = Some(denial.code.to_string());
+            request.judged.detail = Some(bounded(&denial.detail));
+        }
+        let evidence = match self.keep(request) {
+            Ok(seq) => Some(self.evidence(seq)),
+            Err(error) => {
+                tracing::error!(%error, "A denial could not be recorded");
+                None
+            }
+        };
+        tracing::info!(code = %denial.code, detail = %denial.detail, "Action refused");
+        self.deny(Denial {
+            evidence,
+            ..denial.clone()
+        })
+    }
+
+    pub(super) fn deny(&self, denial: Denial) -> Judgement {
+        Judgement::Deny(Box::new(denial))
+    }
+}
+
+/// A fresh salt. Without randomness there are no commitments, so there is no service.
+fn salt() -> [u8; 32] {
+    let mut salt = [0; 32];
+    #[expect(
+        clippy::expect_used,
+        reason = "a system without randomness cannot even open a TLS connection"
+    )]
+    getrandom::fill(&mut salt).expect("the system gives randomness");
+    salt
+}

@@ -1,0 +1,100 @@
+//! The exact request behind an escalation, as it is kept for people and run once they agree.
+
+use actpass_core::hash::{b64u_decode, b64u_encode};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Received;
+
+/// A request as stored: what may hold any byte is base64url.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    body: String,
+    headers: Vec<(String, String)>,
+    host: String,
+    method: String,
+    port: u16,
+    target: String,
+    v: String,
+}
+
+const VERSION: &str = "actpass.sealed/1";
+
+/// What the agent sent as credentials is worth nothing and is never kept.
+const LEFT_OUT: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+pub(super) fn pack(received: &Received) -> Option<Bytes> {
+    let headers = received
+        .headers
+        .iter()
+        .filter(|(name, _)| !LEFT_OUT.contains(name));
+    let stored = Stored {
+        body: b64u_encode(&received.body),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), b64u_encode(value.as_bytes())))
+            .collect(),
+        host: received.host.to_string(),
+        method: received.method.to_string(),
+        port: received.port,
+        target: received.target.to_string(),
+        v: VERSION.to_owned(),
+    };
+    serde_json::to_vec(&stored).ok().map(Bytes::from)
+}
+
+pub(super) fn unpack(bytes: &[u8]) -> Option<Received> {
+    let stored: Stored = serde_json::from_slice(bytes)
+        .ok()
+        .filter(|stored: &Stored| stored.v == VERSION)?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &stored.headers {
+        let value = HeaderValue::from_bytes(&b64u_decode(value).ok()?).ok()?;
+        headers.append(name.parse::<HeaderName>().ok()?, value);
+    }
+    Some(Received {
+        host: stored.host.parse().ok()?,
+        port: stored.port,
+        method: stored.method.parse::<Method>().ok()?,
+        target: stored.target.parse().ok()?,
+        headers,
+        body: Bytes::from(b64u_decode(&stored.body).ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_comes_back_as_it_was_without_the_agents_credentials() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "content-type",
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        headers.insert(
+            "idempotency-key",
+            HeaderValue::from_bytes(b"k\xff").unwrap(),
+        );
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer dummy"));
+        let received = Received {
+            host: "api.stripe.com".parse().unwrap(),
+            port: 443,
+            method: Method::POST,
+            target: "/v1/refunds?a=b".parse().unwrap(),
+            headers,
+            body: Bytes::from_static(b"amount=1\0\xfe"),
+        };
+        let back = unpack(&pack(&received).unwrap()).unwrap();
+        assert_eq!(back.target, received.target);
+        assert_eq!(back.body, received.body);
+        assert_eq!(
+            back.headers.get("idempotency-key"),
+            received.headers.get("idempotency-key")
+        );
+        assert_eq!(back.headers.get(AUTHORIZATION), None);
+    }
+}

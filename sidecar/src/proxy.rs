@@ -1,0 +1,410 @@
+//! One request at a time: read whole, judged, run, answered.
+
+mod body;
+mod internal;
+
+use std::sync::Arc;
+
+use actpass_core::evidence::record::{Outcome, Refusal};
+use actpass_core::host::HostName;
+use actpass_core::upstream::ErrorStyle;
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+use crate::answer;
+use crate::execute::{Executor, Outgoing, Sent, result_of};
+use crate::extract::{forwarded_headers, match_action};
+use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
+use body::{Counted, read_body};
+
+/// All bodies in memory at a time, in units of a KiB: 48 MiB.
+const BODY_BUDGET_KIB: usize = 48 * 1024;
+
+/// The name under which ActPass itself answers.
+pub const INTERNAL_NAME: &str = "actpass.internal";
+
+/// An answer's body, ours or the upstream's.
+pub(crate) type AnswerBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Whom a connection was made to.
+#[derive(Clone, Debug)]
+pub struct Dialled {
+    /// The name.
+    pub host: HostName,
+    /// The port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// Serves an agent's requests.
+pub struct Proxy {
+    judge: Arc<dyn Judge>,
+    internal: Arc<dyn Internal>,
+    executor: Executor,
+    budget: Arc<Semaphore>,
+}
+
+impl Proxy {
+    /// A proxy that asks `judge` and runs what it permits.
+    pub fn new(judge: Arc<dyn Judge>, internal: Arc<dyn Internal>, executor: Executor) -> Self {
+        Self {
+            judge,
+            internal,
+            executor,
+            budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+        }
+    }
+
+    /// Records what was refused before it was a request.
+    pub fn refuse(&self, refusal: Refusal, detail: &str) {
+        // That it may be unrecorded is logged where it is tried; it stays refused.
+        drop(self.judge.refuse(refusal, detail));
+    }
+
+    /// Answers one request.
+    pub(crate) async fn serve(
+        &self,
+        dialled: &Dialled,
+        request: Request<Incoming>,
+    ) -> Response<AnswerBody> {
+        match self.try_serve(dialled, request).await {
+            Ok(response) => response,
+            Err(denial) => ours(&denial),
+        }
+    }
+
+    async fn try_serve(
+        &self,
+        dialled: &Dialled,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Denial> {
+        if !authority_matches(dialled, &request) {
+            let detail = "The request's authority is not the name that was dialled.";
+            return Err(self.refused(
+                dialled,
+                request.method(),
+                "host_mismatch",
+                detail,
+                DenialKind::Denied,
+            ));
+        }
+        if dialled.host.as_str() == INTERNAL_NAME {
+            return self.serve_internal(request).await;
+        }
+        let (host, port) = self.target_of(dialled).ok_or_else(|| {
+            let detail = "No Upstream has this name.";
+            self.refused(
+                dialled,
+                request.method(),
+                "undeclared_name",
+                detail,
+                DenialKind::Denied,
+            )
+        })?;
+        let received = self.receive(dialled, host, port, request).await?;
+        match self.judge.judge(&received).await {
+            Judgement::Deny(denial) => Err(*denial),
+            Judgement::Permit(permit) => Ok(self.run(*permit, &received).await),
+        }
+    }
+
+    /// Where a request goes: to the name dialled, or to the one host behind `<upstream>.actpass.internal`.
+    fn target_of(&self, dialled: &Dialled) -> Option<(HostName, u16)> {
+        let Some(upstream) = dialled.host.as_str().strip_suffix(".actpass.internal") else {
+            return Some((dialled.host.clone(), dialled.port));
+        };
+        let route = self.judge.route_named(upstream)?;
+        let host = route.upstream().single_exact_host()?.as_exact()?;
+        Some((host.clone(), *route.upstream().ports.first()?))
+    }
+
+    /// Reads a request whole, within the limits of its declared action and of all bodies together.
+    async fn receive(
+        &self,
+        dialled: &Dialled,
+        host: HostName,
+        port: u16,
+        request: Request<Incoming>,
+    ) -> Result<Received, Denial> {
+        let (parts, body) = request.into_parts();
+        let refuse =
+            |code, detail: &str, kind| self.refused(dialled, &parts.method, code, detail, kind);
+        if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
+            let detail = "CONNECT and protocol upgrades are not declared and cannot be read.";
+            return Err(refuse("undeclared", detail, DenialKind::Denied));
+        }
+        let Some(target) = parts.uri.path_and_query().cloned() else {
+            return Err(refuse(
+                "unparsable",
+                "The request has no path.",
+                DenialKind::Unparsable,
+            ));
+        };
+        let limit = self.judge.route(&host, port).map_or(0, |route| {
+            route.body_bytes_max(parts.method.as_str(), target.as_str())
+        });
+        let body = read_body(body, limit, &self.budget)
+            .await
+            .map_err(|error| {
+                let (code, kind) = error.code();
+                refuse(code, &error.to_string(), kind)
+            })?;
+        Ok(Received {
+            host,
+            port,
+            method: parts.method,
+            target,
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// Runs a permit and records what became of it, also where the agent goes away half way.
+    pub(crate) async fn run(&self, permit: Permit, received: &Received) -> Response<AnswerBody> {
+        let Permit {
+            permitted,
+            of,
+            route,
+            credential,
+            evidence,
+        } = permit;
+        let obligations = permitted.obligations();
+        let Some(outgoing) = outgoing(received, &route) else {
+            return ours(&self.no_such_action(of));
+        };
+        let pending = Pending::new(self.judge.clone(), of);
+        let sent = self
+            .executor
+            .execute(permitted, &route, credential.as_ref(), outgoing)
+            .await;
+        match sent {
+            Sent::Not { result, detail } => {
+                let denial = Denial {
+                    kind: DenialKind::Busy,
+                    code: "upstream_failed".into(),
+                    detail: format!("The upstream did not answer: {detail}."),
+                    rules: Vec::new(),
+                    evidence,
+                    style: route.upstream().error_style,
+                };
+                pending.end(result, None, Some(detail), 0, 0);
+                let mut response = ours(&denial);
+                *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+                response
+            }
+            Sent::Answered(answered) => {
+                let status = answered.response.status();
+                let result = result_of(status, &route);
+                let (mut parts, body) = answered.response.into_parts();
+                strip_hop_by_hop(&mut parts.headers);
+                if let Some(evidence) = &evidence
+                    && let Ok(value) = evidence.0.parse()
+                {
+                    parts.headers.insert("actpass-evidence", value);
+                }
+                parts.version = Version::default();
+                let counted = Counted::new(
+                    body,
+                    pending,
+                    answered.back,
+                    result,
+                    status.as_u16(),
+                    answered.started,
+                )
+                .at_most(obligations.max_response_bytes);
+                Response::from_parts(parts, counted.boxed())
+            }
+        }
+    }
+
+    fn no_such_action(&self, of: u64) -> Denial {
+        let (result, status) = (actpass_core::evidence::record::OutcomeResult::NotSent, None);
+        let detail = "The policy no longer declares this action.".to_owned();
+        let outcome = Outcome {
+            of,
+            result,
+            status,
+            detail: Some(detail.clone()),
+            micros: 0,
+            response_bytes: 0,
+        };
+        self.judge.outcome(outcome);
+        plain("undeclared", detail, DenialKind::Denied)
+    }
+
+    fn refused(
+        &self,
+        dialled: &Dialled,
+        method: &Method,
+        code: &'static str,
+        detail: &str,
+        kind: DenialKind,
+    ) -> Denial {
+        let target: String = format!("{method} {}:{}", dialled.host, dialled.port)
+            .chars()
+            .take(300)
+            .collect();
+        let evidence = self.judge.refuse(
+            Refusal {
+                code: code.to_owned(),
+                target,
+            },
+            detail,
+        );
+        Denial {
+            evidence,
+            ..plain(code, detail.to_owned(), kind)
+        }
+    }
+}
+
+/// An outcome that is still owed: dropped without an end, it is `ambiguous`.
+pub(crate) struct Pending {
+    judge: Arc<dyn Judge>,
+    of: u64,
+    ended: bool,
+}
+
+impl Pending {
+    fn new(judge: Arc<dyn Judge>, of: u64) -> Self {
+        Self {
+            judge,
+            of,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn end(
+        mut self,
+        result: actpass_core::evidence::record::OutcomeResult,
+        status: Option<u16>,
+        detail: Option<String>,
+        micros: u64,
+        response_bytes: u64,
+    ) {
+        self.ended = true;
+        let detail = detail.map(|detail| actpass_core::evidence::leaf::bounded(&detail));
+        self.judge.outcome(Outcome {
+            of: self.of,
+            result,
+            status,
+            detail,
+            micros,
+            response_bytes,
+        });
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.ended {
+            let result = actpass_core::evidence::record::OutcomeResult::Ambiguous;
+            let detail = Some("the agent went away before the upstream answered".to_owned());
+            self.judge.outcome(Outcome {
+                of: self.of,
+                result,
+                status: None,
+                detail,
+                micros: 0,
+                response_bytes: 0,
+            });
+        }
+    }
+}
+
+fn outgoing(received: &Received, route: &crate::route::Route) -> Option<Outgoing> {
+    let path = actpass_core::path::DecodedPath::parse(received.target.path()).ok()?;
+    let (spec, _) = match_action(route.upstream(), received.method.as_str(), &path).ok()?;
+    let mut credentials = vec![
+        http::header::AUTHORIZATION,
+        http::header::PROXY_AUTHORIZATION,
+        http::header::COOKIE,
+    ];
+    credentials.extend(
+        route
+            .upstream()
+            .credentials
+            .iter()
+            .filter_map(|it| it.header.parse().ok()),
+    );
+    Some(Outgoing {
+        method: received.method.clone(),
+        target: PathAndQuery::clone(&received.target),
+        headers: forwarded_headers(spec, &received.headers, &credentials),
+        body: received.body.clone(),
+    })
+}
+
+/// Every request must name the host that was dialled: `Host`, and `:authority` or an absolute target where present.
+fn authority_matches(dialled: &Dialled, request: &Request<Incoming>) -> bool {
+    let default = if dialled.tls { 443 } else { 80 };
+    let fits = |text: &str| {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (text, Some(default)),
+        };
+        port == Some(dialled.port)
+            && host
+                .parse::<HostName>()
+                .is_ok_and(|host| host == dialled.host)
+    };
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return false,
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Some(text),
+            Err(_) => return false,
+        },
+        (None, None) => None,
+    };
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    (host.is_some() || authority.is_some()) && host.is_none_or(fits) && authority.is_none_or(fits)
+}
+
+/// Headers of one connection only (RFC 9110 section 7.6.1), and those that would lead the agent around us.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for name in named.iter().map(String::as_str).chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+const HOP_BY_HOP: [&str; 9] = [
+    "alt-svc",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn plain(code: &'static str, detail: String, kind: DenialKind) -> Denial {
+    Denial {
+        kind,
+        code: code.into(),
+        detail,
+        rules: Vec::new(),
+        evidence: None,
+        style: ErrorStyle::Problem,
+    }
+}
+
+fn ours(denial: &Denial) -> Response<AnswerBody> {
+    answer::deny(denial).map(|body| body.map_err(|never| match never {}).boxed())
+}

@@ -1,0 +1,319 @@
+//! The recorder: every record of this sidecar passes here, is chained, kept in the ring and queued for the ledger.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actpass_core::canonical::CanonicalError;
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::record::{
+    Body, Chain, Judged, Link, Outcome, RecordError as FormError,
+};
+use actpass_core::hash::{RecordHash, StreamId};
+use actpass_core::wire::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use crate::ring::{Ring, RingError};
+use crate::shipper::IntentAnswer;
+
+/// Reads wait while this many records are unacknowledged: a fortieth of a second at 10,000 reads a second.
+const UNACKNOWLEDGED_MAX: usize = 256;
+
+/// Reads wait while the oldest unacknowledged record is older.
+const UNACKNOWLEDGED_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// Longest such wait; then the read is denied.
+const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Chains, keeps and queues the records of one stream.
+#[derive(Debug)]
+pub struct Recorder {
+    stream: StreamId,
+    state: Mutex<State>,
+    work: Notify,
+    progress: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    chain: Chain,
+    last_time: Timestamp,
+    ring: Ring,
+    queue: VecDeque<Queued>,
+    waiting: BTreeMap<u64, oneshot::Sender<IntentAnswer>>,
+    away_since: Option<Instant>,
+    broken: Option<String>,
+    closing: bool,
+}
+
+/// A record on its way to the ledger.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: RecordHash,
+    /// The record's canonical bytes.
+    pub record: Bytes,
+    /// The line sent: record and openings.
+    pub line: Bytes,
+    queued: Instant,
+}
+
+/// A record could not be kept, so what it is about must not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The ring file is full or not writable.
+    #[error("the record cannot be kept")]
+    Ring(#[from] RingError),
+    /// The record does not fit its form, or is too large for a leaf.
+    #[error("the record cannot be written down")]
+    Form(#[from] FormError),
+    /// An opening does not fit its form.
+    #[error("the record's openings have no canonical form")]
+    Openings(#[from] CanonicalError),
+    /// The ledger broke off the stream for good.
+    #[error("the ledger no longer takes this stream: {0}")]
+    Broken(String),
+}
+
+/// A read has to wait for evidence to catch up, and the wait was too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The ledger answers too slowly.
+    #[error("the ledger does not keep up with the records")]
+    Behind,
+    /// The ledger has been away for longer than the passport allows reads to go on.
+    #[error("the ledger has been away for longer than readsWithoutLedgerSeconds")]
+    Away,
+}
+
+impl Recorder {
+    /// Starts a stream in an empty ring.
+    pub fn new(stream: StreamId, ring: Ring) -> Self {
+        let state = State {
+            chain: Chain::new(stream),
+            last_time: Timestamp::UNIX_EPOCH,
+            ring,
+            queue: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            away_since: None,
+            broken: None,
+            closing: false,
+        };
+        Self {
+            stream,
+            state: Mutex::new(state),
+            work: Notify::new(),
+            progress: Notify::new(),
+        }
+    }
+
+    /// Keeps a record that asks nothing of the ledger. It is in the ring file when this returns.
+    ///
+    /// # Errors
+    /// Where it cannot be kept; then what it is about must not happen.
+    pub fn record(&self, body: Body, openings: &Openings) -> Result<u64, RecordError> {
+        self.append(&mut self.lock(), body, openings)
+    }
+
+    /// Keeps an intent and says where its answer will come.
+    ///
+    /// # Errors
+    /// Where it cannot be kept.
+    pub fn intent(
+        &self,
+        judged: Judged,
+        openings: &Openings,
+    ) -> Result<(u64, oneshot::Receiver<IntentAnswer>), RecordError> {
+        let mut state = self.lock();
+        let seq = self.append(&mut state, Body::Intent(Box::new(judged)), openings)?;
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(seq, sender);
+        Ok((seq, receiver))
+    }
+
+    /// Keeps an outcome. Room for outcomes is reserved, so one is lost only with the disk; that is logged as an error,
+    /// and the ledger takes an intent without outcome for `ambiguous`.
+    pub fn outcome(&self, outcome: Outcome) {
+        let of = outcome.of;
+        if let Err(error) = self.record(Body::Outcome(outcome), &Openings::default()) {
+            tracing::error!(%error, of, "Outcome not recorded; the action will count as ambiguous");
+        }
+    }
+
+    /// Holds a new read until the records of earlier ones are acknowledged, for a moment at most.
+    ///
+    /// # Errors
+    /// Where evidence does not catch up in time; the read is denied.
+    pub async fn admit_read(&self, without_ledger: Duration) -> Result<(), NotAdmitted> {
+        let deadline = Instant::now() + ADMISSION_WAIT_MAX;
+        loop {
+            let progress = self.progress.notified();
+            match self.admission(without_ledger) {
+                Ok(()) => return Ok(()),
+                Err(NotAdmitted::Away) => return Err(NotAdmitted::Away),
+                Err(NotAdmitted::Behind) => {}
+            }
+            if tokio::time::timeout_at(deadline.into(), progress)
+                .await
+                .is_err()
+            {
+                return Err(NotAdmitted::Behind);
+            }
+        }
+    }
+
+    fn admission(&self, without_ledger: Duration) -> Result<(), NotAdmitted> {
+        let state = self.lock();
+        if let Some(since) = state.away_since {
+            return if since.elapsed() <= without_ledger {
+                Ok(())
+            } else {
+                Err(NotAdmitted::Away)
+            };
+        }
+        let late = state
+            .queue
+            .front()
+            .is_some_and(|oldest| oldest.queued.elapsed() > UNACKNOWLEDGED_AGE_MAX);
+        if state.queue.len() >= UNACKNOWLEDGED_MAX || late {
+            Err(NotAdmitted::Behind)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until there is something to send; `None` once the stream is closing and everything is sent.
+    pub async fn next_batch(&self) -> Option<Vec<Queued>> {
+        loop {
+            let work = self.work.notified();
+            {
+                let state = self.lock();
+                if !state.queue.is_empty() {
+                    return Some(take_batch(&state.queue));
+                }
+                if state.closing {
+                    return None;
+                }
+            }
+            work.await;
+        }
+    }
+
+    /// Whether somebody still waits for this intent's answer; hands out the place to send it to.
+    pub fn take_waiting(&self, seq: u64) -> Option<oneshot::Sender<IntentAnswer>> {
+        self.lock().waiting.remove(&seq)
+    }
+
+    /// The ledger has everything before `next_seq`.
+    pub fn acknowledge(&self, next_seq: u64, head: RecordHash) {
+        let mut state = self.lock();
+        state.away_since = None;
+        while state
+            .queue
+            .front()
+            .is_some_and(|queued| queued.seq < next_seq)
+        {
+            state.queue.pop_front();
+        }
+        if let Err(error) = state.ring.acknowledge(next_seq, head) {
+            tracing::error!(%error, "Acknowledgement not written to the ring file; its records will be sent again");
+        }
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    /// The ledger does not answer.
+    pub fn ledger_away(&self) {
+        self.lock().away_since.get_or_insert_with(Instant::now);
+        self.progress.notify_waiters();
+    }
+
+    /// The ledger refuses this stream for good: nothing more is recorded, so nothing more is permitted.
+    pub fn break_off(&self, reason: &str) {
+        let mut state = self.lock();
+        state.broken.get_or_insert_with(|| reason.to_owned());
+        state.waiting.clear();
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    /// Takes no more records once what is queued is sent.
+    pub fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_one();
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Records not yet acknowledged, and the bytes they take in the ring file.
+    pub fn backlog(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.queue.len(), state.ring.bytes_used())
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        body: Body,
+        openings: &Openings,
+    ) -> Result<u64, RecordError> {
+        if let Some(reason) = &state.broken {
+            return Err(RecordError::Broken(reason.clone()));
+        }
+        let is_outcome = matches!(body, Body::Outcome(_));
+        let time = Timestamp::now().max(state.last_time);
+        // The chain moves on only once the record is kept.
+        let mut chain = state.chain.clone();
+        let Link {
+            record: made,
+            bytes,
+            hash,
+        } = chain.next(body, time)?;
+        let mut line = Vec::with_capacity(bytes.len() + 512);
+        line.extend_from_slice(b"{\"o\":");
+        line.extend_from_slice(&actpass_core::canonical::to_vec(openings)?);
+        line.extend_from_slice(b",\"r\":");
+        let start = line.len();
+        line.extend_from_slice(&bytes);
+        line.push(b'}');
+        let seq = made.seq;
+        state.ring.append(seq, &line, is_outcome)?;
+        let line = Bytes::from(line);
+        let record = line.slice(start..start + bytes.len());
+        state.queue.push_back(Queued {
+            seq,
+            hash,
+            record,
+            line,
+            queued: Instant::now(),
+        });
+        (state.chain, state.last_time) = (chain, time);
+        self.work.notify_one();
+        Ok(seq)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves whole records only: each append changes the state in its last line.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_batch(queue: &VecDeque<Queued>) -> Vec<Queued> {
+    let mut bytes = 0;
+    queue
+        .iter()
+        .take(BATCH_RECORDS_MAX)
+        .take_while(|queued| {
+            bytes += queued.line.len() + 1;
+            bytes <= BATCH_BYTES_MAX
+        })
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,393 @@
+//! The ring file: a stream's key, its head and the records nobody has acknowledged yet.
+//!
+//! *Guarantees.* A record is in the file before [`Ring::append`] returns, so it survives the process (the page
+//! cache keeps it), not the machine: what must survive that is made durable by the ledger before it has an effect.
+//! *Assumptions.* One process at a time holds the file; it is not fsynced.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use actpass_core::hash::{RecordHash, sha256};
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+/// Size of the part that holds frames: 4 MiB, about 3,000 records of 1.3 KiB. Full means deny.
+pub const RING_BYTES: u64 = 4 << 20;
+
+/// Room kept for outcomes: new decisions are refused before it is touched, so that what already ran can always be said.
+/// 512 actions in flight × 512 bytes.
+pub const OUTCOME_RESERVE_BYTES: u64 = 256 << 10;
+
+const HEADER_BYTES: u64 = 4096;
+const MAGIC: &[u8; 8] = b"APring01";
+/// Length and check value in front of each frame.
+const FRAME_HEADER_BYTES: u64 = 4 + 8;
+/// A frame length that says: go on at the start.
+const WRAP: u32 = u32::MAX;
+
+/// A ring file open for writing.
+#[derive(Debug)]
+pub struct Ring {
+    file: File,
+    path: PathBuf,
+    tail: u64,
+    head: u64,
+    used: u64,
+    frames: std::collections::VecDeque<Frame>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    seq: u64,
+    end: u64,
+    bytes: u64,
+}
+
+/// What an earlier process left behind.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The stream's key.
+    pub key: SigningKey,
+    /// Sequence number after the last acknowledged record.
+    pub acked_seq: u64,
+    /// Hash of the last acknowledged record.
+    pub acked_head: RecordHash,
+    /// Unacknowledged record lines, in order.
+    pub lines: Vec<Vec<u8>>,
+}
+
+/// The ring file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// No room; the ledger has to catch up first.
+    #[error("the ring file is full: {used} of {RING_BYTES} bytes wait for the ledger")]
+    Full {
+        /// Bytes in use.
+        used: u64,
+    },
+    /// The operating system refused.
+    #[error("ring file `{path}`")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a ring file, or damaged.
+    #[error("ring file `{path}` is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Ring {
+    /// Makes a ring file for a new stream, readable by its owner only.
+    ///
+    /// # Errors
+    /// Where the file exists already or cannot be written.
+    pub fn create(path: &Path, key: &SigningKey) -> Result<Self, RingError> {
+        let fail = |source| RingError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(fail)?;
+        file.set_len(HEADER_BYTES + RING_BYTES).map_err(fail)?;
+        let ring = Self {
+            file,
+            path: path.to_owned(),
+            tail: 0,
+            head: 0,
+            used: 0,
+            frames: Default::default(),
+        };
+        let mut identity = Zeroizing::new([0u8; 40]);
+        let (magic, seed) = identity.split_at_mut(8);
+        magic.copy_from_slice(MAGIC);
+        seed.copy_from_slice(&*Zeroizing::new(key.to_bytes()));
+        ring.write_at(identity.as_slice(), 0)?;
+        ring.write_position(0, RecordHash::from_bytes([0; 32]))?;
+        Ok(ring)
+    }
+
+    /// Reads what an earlier process left, without changing it.
+    ///
+    /// # Errors
+    /// Where the file is not a ring file.
+    pub fn recover(path: &Path) -> Result<Recovered, RingError> {
+        let fail = |source| RingError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let damaged = |what| RingError::Damaged {
+            path: path.to_owned(),
+            what,
+        };
+        let file = File::open(path).map_err(fail)?;
+        let mut identity = Zeroizing::new([0u8; 40]);
+        file.read_exact_at(identity.as_mut_slice(), 0)
+            .map_err(fail)?;
+        let seed = identity
+            .strip_prefix(MAGIC)
+            .and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+        let key = SigningKey::from_bytes(&seed.ok_or_else(|| damaged("it does not begin as one"))?);
+
+        let mut position = [0u8; 56];
+        file.read_exact_at(&mut position, 64).map_err(fail)?;
+        let (body, check) = position.split_at(48);
+        if check != check_value(body) {
+            return Err(damaged("its position is unreadable"));
+        }
+        let acked_seq = read_u64(body, 0);
+        let mut offset = read_u64(body, 8);
+        let mut acked_head = [0u8; 32];
+        acked_head.copy_from_slice(body.get(16..48).unwrap_or(&[0; 32]));
+
+        let mut lines = Vec::new();
+        let mut expected = acked_seq;
+        let mut scanned = 0;
+        while scanned < RING_BYTES {
+            let Some((next, line)) = read_frame(&file, offset, expected) else {
+                break;
+            };
+            scanned += if next > offset {
+                next - offset
+            } else {
+                RING_BYTES - offset + next
+            };
+            offset = next;
+            expected += 1;
+            lines.push(line);
+        }
+        Ok(Recovered {
+            key,
+            acked_seq,
+            acked_head: RecordHash::from_bytes(acked_head),
+            lines,
+        })
+    }
+
+    /// Keeps one record line.
+    ///
+    /// # Errors
+    /// [`RingError::Full`] where there is no room (an outcome may use [`OUTCOME_RESERVE_BYTES`]), or the write fails.
+    pub fn append(&mut self, seq: u64, line: &[u8], outcome: bool) -> Result<(), RingError> {
+        let bytes = FRAME_HEADER_BYTES + 8 + line.len() as u64;
+        let at_end = RING_BYTES - self.head;
+        // A frame never wraps; the rest of the file before a wrap counts as used until it is read past.
+        let skipped = if at_end < bytes + 4 { at_end } else { 0 };
+        let room = RING_BYTES - if outcome { 0 } else { OUTCOME_RESERVE_BYTES };
+        if self.used + skipped + bytes + 4 > room {
+            return Err(RingError::Full { used: self.used });
+        }
+        if skipped > 0 {
+            if at_end >= 4 {
+                self.write_frame_bytes(&WRAP.to_le_bytes(), self.head)?;
+            }
+            self.head = 0;
+        }
+        let mut frame = Vec::with_capacity(bytes as usize);
+        frame.extend_from_slice(&(line.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&[0; 8]);
+        frame.extend_from_slice(&seq.to_le_bytes());
+        frame.extend_from_slice(line);
+        let check = check_value(frame.get(12..).unwrap_or_default());
+        if let Some(slot) = frame.get_mut(4..12) {
+            slot.copy_from_slice(&check);
+        }
+        self.write_frame_bytes(&frame, self.head)?;
+        self.head += bytes;
+        self.used += skipped + bytes;
+        self.frames.push_back(Frame {
+            seq,
+            end: self.head,
+            bytes: skipped + bytes,
+        });
+        Ok(())
+    }
+
+    /// Gives back the room of all records before `next_seq`.
+    ///
+    /// # Errors
+    /// Where the position cannot be written.
+    pub fn acknowledge(&mut self, next_seq: u64, head: RecordHash) -> Result<(), RingError> {
+        while let Some(frame) = self.frames.front().filter(|frame| frame.seq < next_seq) {
+            self.tail = frame.end;
+            self.used -= frame.bytes;
+            self.frames.pop_front();
+        }
+        self.write_position(next_seq, head)
+    }
+
+    /// Bytes waiting for the ledger.
+    pub fn bytes_used(&self) -> u64 {
+        self.used
+    }
+
+    fn write_position(&self, next_seq: u64, head: RecordHash) -> Result<(), RingError> {
+        let mut body = Vec::with_capacity(56);
+        body.extend_from_slice(&next_seq.to_le_bytes());
+        body.extend_from_slice(&self.tail.to_le_bytes());
+        body.extend_from_slice(head.as_bytes());
+        let check = check_value(&body);
+        body.extend_from_slice(&check);
+        self.write_at(&body, 64)
+    }
+
+    fn write_frame_bytes(&self, bytes: &[u8], offset: u64) -> Result<(), RingError> {
+        self.write_at(bytes, HEADER_BYTES + offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), RingError> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|source| RingError::Io {
+                path: self.path.clone(),
+                source,
+            })
+    }
+}
+
+/// The frame at `offset`, following a wrap, if it is whole and has the expected sequence number: a frame of an earlier
+/// round has a smaller one, so old bytes are never taken for new.
+fn read_frame(file: &File, offset: u64, expected: u64) -> Option<(u64, Vec<u8>)> {
+    let mut start = offset;
+    let mut length = read_length(file, start);
+    if start != 0 && length.is_none_or(|length| length == WRAP) {
+        start = 0;
+        length = read_length(file, 0);
+    }
+    let length = u64::from(length?);
+    if length > RING_BYTES - FRAME_HEADER_BYTES - 8 {
+        return None;
+    }
+    let mut rest = vec![0; (length + 16) as usize];
+    file.read_exact_at(&mut rest, HEADER_BYTES + start + 4)
+        .ok()?;
+    let (check, body) = rest.split_at_checked(8)?;
+    if check != check_value(body) || read_u64(body, 0) != expected {
+        return None;
+    }
+    Some((
+        start + FRAME_HEADER_BYTES + 8 + length,
+        body.get(8..)?.to_vec(),
+    ))
+}
+
+fn read_length(file: &File, offset: u64) -> Option<u32> {
+    if offset + 4 > RING_BYTES {
+        return None;
+    }
+    let mut length = [0; 4];
+    file.read_exact_at(&mut length, HEADER_BYTES + offset)
+        .ok()?;
+    Some(u32::from_le_bytes(length))
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> u64 {
+    bytes
+        .get(at..at + 8)
+        .and_then(|slice| slice.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
+}
+
+/// Finds torn frames after a crash; it is no defence against a writer, the signatures are.
+fn check_value(bytes: &[u8]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&[bytes]);
+    [a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn line(seq: u64, bytes: usize) -> Vec<u8> {
+        vec![u8::try_from(seq % 251).unwrap(); bytes]
+    }
+
+    #[test]
+    fn unacknowledged_lines_survive_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        for seq in 0..5 {
+            ring.append(seq, &line(seq, 100), false).unwrap();
+        }
+        ring.acknowledge(2, RecordHash::from_bytes([9; 32]))
+            .unwrap();
+        drop(ring);
+        let recovered = Ring::recover(&path).unwrap();
+        assert_eq!(recovered.key.to_bytes(), key().to_bytes());
+        assert_eq!(recovered.acked_seq, 2);
+        assert_eq!(recovered.acked_head, RecordHash::from_bytes([9; 32]));
+        assert_eq!(
+            recovered.lines,
+            vec![line(2, 100), line(3, 100), line(4, 100)]
+        );
+    }
+
+    #[test]
+    fn a_full_ring_refuses_decisions_but_still_takes_outcomes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ring = Ring::create(&dir.path().join("ring"), &key()).unwrap();
+        let mut seq = 0;
+        while ring.append(seq, &line(seq, 10_000), false).is_ok() {
+            seq += 1;
+        }
+        assert!(seq > 300);
+        assert!(matches!(
+            ring.append(seq, &line(seq, 10_000), false),
+            Err(RingError::Full { .. })
+        ));
+        ring.append(seq, &line(seq, 1_000), true).unwrap();
+    }
+
+    #[test]
+    fn many_rounds_never_bring_an_old_frame_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        for seq in 0..5_000u64 {
+            let size = 500 + usize::try_from(seq * 37 % 3_000).unwrap();
+            ring.append(seq, &line(seq, size), false).unwrap();
+            if seq % 100 == 99 {
+                ring.acknowledge(seq - 10, RecordHash::from_bytes([1; 32]))
+                    .unwrap();
+            }
+            if seq % 997 == 0 {
+                let recovered = Ring::recover(&path).unwrap();
+                let last = recovered.acked_seq + recovered.lines.len() as u64;
+                assert_eq!(last, seq + 1, "everything unacknowledged is there");
+                assert_eq!(recovered.lines.last().unwrap(), &line(seq, size));
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_last_frame_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        ring.append(0, &line(0, 100), false).unwrap();
+        ring.append(1, &line(1, 100), false).unwrap();
+        drop(ring);
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xff], HEADER_BYTES + 120 + 60).unwrap();
+        assert_eq!(Ring::recover(&path).unwrap().lines, vec![line(0, 100)]);
+    }
+}

@@ -1,0 +1,93 @@
+//! How one upstream is reached: its declaration, and the TLS configuration made from it once.
+
+use std::sync::Arc;
+
+use actpass_core::upstream::{TlsMode, Upstream};
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::extract::body_limit;
+
+/// One upstream under one policy.
+pub struct Route {
+    upstream: Upstream,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// The declaration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// The declared CA bundle is not PEM certificates.
+    #[error("`tls.caBundle` holds no usable certificate")]
+    CaBundle,
+    /// TLS cannot be configured.
+    #[error("TLS cannot be configured")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Route {
+    /// Prepares an upstream: public roots and its own declared ones.
+    ///
+    /// # Errors
+    /// Where the declared certificates cannot be used.
+    pub fn new(upstream: &Upstream) -> Result<Self, RouteError> {
+        let tls = match upstream.tls.mode {
+            TlsMode::Intercept => Some(Arc::new(client_config(upstream.tls.ca_bundle.as_deref())?)),
+            TlsMode::Passthrough | TlsMode::None => None,
+        };
+        Ok(Self {
+            upstream: upstream.clone(),
+            tls,
+        })
+    }
+
+    /// The declaration.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Most bytes of body to read for this request before it is judged.
+    pub fn body_bytes_max(&self, method: &str, target: &str) -> u64 {
+        body_limit(&self.upstream, method, target)
+    }
+
+    /// TLS towards the upstream; `None`: clear text.
+    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
+        self.tls.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Route")
+            .field("upstream", &self.upstream.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn client_config(ca_bundle: Option<&str>) -> Result<rustls::ClientConfig, RouteError> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(pem) = ca_bundle {
+        let mut added = 0;
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots
+                .add(certificate.map_err(|_| RouteError::CaBundle)?)
+                .map_err(|_| RouteError::CaBundle)?;
+            added += 1;
+        }
+        if added == 0 {
+            return Err(RouteError::CaBundle);
+        }
+    }
+    let mut config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

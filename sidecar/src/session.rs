@@ -1,0 +1,29 @@
+//! Where a sidecar gets its policy and its passport from.
+
+use std::sync::Arc;
+
+use actpass_core::bundle::Bundle;
+use futures_util::future::BoxFuture;
+
+/// The issuer as a sidecar sees it: in a cluster the controller's session stream, on a laptop a few lines beside it.
+pub trait Session: Send + Sync + 'static {
+    /// The active bundle.
+    fn bundle(&self) -> Arc<Bundle>;
+
+    /// Name of the Passport this sidecar acts under.
+    fn passport(&self) -> &str;
+
+    /// A passport token bound to the sidecar's key, fresh enough for a third of its life at least.
+    ///
+    /// # Errors
+    /// Why none is issued: suspended, past its end, issuer away.
+    fn token(&self) -> Result<String, SessionError>;
+
+    /// Asks the issuer for a newer bundle than the one at hand, after the ledger called that stale.
+    fn refresh(&self) -> BoxFuture<'_, ()>;
+}
+
+/// No passport is issued.
+#[derive(Debug, thiserror::Error)]
+#[error("no passport: {0}")]
+pub struct SessionError(pub String);

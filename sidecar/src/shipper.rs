@@ -1,0 +1,265 @@
+//! The shipper: sends queued records to the ledger, one batch in flight, and hands each intent its checked answer.
+//!
+//! *Flow.* Take what is queued (no timer), sign it, send it, check the answer's proofs, hand out verdicts, forget the
+//! records. *Errors.* While the ledger is away the same records are sent again; it answers a repeat with the stored
+//! verdicts. A refusal it will not change, or a proof that does not hold, breaks the stream off: nothing is permitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::leaf::RulingVerdict;
+use actpass_core::evidence::receipt::{AnswerHead, KeptHead, ReceiptError};
+use actpass_core::evidence::record::{Outcome, OutcomeResult, sign_batch};
+use actpass_core::wire::{AnswerEnd, AnswerLine, BatchEnd};
+use bytes::{Bytes, BytesMut};
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::ledger_client::{LedgerClient, LedgerError};
+use crate::recorder::{Queued, Recorder};
+use crate::session::Session;
+
+/// First and longest wait before the ledger is tried again.
+const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// An intent's answer, its batch's proofs checked.
+#[derive(Debug)]
+pub struct IntentAnswer {
+    /// The intent's record as sent.
+    pub record: Bytes,
+    /// The ledger's line.
+    pub line: AnswerLine,
+    /// What the answer's checkpoint proved; the line's inclusion is proved against it.
+    pub head: Arc<AnswerHead>,
+}
+
+/// Sends a stream's records.
+pub struct Shipper {
+    recorder: Arc<Recorder>,
+    client: Arc<LedgerClient>,
+    session: Arc<dyn Session>,
+    key: SigningKey,
+    verifier: NoteVerifier,
+    head: KeptHead,
+    renew_at: Instant,
+}
+
+/// The stream cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// The ledger refuses, and will refuse again.
+    #[error("the ledger refuses the stream")]
+    Refused(#[source] LedgerError),
+    /// A proof does not hold: the ledger is not the one we know, or it forked.
+    #[error("the ledger's proof does not hold")]
+    Proof(#[source] ReceiptError),
+    /// The ledger's answer has another shape than asked for.
+    #[error("the ledger's answer is not understood: {0}")]
+    Answer(String),
+}
+
+impl Shipper {
+    /// A shipper that knows nothing of the log yet.
+    pub fn new(
+        recorder: Arc<Recorder>,
+        client: Arc<LedgerClient>,
+        session: Arc<dyn Session>,
+        key: SigningKey,
+        verifier: NoteVerifier,
+    ) -> Self {
+        Self {
+            recorder,
+            client,
+            session,
+            key,
+            verifier,
+            head: KeptHead::empty(),
+            renew_at: Instant::now(),
+        }
+    }
+
+    /// Opens the stream; the first call says whether the ledger takes it at all.
+    ///
+    /// # Errors
+    /// Where the ledger is away or refuses the passport, or its checkpoint does not hold.
+    pub async fn open(&mut self) -> Result<(), ShipError> {
+        let token = self
+            .session
+            .token()
+            .map_err(|error| ShipError::Answer(error.to_string()))?;
+        let opened = self
+            .client
+            .open(&token, self.head.size)
+            .await
+            .map_err(ShipError::Refused)?;
+        let end = AnswerEnd {
+            checkpoint: opened.checkpoint,
+            consistency: opened.consistency,
+        };
+        self.head = AnswerHead::check(&end, &self.head, &self.verifier)
+            .map_err(ShipError::Proof)?
+            .kept();
+        self.renew_at = Instant::now() + self.renew_after();
+        Ok(())
+    }
+
+    /// Sends until the recorder closes and everything is sent.
+    ///
+    /// # Errors
+    /// Where the stream cannot go on. The recorder is broken off by then: everything is denied.
+    pub async fn run(mut self) -> Result<(), ShipError> {
+        let result = self.ship().await;
+        if let Err(error) = &result {
+            self.recorder.break_off(&error.to_string());
+        }
+        result
+    }
+
+    async fn ship(&mut self) -> Result<(), ShipError> {
+        let mut wait = RETRY_WAITS.0;
+        loop {
+            let batch = tokio::select! {
+                batch = self.recorder.next_batch() => batch,
+                () = tokio::time::sleep_until(self.renew_at) => {
+                    self.renew().await?;
+                    continue;
+                }
+            };
+            let Some(batch) = batch else { break };
+            match self.send(&batch).await {
+                Ok(()) => wait = RETRY_WAITS.0,
+                Err(ShipError::Refused(LedgerError::Away { .. })) => {
+                    self.recorder.ledger_away();
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_WAITS.1);
+                }
+                Err(ShipError::Refused(LedgerError::Refused(problem)))
+                    if ["passport_expired", "unknown_stream"].contains(&problem.code.as_str()) =>
+                {
+                    self.open().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Err(error) = self.client.close().await {
+            tracing::warn!(%error, "Stream not closed; the ledger will call its end unknown");
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), ShipError> {
+        match self.open().await {
+            Ok(()) => Ok(()),
+            Err(ShipError::Refused(LedgerError::Away { .. })) => {
+                self.recorder.ledger_away();
+                self.renew_at = Instant::now() + RETRY_WAITS.1;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&mut self, batch: &[Queued]) -> Result<(), ShipError> {
+        let Some(last) = batch.last() else {
+            return Ok(());
+        };
+        let body = self.sign(batch, last)?;
+        let answer = self.client.batch(body).await.map_err(ShipError::Refused)?;
+        let (lines, end) = parse(&answer, batch)?;
+        let head = Arc::new(
+            AnswerHead::check(&end, &self.head, &self.verifier).map_err(ShipError::Proof)?,
+        );
+        self.head = head.kept();
+        self.recorder.acknowledge(last.seq + 1, last.hash);
+        for (queued, line) in batch.iter().zip(lines) {
+            self.hand_out(queued, line, &head);
+        }
+        Ok(())
+    }
+
+    fn hand_out(&self, queued: &Queued, line: AnswerLine, head: &Arc<AnswerHead>) {
+        let seq = queued.seq;
+        let permitted = line.verdict == RulingVerdict::Permit;
+        let answer = IntentAnswer {
+            record: queued.record.clone(),
+            line,
+            head: head.clone(),
+        };
+        let delivered = self
+            .recorder
+            .take_waiting(seq)
+            .is_some_and(|waiting| waiting.send(answer).is_ok());
+        if permitted && !delivered {
+            // Whoever asked has given up: nothing will be sent under this permit.
+            let detail = Some("the agent's request ended before the permit arrived".to_owned());
+            let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
+            self.recorder.outcome(Outcome {
+                of: seq,
+                result,
+                status,
+                detail,
+                micros,
+                response_bytes,
+            });
+        }
+    }
+
+    fn sign(&self, batch: &[Queued], last: &Queued) -> Result<Bytes, ShipError> {
+        let s = sign_batch(&self.key, &last.hash);
+        let end = BatchEnd {
+            s,
+            sent: Timestamp::now(),
+            from: self.head.size,
+        };
+        let end = actpass_core::canonical::to_vec(&end)
+            .map_err(|error| ShipError::Answer(error.to_string()))?;
+        let bytes = batch
+            .iter()
+            .map(|queued| queued.line.len() + 1)
+            .sum::<usize>()
+            + end.len();
+        let mut body = BytesMut::with_capacity(bytes);
+        for queued in batch {
+            body.extend_from_slice(&queued.line);
+            body.extend_from_slice(b"\n");
+        }
+        body.extend_from_slice(&end);
+        Ok(body.freeze())
+    }
+
+    /// A third of the passport's life.
+    fn renew_after(&self) -> Duration {
+        let bundle = self.session.bundle();
+        let ttl = bundle
+            .passport(self.session.passport())
+            .map_or(60, |passport| passport.ttl_seconds);
+        Duration::from_secs(u64::from(ttl) / 3)
+    }
+}
+
+fn parse(answer: &[u8], batch: &[Queued]) -> Result<(Vec<AnswerLine>, AnswerEnd), ShipError> {
+    let wrong = |what: &str| ShipError::Answer(what.to_owned());
+    let text = std::str::from_utf8(answer).map_err(|_| wrong("it is not UTF-8"))?;
+    let (lines, end) = text
+        .trim_end()
+        .rsplit_once('\n')
+        .ok_or_else(|| wrong("it has one line only"))?;
+    let end = serde_json::from_str(end).map_err(|error| ShipError::Answer(error.to_string()))?;
+    let lines = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str(line).map_err(|error| ShipError::Answer(error.to_string()))
+        })
+        .collect::<Result<Vec<AnswerLine>, _>>()?;
+    if lines.len() != batch.len()
+        || lines
+            .iter()
+            .zip(batch)
+            .any(|(line, queued)| line.seq != queued.seq)
+    {
+        return Err(wrong("it does not have one line per record, in order"));
+    }
+    Ok((lines, end))
+}
