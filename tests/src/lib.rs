@@ -1,4 +1,6 @@
-//! What the end-to-end tests share: the program under test.
+//! What the end-to-end tests share: the program under test, and an upstream that keeps books.
+
+pub mod provider;
 
 use std::path::PathBuf;
 
@@ -19,4 +21,15 @@ pub fn actpass() -> PathBuf {
         binary.display()
     );
     binary
+}
+
+/// How many rounds of a loop of `full` rounds to run: all of them where `ACTPASS_TEST_SCALE` is 1, at least one.
+pub fn scaled(full: u32) -> u32 {
+    let scale = std::env::var("ACTPASS_TEST_SCALE").unwrap_or_else(|_| "0.1".to_owned());
+    // Thousandths, so that no fraction is rounded here.
+    let (whole, fraction) = scale.split_once('.').unwrap_or((&scale, "0"));
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let thousandths =
+        whole.parse::<u32>().unwrap_or(0) * 1_000 + digits.parse::<u32>().unwrap_or(100);
+    (full * thousandths / 1_000).max(1)
 }
