@@ -1,8 +1,12 @@
 //! The decision: pure, total, the same for the same arguments.
 
+mod budget;
+mod declared;
 mod deny;
 mod matching;
 mod order;
+mod question;
+mod rules;
 
 use std::collections::BTreeMap;
 
@@ -16,10 +20,10 @@ use crate::passport::Passport;
 use crate::policy::{ApprovalSpec, Obligations};
 
 pub use deny::{DenyReason, LimitLeft};
-pub use order::asked_by;
+pub use question::asked_by;
 
 /// Decides one action. `facts` is what only the ledger knows: without it a decision that needs it is
-/// [`Verdict::NeedsFacts`]. Total and deterministic: an error in a rule denies.
+/// [`Verdict::NeedsFacts`]. Order and meaning: DESIGN section 4. Total and deterministic: an error in a rule denies.
 pub fn decide(
     bundle: &Bundle,
     passport: &Passport,
@@ -27,7 +31,13 @@ pub fn decide(
     facts: Option<&Facts>,
     now: Timestamp,
 ) -> Decision {
-    order::decide(bundle, passport, action, facts, now)
+    order::decide(order::Asked {
+        bundle,
+        passport,
+        action,
+        facts,
+        now,
+    })
 }
 
 /// What was decided, and from what. Made only by [`decide`].
@@ -159,7 +169,7 @@ impl TryFrom<String> for RuleRef {
 pub struct ShadowResult {
     /// Policy name.
     pub policy: String,
-    /// `permit`, `escalate`, `deny`, `no_rule` or `error`.
+    /// `permit`, `escalate`, `deny`, `no_rule`, `error`, or `needs_facts` where only the ledger can say.
     pub would: String,
     /// Rules that matched.
     pub rules: Vec<RuleRef>,

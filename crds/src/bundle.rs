@@ -459,10 +459,6 @@ impl At<'_> {
             Some(approval) => Some(self.approval(&format!("{field}.approval"), approval)?),
             None => None,
         };
-        if spec.when.is_some() {
-            let message = actpass_core::when::WhenError::Unsupported;
-            return self.wrong(&format!("{field}.when"), message);
-        }
         Some(Rule {
             name: spec.name.clone(),
             decision: spec.decision,
@@ -471,7 +467,7 @@ impl At<'_> {
             schedule,
             environments: spec.environments.clone(),
             resources,
-            when: None,
+            when: spec.when.clone(),
             obligations: Obligations {
                 max_response_bytes: spec.obligations.max_response_bytes,
             },

@@ -7,6 +7,7 @@ use actpass_core::capability::{Capability, CapabilityPattern};
 use actpass_core::limits::{Unit, WRITES_METER};
 use actpass_core::policy::RuleDecision;
 use actpass_core::upstream::{ActionSpec, CurrencySource, MeterSource, TlsMode};
+use actpass_core::when::Condition;
 
 use crate::read::{Located, Problem, Severity};
 use crate::resource::Resource;
@@ -236,6 +237,11 @@ fn policy(
         if !names.insert(&rule.name) {
             let message = format!("a second rule of the name `{}`", rule.name);
             problems.push(at.problem(&format!("{field}.name"), Severity::Error, message));
+        }
+        if let Some(text) = &rule.when
+            && let Err(error) = Condition::compile(text, rule, &spec.upstreams)
+        {
+            problems.push(at.problem(&format!("{field}.when"), Severity::Error, error.to_string()));
         }
         for (at_index, pattern) in rule.capabilities.iter().enumerate() {
             known(

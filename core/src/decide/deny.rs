@@ -19,6 +19,8 @@ pub enum DenyReason {
     PassportSuspended,
     /// The passport was withdrawn.
     PassportRevoked,
+    /// No upstream of the policy declares an action like this.
+    Undeclared,
     /// The capability is not in the passport's scope.
     OutOfScope,
     /// The capability is in scope, but not on this resource.
@@ -54,13 +56,35 @@ pub enum DenyReason {
 }
 
 impl DenyReason {
-    /// Machine-readable, one word per variant.
+    /// Every [`DenyReason::code`], in the order in which a decision finds them; the last three are the ledger's own.
+    pub const CODES: [&'static str; 17] = [
+        "passport_invalid",
+        "passport_suspended",
+        "passport_expired",
+        "passport_revoked",
+        "out_of_scope",
+        "resource_out_of_scope",
+        "undeclared",
+        "declared_fact",
+        "ambiguous_repeat",
+        "rule_error",
+        "rule_denies",
+        "no_rule",
+        "no_approver",
+        "limit_exceeded",
+        "too_many_pending",
+        "stale_policy",
+        "clock_skew",
+    ];
+
+    /// Machine-readable: one word of [`DenyReason::CODES`].
     pub fn code(&self) -> &'static str {
         match self {
             Self::PassportInvalid => "passport_invalid",
             Self::PassportExpired => "passport_expired",
             Self::PassportSuspended => "passport_suspended",
             Self::PassportRevoked => "passport_revoked",
+            Self::Undeclared => "undeclared",
             Self::OutOfScope => "out_of_scope",
             Self::ResourceOutOfScope => "resource_out_of_scope",
             Self::DeclaredFact(_) => "declared_fact",
@@ -80,49 +104,46 @@ impl DenyReason {
 impl std::fmt::Display for DenyReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::PassportInvalid => {
-                f.write_str("The policy knows no such passport. Ask the platform team for one.")
-            }
-            Self::PassportExpired => {
-                f.write_str("The passport has expired. Ask its owner to renew it.")
-            }
+            Self::PassportInvalid => f.write_str("The policy knows no such passport. Ask the platform team for one."),
+            Self::PassportExpired => f.write_str("The passport has expired. Ask its owner to renew it."),
             Self::PassportSuspended => f.write_str("The passport is suspended. Ask its owner why."),
-            Self::PassportRevoked => {
-                f.write_str("The passport was revoked. Ask its owner for another.")
-            }
-            Self::OutOfScope => f.write_str("The passport's scope does not cover this capability."),
+            Self::PassportRevoked => f.write_str("The passport was revoked. Ask its owner for another."),
+            Self::Undeclared => f.write_str(
+                "No upstream of the policy declares an action like this, and what is not declared is denied. Ask the \
+                 platform team to declare it.",
+            ),
+            Self::OutOfScope => f.write_str(
+                "The passport's scope does not cover this capability. Do not retry; ask the passport's owner.",
+            ),
             Self::ResourceOutOfScope => f.write_str(
-                "The passport's scope covers this capability, but not on this resource.",
+                "The passport's scope covers this capability, but not on this resource. Do not retry; ask the \
+                 passport's owner.",
             ),
             Self::DeclaredFact(fault) => write_fault(f, fault),
             Self::RuleError { rule, what } => {
-                write!(
-                    f,
-                    "Rule {rule} could not be evaluated ({what}), and an error denies. Tell the policy's author."
+                write!(f, "Rule {rule} could not be evaluated ({what}), and an error denies. Tell the policy's author.")
+            }
+            Self::RuleDenies(rule) => write!(f, "Rule {rule} denies this. Do not retry; ask a person."),
+            Self::NoRule => f.write_str(
+                "No rule allows this, and what no rule allows is denied. Do not retry; ask the policy's author.",
+            ),
+            Self::NoApprover => {
+                f.write_str(
+                    "People would have to approve this, and neither rule nor passport names any. Ask the passport's \
+                     owner to name them.",
                 )
             }
-            Self::RuleDenies(rule) => {
-                write!(f, "Rule {rule} denies this. Do not retry; ask a person.")
-            }
-            Self::NoRule => f.write_str("No rule allows this, and what no rule allows is denied."),
-            Self::NoApprover => f.write_str(
-                "People would have to approve this, and neither rule nor passport names any.",
-            ),
             Self::LimitExceeded(left) => write!(f, "{left}"),
             Self::AmbiguousRepeat { record } => write!(
                 f,
                 "The same action was sent before (record {record}) and its outcome is not known. Repeating it could do \
                  it twice; find out first, then `actpass intents resolve`."
             ),
-            Self::TooManyPending => f.write_str(
-                "Too many requests of this passport wait for people. Wait until some are answered.",
-            ),
-            Self::StalePolicy => {
-                f.write_str("The policy changed while this was judged. Send it again.")
+            Self::TooManyPending => {
+                f.write_str("Too many requests of this passport wait for people. Wait until some are answered.")
             }
-            Self::ClockSkew => {
-                f.write_str("The clocks of sidecar and ledger are more than 30 s apart.")
-            }
+            Self::StalePolicy => f.write_str("The policy changed while this was judged. Send it again."),
+            Self::ClockSkew => f.write_str("The clocks of sidecar and ledger are more than 30 s apart."),
         }
     }
 }
@@ -185,6 +206,9 @@ impl std::fmt::Display for LimitLeft {
             self.text(self.asked)
         )?;
         match self.frees_at {
+            _ if self.asked > self.max => {
+                f.write_str(" It can never fit: ask for less, or for a higher limit.")
+            }
             Some(instant) => write!(f, " More frees at {}.", crate::canonical::instant(instant)),
             None => Ok(()),
         }

@@ -1,13 +1,15 @@
 //! Whether one rule matches one action. Doubt counts against the action: what a rule that tightens cannot tell, it
 //! covers; what a rule that allows cannot tell, it does not.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
-use super::Facts;
+use super::order::Asked;
 use crate::action::Action;
-use crate::money::Money;
+use crate::money::{Money, MoneyError};
 use crate::policy::{AmountBound, Day, Rule, RuleDecision, Schedule};
 use crate::when::Condition;
 
@@ -19,23 +21,28 @@ pub(super) enum Match {
     Error(String),
 }
 
-pub(super) fn rule_matches(
-    rule: &Rule,
-    condition: Option<&Condition>,
-    action: &Action,
-    facts: Option<&Facts>,
-    now: Timestamp,
-) -> Match {
+pub(super) fn rule_matches(rule: &Rule, condition: Option<&Condition>, asked: &Asked<'_>) -> Match {
+    let Asked {
+        action, facts, now, ..
+    } = *asked;
     let tightens = rule.decision != RuleDecision::Allow;
     let covered = rule
         .capabilities
         .iter()
         .any(|pattern| pattern.matches(&action.capability))
         && (rule.environments.is_empty() || environment_matches(rule, action, tightens))
-        && resources_match(rule, action, tightens)
-        && amounts_match(&rule.amounts, action, tightens);
+        && resources_match(rule, action, tightens);
     if !covered {
         return Match::No;
+    }
+    match amounts_match(&rule.amounts, action, tightens) {
+        Ok(true) => {}
+        Ok(false) => return Match::No,
+        Err(_) => {
+            return Match::Error(
+                "a bound on its amounts is in another currency than it says".to_owned(),
+            );
+        }
     }
     match rule.schedule.as_ref().map(|schedule| holds(schedule, now)) {
         None | Some(Ok(true)) => {}
@@ -49,7 +56,7 @@ pub(super) fn rule_matches(
         Some(condition) => match condition.evaluate(action, facts) {
             Ok(true) => Match::Yes,
             Ok(false) => Match::No,
-            Err(error) => Match::Error(error.to_string()),
+            Err(error) => Match::Error(format!("`when`: {error}")),
         },
     }
 }
@@ -72,33 +79,43 @@ fn resources_match(rule: &Rule, action: &Action, tightens: bool) -> bool {
     }
 }
 
-/// An amount in a currency that the rule does not list, or no amount at all, counts as matched by a rule that
-/// tightens and does not match one that allows.
-fn amounts_match(bounds: &[AmountBound], action: &Action, tightens: bool) -> bool {
+/// An amount in a currency that the rule does not list counts as matched by a rule that tightens and does not match
+/// one that allows. So does no amount at all, but for a read: that one moves no money, so there is no doubt about it.
+fn amounts_match(
+    bounds: &[AmountBound],
+    action: &Action,
+    tightens: bool,
+) -> Result<bool, MoneyError> {
     if bounds.is_empty() {
-        return true;
+        return Ok(true);
     }
     let Some(amount) = action.amount else {
-        return tightens;
+        return Ok(tightens && action.effect.changes());
     };
     let mut listed = bounds
         .iter()
         .filter(|bound| bound.currency == amount.currency())
         .peekable();
     if listed.peek().is_none() {
-        return tightens;
+        return Ok(tightens);
     }
-    listed.any(|bound| within(bound, amount))
+    let mut any = false;
+    for bound in listed {
+        any |= within(bound, amount)?;
+    }
+    Ok(any)
 }
 
-fn within(bound: &AmountBound, amount: Money) -> bool {
-    let minor = amount.minor();
-    let above = bound.gt.is_none_or(|gt| minor > gt.minor())
-        && bound.gte.is_none_or(|gte| minor >= gte.minor());
-    let below = bound.lt.is_none_or(|lt| minor < lt.minor())
-        && bound.lte.is_none_or(|lte| minor <= lte.minor());
+/// An upper bound implies an amount above zero: what is owed to us is not "at most 500".
+fn within(bound: &AmountBound, amount: Money) -> Result<bool, MoneyError> {
+    let holds = |side: Option<Money>, wanted: fn(Ordering) -> bool| match side {
+        Some(side) => amount.checked_cmp(side).map(wanted),
+        None => Ok(true),
+    };
+    let above = holds(bound.gt, Ordering::is_gt)? & holds(bound.gte, Ordering::is_ge)?;
+    let below = holds(bound.lt, Ordering::is_lt)? & holds(bound.lte, Ordering::is_le)?;
     let upper = bound.lt.is_some() || bound.lte.is_some();
-    above && below && (!upper || minor > 0)
+    Ok(above && below && (!upper || amount.is_positive()))
 }
 
 /// Whether a schedule holds at an instant.

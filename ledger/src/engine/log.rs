@@ -82,7 +82,7 @@ pub enum OpenError {
         digest: BundleDigest,
         /// Why.
         #[source]
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// No thread.
     #[error("the sequencer cannot start")]
@@ -340,8 +340,10 @@ fn learn_bundle(log: &mut Log, leaf: &[u8], parts: &Parts) -> Result<(), OpenErr
         return Ok(());
     };
     if let Some(bytes) = parts.storage.blob(digest.as_bytes())? {
-        let bundle =
-            Bundle::parse(&bytes).map_err(|source| OpenError::Bundle { digest, source })?;
+        let bundle = Bundle::parse(&bytes).map_err(|source| OpenError::Bundle {
+            digest,
+            source: Box::new(source),
+        })?;
         log.learn(Arc::new(bundle));
     }
     Ok(())
