@@ -1,6 +1,6 @@
 //! Bundles: everything one namespace's decisions rest on, named by its SHA-256.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::capability::Capability;
 use crate::hash::{BundleDigest, sha256};
 use crate::host::HostName;
 use crate::passport::Passport;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyScope};
 use crate::upstream::{ActionSpec, Upstream};
 use crate::when::{Condition, WhenError};
 
@@ -62,6 +62,14 @@ pub enum BundleError {
     /// Another version.
     #[error("the bundle has version `{0}`, this build reads {BUNDLE_VERSION}")]
     Version(String),
+    /// Two things of one name: which of them is meant cannot be told.
+    #[error("the bundle has two {what} named `{name}`")]
+    Twice {
+        /// Kind of thing, in the plural.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A condition that does not check.
     #[error("rule `{policy}/{rule}`: `when` is wrong")]
     When {
@@ -105,6 +113,7 @@ impl Bundle {
         if spec.v != BUNDLE_VERSION {
             return Err(BundleError::Version(spec.v));
         }
+        check_names(&spec)?;
         let mut actions = BTreeMap::new();
         for (u, upstream) in spec.upstreams.iter().enumerate() {
             for (a, action) in upstream.actions.iter().enumerate() {
@@ -187,3 +196,40 @@ impl Bundle {
         self.conditions.get(&(policy, rule))
     }
 }
+
+/// A name decides which passport's limits, which action's effect and which rule's text count, so each stands once. A
+/// policy of the cluster and one of the namespace may share theirs.
+fn check_names(spec: &BundleSpec) -> Result<(), BundleError> {
+    once("passports", spec.passports.iter().map(|it| &it.name))?;
+    once("upstreams", spec.upstreams.iter().map(|it| &it.name))?;
+    let actions = spec.upstreams.iter().flat_map(|it| &it.actions);
+    once("actions", actions.map(|it| &it.capability))?;
+    for scope in [PolicyScope::Namespace, PolicyScope::Cluster] {
+        let policies = spec.policies.iter().filter(|it| it.scope == scope);
+        once("policies", policies.map(|it| &it.name))?;
+    }
+    let mut policies = spec.policies.iter();
+    policies.try_for_each(|policy| {
+        once(
+            "rules of one policy",
+            policy.rules.iter().map(|it| &it.name),
+        )
+    })
+}
+
+fn once<T: Ord + ToString>(
+    what: &'static str,
+    names: impl Iterator<Item = T>,
+) -> Result<(), BundleError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let text = name.to_string();
+        if !seen.insert(name) {
+            return Err(BundleError::Twice { what, name: text });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub use deny::{DenyReason, LimitLeft};
 pub use question::asked_by;
 
 /// Decides one action. `facts` is what only the ledger knows: without it a decision that needs it is
-/// [`Verdict::NeedsFacts`]. Order and meaning: DESIGN section 4. Total and deterministic: an error in a rule denies.
+/// [`Verdict::NeedsFacts`]. Total and deterministic: an error in a rule denies.
 pub fn decide(
     bundle: &Bundle,
     passport: &Passport,
@@ -297,3 +297,6 @@ impl Permitted {
         self.action
     }
 }
+
+#[cfg(test)]
+mod tests;

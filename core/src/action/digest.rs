@@ -65,3 +65,6 @@ pub(super) fn digest(action: &Action) -> ActionDigest {
     let bytes = canonical::to_vec(&judged).unwrap_or_else(|_| format!("{action:?}").into_bytes());
     ActionDigest::from_bytes(sha256(&[b"actpass.action/1\0", &bytes]))
 }
+
+#[cfg(test)]
+mod tests;

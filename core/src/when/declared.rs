@@ -23,14 +23,6 @@ struct Attribute {
     always: usize,
 }
 
-/// Whether something declared is there in every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    Never,
-    Sometimes,
-    Always,
-}
-
 impl Declared {
     /// What these actions declare.
     pub fn by<'a>(actions: impl IntoIterator<Item = &'a ActionSpec>) -> Self {
@@ -71,29 +63,18 @@ impl Declared {
     }
 
     /// The attribute's type, where all agree on one, and whether it is always there; none where nobody declares it.
-    pub(super) fn attribute(&self, name: &str) -> Option<(Option<AttributeType>, Presence)> {
+    pub(super) fn attribute(&self, name: &str) -> Option<(Option<AttributeType>, bool)> {
         let attribute = self.attributes.get(name)?;
-        let presence = if attribute.always == self.covered {
-            Presence::Always
-        } else {
-            Presence::Sometimes
-        };
-        Some((attribute.kind, presence))
+        Some((attribute.kind, attribute.always == self.covered))
     }
 
-    pub(super) fn amount(&self) -> Presence {
-        self.presence(self.amounts)
+    /// Whether every covered action has an amount.
+    pub(super) fn amount_always(&self) -> bool {
+        self.amounts == self.covered
     }
 
-    pub(super) fn resource(&self) -> Presence {
-        self.presence(self.resources)
-    }
-
-    fn presence(&self, by: usize) -> Presence {
-        match by {
-            0 => Presence::Never,
-            all if all == self.covered => Presence::Always,
-            _ => Presence::Sometimes,
-        }
+    /// Whether every covered action has a resource.
+    pub(super) fn resource_always(&self) -> bool {
+        self.resources == self.covered
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::check::Scalar;
-use super::declared::{Declared, Presence};
+use super::declared::Declared;
 use super::{CheckedTypes, WhenError};
 use crate::canonical::excerpt;
 use crate::policy::RuleDecision;
@@ -54,13 +54,9 @@ impl Slot {
             ["action", "method"] => Self::Method,
             ["action", "host"] => Self::Host,
             ["action", "effect"] => Self::Effect,
-            ["action", "resource"] if declared.resource() != Presence::Never => Self::Resource,
-            ["action", "amount", "minor"] if declared.amount() != Presence::Never => {
-                Self::AmountMinor
-            }
-            ["action", "amount", "currency"] if declared.amount() != Presence::Never => {
-                Self::AmountCurrency
-            }
+            ["action", "resource"] => Self::Resource,
+            ["action", "amount", "minor"] => Self::AmountMinor,
+            ["action", "amount", "currency"] => Self::AmountCurrency,
             ["facts", "precedents"] => Self::Precedents,
             ["facts", "firstSeenResource"] => Self::FirstSeenResource,
             ["facts", "recentDenies"] => Self::RecentDenies,
@@ -96,18 +92,16 @@ impl Slot {
 
     /// What has to be asked for before this may be read; none where it is always there.
     pub(super) fn needs(&self, declared: &Declared) -> Option<Subject> {
-        let unless_always = |presence, subject| (presence != Presence::Always).then_some(subject);
+        let unless = |always: bool, subject| (!always).then_some(subject);
         match self {
             Self::Attribute(name, _) => {
-                let presence = declared
-                    .attribute(name)
-                    .map_or(Presence::Never, |(_, presence)| presence);
-                unless_always(presence, Subject::Attribute(name.clone()))
+                let always = declared.attribute(name).is_some_and(|(_, always)| always);
+                unless(always, Subject::Attribute(name.clone()))
             }
             Self::AmountMinor | Self::AmountCurrency => {
-                unless_always(declared.amount(), Subject::Amount)
+                unless(declared.amount_always(), Subject::Amount)
             }
-            Self::Resource => unless_always(declared.resource(), Subject::Resource),
+            Self::Resource => unless(declared.resource_always(), Subject::Resource),
             Self::Confidence => Some(Subject::Confidence),
             Self::Purpose => Some(Subject::Purpose),
             Self::ToolHash => Some(Subject::ToolHash),

@@ -103,4 +103,67 @@ proptest! {
         prop_assert_eq!(state.used_at(second(10)), 0);
         prop_assert_eq!(state.frees_at(second(10)), None);
     }
+
+    /// Whoever looks before each reservation never overspends, whatever span one lays over the log afterwards.
+    #[test]
+    fn no_span_as_long_as_the_window_ever_holds_more_than_the_cap(
+        seconds in prop_oneof![1u32..120, 60u32..100_000],
+        asks in prop::collection::vec((0i64..3_000_000, 1i64..60, any::<bool>()), 1..80),
+    ) {
+        let limit = limit(Window::Sliding { seconds });
+        let mut state = LimitState::new(&limit);
+        let (mut now, mut taken) = (0, Vec::new());
+        for (gap, amount, released) in asks {
+            now += gap * i64::from(seconds) / 60;
+            let at = Timestamp::from_microsecond(now).unwrap();
+            if state.used_at(at) + amount > limit.max {
+                // Never freed before the instant it names.
+                let frees = state.frees_at(at).unwrap();
+                prop_assert!(frees > at);
+                let before = frees.checked_sub(jiff::SignedDuration::from_micros(1)).unwrap();
+                prop_assert_eq!(state.used_at(before), state.used_at(at));
+                prop_assert!(state.used_at(frees) < state.used_at(at));
+                continue;
+            }
+            let bucket = state.reserve(at, amount).unwrap();
+            if released {
+                state.release(bucket, amount);
+            } else {
+                taken.push((now, amount));
+            }
+        }
+        let window = i64::from(seconds) * 1_000_000;
+        for (start, _) in &taken {
+            let span = *start..*start + window;
+            let spent: i64 = taken.iter().filter(|(at, _)| span.contains(at)).map(|(_, amount)| amount).sum();
+            prop_assert!(spent <= limit.max, "{spent} from {start}");
+        }
+    }
+
+    #[test]
+    fn a_calendar_period_holds_its_cap_and_starts_anew(
+        month in any::<bool>(),
+        asks in prop::collection::vec((0i64..400_000, 1i64..60), 1..60),
+    ) {
+        let period = if month { Period::Month } else { Period::Day };
+        let limit = limit(Window::Calendar(period));
+        let mut state = LimitState::new(&limit);
+        let (mut now, mut taken) = (1_790_000_000, BTreeMap::<String, i64>::new());
+        for (gap, amount) in asks {
+            now += gap;
+            let at = second(now);
+            if state.used_at(at) + amount <= limit.max {
+                state.reserve(at, amount).unwrap();
+                let text = at.to_string();
+                let name = text.split('T').next().unwrap().to_owned();
+                let name = if month { name.get(..7).unwrap().to_owned() } else { name };
+                *taken.entry(name).or_default() += amount;
+            } else {
+                let frees = state.frees_at(at).unwrap();
+                prop_assert_eq!(state.used_at(frees), 0);
+                prop_assert!(state.used_at(frees.checked_sub(jiff::SignedDuration::from_micros(1)).unwrap()) > 0);
+            }
+        }
+        prop_assert!(taken.values().all(|sum| *sum <= limit.max), "{taken:?}");
+    }
 }
