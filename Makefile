@@ -2,6 +2,12 @@
 CACHE ?= $(CURDIR)/.cache
 SCALE ?= $(if $(CI),0.1,0.3)
 export ACTPASS_TEST_SCALE ?= $(SCALE)
+export ACTPASS_CACHE := $(CACHE)
+
+
+# Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes.
+PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
+NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
 .PHONY: help demo test test-full check fmt setup
 .DEFAULT_GOAL := help
@@ -9,15 +15,32 @@ export ACTPASS_TEST_SCALE ?= $(SCALE)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: ## Install what tests need, where it is missing
+setup: tools $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK) ## Install what tests need, where it is missing
+
+.PHONY: tools
+tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer from https://rustup.rs"; exit 1; }
-	@missing=""; for tool in cc:gcc curl:curl openssl:openssl; do \
+	@missing=""; for tool in cc:gcc curl:curl openssl:openssl node:nodejs npm:npm python3:python3; do \
 	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
-	  echo "installing$$missing: a C compiler builds the cryptography library, curl and openssl are used by the end-to-end tests"; \
+	  echo "installing$$missing: a C compiler builds the cryptography library, curl and openssl serve the end-to-end tests,"; \
+	  echo "and Python and Node run the SDKs that must work unmodified"; \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing libc6-dev; \
 	  else echo "not root: run  apt-get install$$missing libc6-dev  and try again"; exit 1; fi; \
-	else echo "nothing to install: cargo, cc, curl and openssl are here"; fi
+	else echo "system packages: nothing to install"; fi
+
+$(CACHE)/python/.$(PYTHON_LOCK): | tools
+	@echo "installing the Python SDKs and the provider they are tested against (tests/sdk/requirements.txt) into $(CACHE)/python"
+	@rm -rf $(CACHE)/python && mkdir -p $(CACHE) && python3 -m venv $(CACHE)/python
+	@$(CACHE)/python/bin/pip install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt
+	@touch $@
+
+$(CACHE)/node/.$(NODE_LOCK): | tools
+	@echo "installing the Node SDK (tests/sdk/package-lock.json) into $(CACHE)/node"
+	@rm -rf $(CACHE)/node && mkdir -p $(CACHE)/node && cp tests/sdk/package.json tests/sdk/package-lock.json $(CACHE)/node
+	@npm ci --prefix $(CACHE)/node --silent --omit=peer --no-audit --no-fund
+	@touch $@
 
 fmt: ## Format the sources
 	cargo fmt --all

@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: the program under test, and an upstream that keeps books.
 
+pub mod authority;
+pub mod front;
 pub mod provider;
+pub mod tools;
 
 use std::path::PathBuf;
 

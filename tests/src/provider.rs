@@ -5,9 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::authority::Authority;
 
 /// The name in its certificate.
 pub const HOST: &str = "api.payments.example";
@@ -27,22 +27,9 @@ impl Provider {
     /// # Errors
     /// Where certificates or the socket cannot be made.
     pub fn start(delay: Duration) -> anyhow::Result<Self> {
-        let ca_key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let ca_pem = params.self_signed(&ca_key)?.pem();
-        let issuer = Issuer::new(params, ca_key);
-        let key = KeyPair::generate()?;
-        let leaf = CertificateParams::new(vec![HOST.to_owned()])?.signed_by(&key, &issuer)?;
-        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private)?;
-        let (config, paid) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+        let authority = Authority::new()?;
+        let config = authority.server(HOST)?;
+        let paid = Arc::new(Mutex::new(Vec::new()));
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let books = paid.clone();
@@ -53,7 +40,11 @@ impl Provider {
                 std::thread::spawn(move || serve(socket, config, &books, delay).ok());
             }
         });
-        Ok(Self { port, ca_pem, paid })
+        Ok(Self {
+            port,
+            ca_pem: authority.pem,
+            paid,
+        })
     }
 
     /// The notes it was paid for, in order.

@@ -64,6 +64,15 @@ impl Internal for Pep {
             let no = |code, detail: String| {
                 Redeemed::Deny(Box::new(denial(code, detail, ErrorStyle::Problem)))
             };
+            // A question that was answered and is over is not asked again by asking for its answer again.
+            match self.client.approval(id).await {
+                Ok(state) => {
+                    if let Some((code, why)) = over(&state) {
+                        return no(code, format!("Denied: approval {id} {why}."));
+                    }
+                }
+                Err(error) => return no("not_found", format!("Denied: {error}.")),
+            }
             let bytes = match self.client.sealed(id).await {
                 Ok(bytes) => bytes,
                 Err(error) => return no("not_found", format!("Denied: {error}.")),
@@ -79,6 +88,20 @@ impl Internal for Pep {
                 Judgement::Deny(denial) => Redeemed::Deny(denial),
             }
         })
+    }
+}
+
+/// The reason why an approval of that state, as the ledger shows it, runs nothing any more.
+fn over(approval: &[u8]) -> Option<(&'static str, &'static str)> {
+    let approval: serde_json::Value = serde_json::from_slice(approval).ok()?;
+    match approval.get("state")?.as_str()? {
+        "used" => Some(("approval_used", "was used; it runs its request once")),
+        "denied" => Some(("approval_denied", "was answered with no")),
+        "expired" => Some((
+            "approval_expired",
+            "ran out; make the request again to ask anew",
+        )),
+        _ => None,
     }
 }
 

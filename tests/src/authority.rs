@@ -1,0 +1,58 @@
+//! A certificate authority of a test, and the servers it vouches for.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// An authority, to be declared in an Upstream.
+pub struct Authority {
+    /// Its certificate.
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where certificates cannot be made.
+    pub fn new() -> anyhow::Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// The TLS side of a server of that name, HTTP/1.1 only.
+    ///
+    /// # Errors
+    /// Where certificates cannot be made.
+    pub fn server(&self, host: &str) -> anyhow::Result<Arc<ServerConfig>> {
+        let key = KeyPair::generate()?;
+        let leaf = CertificateParams::new(vec![host.to_owned()])?.signed_by(&key, &self.issuer)?;
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], private)?;
+        Ok(Arc::new(config))
+    }
+
+    /// Its certificate as the block of a manifest's `caBundle: |`, indented by `spaces`.
+    pub fn block(&self, spaces: usize) -> String {
+        let indent = " ".repeat(spaces);
+        self.pem
+            .trim()
+            .lines()
+            .map(|line| format!("{indent}{line}\n"))
+            .collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! TLS in front of a server that speaks plain HTTP, and a note of every request that came through.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::authority::Authority;
+
+/// Serves until the test's process ends.
+pub struct Front {
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `POST /v1/refunds HTTP/1.1`.
+    pub first_line: String,
+    /// Header lines.
+    pub headers: Vec<String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+impl Front {
+    /// Starts one named `host` that passes requests on to `127.0.0.1:to`, one per connection.
+    ///
+    /// # Errors
+    /// Where certificates or the socket cannot be made.
+    pub fn start(authority: &Authority, host: &str, to: u16) -> anyhow::Result<Self> {
+        let config = authority.server(host)?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let (config, notes) = (config.clone(), notes.clone());
+                // A connection that breaks off is the client's business.
+                std::thread::spawn(move || pass_on(socket, config, to, &notes).ok());
+            }
+        });
+        Ok(Self { port, seen })
+    }
+
+    /// Every request so far, in order.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn pass_on(
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+    to: u16,
+    notes: &Mutex<Vec<Request>>,
+) -> anyhow::Result<()> {
+    let mut client = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, socket));
+    let Some(request) = read(&mut client)? else {
+        return Ok(());
+    };
+    notes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(request.clone());
+    let mut server = TcpStream::connect(("127.0.0.1", to))?;
+    let mut head = format!("{}\r\n", request.first_line);
+    for line in &request.headers {
+        if !line.to_ascii_lowercase().starts_with("connection:") {
+            head += &format!("{line}\r\n");
+        }
+    }
+    head += "connection: close\r\n\r\n";
+    server.write_all(head.as_bytes())?;
+    server.write_all(&request.body)?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    let client = client.get_mut();
+    client.write_all(&answer)?;
+    client.conn.send_close_notify();
+    client.flush()?;
+    Ok(())
+}
+
+fn read(client: &mut impl BufRead) -> anyhow::Result<Option<Request>> {
+    let mut first_line = String::new();
+    if client.read_line(&mut first_line)? == 0 {
+        return Ok(None);
+    }
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        client.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => headers.push(line.to_owned()),
+        }
+    }
+    let first_line = first_line.trim_end().to_owned();
+    let mut request = Request {
+        first_line,
+        headers,
+        body: Vec::new(),
+    };
+    let length = request.header("content-length").unwrap_or("0").parse()?;
+    request.body = vec![0; length];
+    client.read_exact(&mut request.body)?;
+    Ok(Some(request))
+}
