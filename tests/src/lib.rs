@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod front;
 pub mod provider;
+pub mod stripe;
 pub mod tools;
 
 use std::path::PathBuf;

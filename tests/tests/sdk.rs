@@ -1,363 +1,11 @@
 //! Official SDKs and common HTTP clients, unmodified, against a provider behind TLS: what is allowed happens, what is
 //! denied is raised as the SDK's own permission error with our reason, and what a person approved happens once.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of these tests stand outside their functions"
-)]
+use std::path::Path;
+use std::process::Command;
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use actpass_tests::actpass;
-use actpass_tests::authority::Authority;
-use actpass_tests::front::Front;
-use actpass_tests::tools::{localstripe, node_modules, python};
-use serde_json::Value;
-
-const HOST: &str = "api.stripe.com";
-
-/// The key that only the vault and the provider know. The provider takes any that begins so; the agents' is another.
-const KEY: &str = "sk_test_the_real_key";
-
-/// What the agents send, and nobody may ever receive.
-const DUMMY: &str = "sk_dummy";
-
-const POLICY: &str = r#"
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: refund-agent}
-spec:
-  agentId: refund-agent
-  owner: owner@example.com
-  purpose: Refund customers of the web shop
-  scope: [{capability: stripe.refunds.create}, {capability: stripe.read}]
-  limits: [{meter: refunds, unit: USD, max: "100000.00", windowSeconds: 86400}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: refunds}
-spec:
-  targetRefs: [{kind: Passport, name: refund-agent}]
-  rules:
-    - {name: huge, decision: Deny, capabilities: [stripe.refunds.create], amounts: [{currency: USD, gt: "10000.00"}]}
-    - name: large
-      decision: RequireApproval
-      capabilities: [stripe.refunds.create]
-      amounts: [{currency: USD, gt: "500.00"}]
-      approval: {groups: [finance], expiresAfterSeconds: 1800}
-    - name: small
-      decision: Allow
-      allowIrreversible: true
-      capabilities: [stripe.refunds.create]
-      amounts: [{currency: USD, lte: "500.00"}]
-    - {name: reads, decision: Allow, capabilities: [stripe.read]}
-"#;
-
-/// A provider, TLS in front of it, and an ActPass that knows its key.
-struct World {
-    dir: tempfile::TempDir,
-    provider: Child,
-    port: u16,
-    front: Front,
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let log = fs::File::create(dir.path().join("provider.log")).unwrap();
-        let provider = Command::new(localstripe())
-            .args(["--from-scratch", "--port", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let authority = Authority::new().unwrap();
-        let front = Front::start(&authority, HOST, port).unwrap();
-        let world = Self {
-            dir,
-            provider,
-            port,
-            front,
-        };
-        world.wait_for_provider();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        // The catalogue's own declaration, but for the authority: the tests' provider has no public certificate.
-        let declared = fs::read_to_string(root.join("../catalog/stripe.yaml")).unwrap();
-        let tls = format!(
-            "tls:\n    mode: Intercept\n    caBundle: |\n{}",
-            authority.block(6)
-        );
-        assert!(declared.contains("tls: {mode: Intercept}\n"));
-        let declared = declared.replace("tls: {mode: Intercept}\n", &tls);
-        fs::write(world.path("policy.yaml"), declared + POLICY).unwrap();
-        fs::write(world.path("ca.pem"), format!("{}\n", authority.pem.trim())).unwrap();
-        for agent in fs::read_dir(root.join("sdk")).unwrap() {
-            let agent = agent.unwrap();
-            fs::copy(agent.path(), world.path(agent.file_name())).unwrap();
-        }
-        std::os::unix::fs::symlink(node_modules(), world.path("node_modules")).unwrap();
-        world.store("stripe-read", &["Read"]);
-        world.store("stripe-write", &["Write", "Irreversible"]);
-        world
-    }
-
-    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn wait_for_provider(&self) {
-        let give_up = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < give_up, "the provider does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(actpass());
-        command
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("ACTPASS_STATE_DIR", self.path("state"))
-            .env("ACTPASS_LOG", "error");
-        command
-    }
-
-    fn store(&self, name: &str, effects: &[&str]) {
-        let mut args = vec![
-            "credentials",
-            "put",
-            name,
-            "--host",
-            HOST,
-            "--ca-file",
-            "ca.pem",
-        ];
-        for effect in effects {
-            args.extend(["--effect", effect]);
-        }
-        let mut child = self
-            .command(&args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(KEY.as_bytes())
-            .unwrap();
-        assert!(child.wait().unwrap().success());
-    }
-
-    /// Asks the provider directly, beside ActPass.
-    fn provider(&self, method: &str, path: &str, form: &[&str]) -> Value {
-        let mut curl = Command::new("curl");
-        curl.args([
-            "-s",
-            "-S",
-            "-m",
-            "10",
-            "-u",
-            &format!("{KEY}:"),
-            "-X",
-            method,
-        ]);
-        curl.arg(format!("http://127.0.0.1:{}{path}", self.port));
-        for field in form {
-            curl.args(["-d", field]);
-        }
-        let output = curl.output().unwrap();
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{path}: {error}: {output:?}"))
-    }
-
-    /// A charge large enough for every refund of an agent.
-    fn charge(&self) -> String {
-        let id = |made: Value| {
-            made["id"]
-                .as_str()
-                .unwrap_or_else(|| panic!("{made}"))
-                .to_owned()
-        };
-        let customer = id(self.provider("POST", "/v1/customers", &["email=a@example.com"]));
-        let card = [
-            "type=card",
-            "card[number]=4242424242424242",
-            "card[exp_month]=12",
-            "card[exp_year]=2030",
-            "card[cvc]=123",
-        ];
-        let method = id(self.provider("POST", "/v1/payment_methods", &card));
-        let attach = format!("/v1/payment_methods/{method}/attach");
-        self.provider("POST", &attach, &[&format!("customer={customer}")]);
-        let (customer, source) = (format!("customer={customer}"), format!("source={method}"));
-        id(self.provider(
-            "POST",
-            "/v1/charges",
-            &["amount=5000000", "currency=usd", &customer, &source],
-        ))
-    }
-
-    /// Amounts and notes of the refunds of a charge, as the provider lists them, all pages.
-    fn refunds(&self, charge: &str) -> Vec<(u64, String)> {
-        let (mut found, mut after) = (Vec::new(), String::new());
-        loop {
-            let page = self.provider(
-                "GET",
-                &format!("/v1/refunds?limit=100&charge={charge}{after}"),
-                &[],
-            );
-            for refund in page["data"].as_array().unwrap() {
-                let note = refund["metadata"]["note"].as_str().unwrap_or_default();
-                found.push((refund["amount"].as_u64().unwrap(), note.to_owned()));
-                after = format!("&starting_after={}", refund["id"].as_str().unwrap());
-            }
-            if page["has_more"] != true {
-                found.sort();
-                return found;
-            }
-        }
-    }
-
-    fn approve(&self, approval: &str) {
-        let output = self
-            .command(&["approvals", "approve", approval])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    /// Runs one agent through all its steps, approving what it asks for, and gives the answers by step.
-    fn run(&self, charge: &str, agent: &[&str], options: &[&str], env: &[(&str, &str)]) -> Steps {
-        let connect_to = format!("{HOST}:443:127.0.0.1:{}", self.front.port);
-        let mut args = vec!["run", "-f", "policy.yaml", "--connect-to", &connect_to];
-        args.extend_from_slice(options);
-        args.push("--");
-        args.extend_from_slice(agent);
-        let mut child = self
-            .command(&args)
-            .env("CHARGE", charge)
-            .envs(env.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let mut steps = Steps::default();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            let step: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-            let name = step["step"].as_str().unwrap().to_owned();
-            if name.ends_with(" asked") {
-                self.approve(steps.approval_in(&step));
-                stdin.write_all(b"go on\n").unwrap();
-            }
-            steps.0.push((name, step));
-        }
-        assert!(
-            child.wait().unwrap().success(),
-            "{agent:?} failed after {:?}",
-            steps.0
-        );
-        steps
-    }
-
-    /// Runs an agent and checks all that every agent must see, and what the provider has done at the end.
-    fn governs(&self, agent: &[&str], options: &[&str], env: &[(&str, &str)]) -> Steps {
-        let (charge, before) = (self.charge(), self.front.seen().len());
-        let steps = self.run(&charge, agent, options, env);
-        let (status, answer) = steps.at("small");
-        assert_eq!(
-            (status, &answer["amount"]),
-            (200, &12_000.into()),
-            "{answer}"
-        );
-        let (status, answer) = steps.at("huge");
-        assert_eq!(status, 403);
-        let said = answer.to_string();
-        assert!(said.contains("Rule refunds/huge denies this"), "{said}");
-        for asked in ["repeat asked", "execute asked", "repeat again"] {
-            let (status, answer) = steps.at(asked);
-            assert_eq!(status, 403, "{asked}");
-            assert!(
-                answer.to_string().contains("needs a person's approval"),
-                "{asked}: {answer}"
-            );
-        }
-        for done in ["repeat", "execute"] {
-            let (status, answer) = steps.at(done);
-            assert_eq!(
-                (status, &answer["amount"]),
-                (200, &250_000.into()),
-                "{done}: {answer}"
-            );
-        }
-        let (status, answer) = steps.at("execute again");
-        assert_eq!((status, &answer["code"]), (403, &"approval_used".into()));
-        let done = ["execute", "repeat"].map(|note| (250_000, note.to_owned()));
-        let permitted = [vec![(12_000, "small".to_owned())], done.to_vec()].concat();
-        assert_eq!(self.refunds(&charge), permitted, "{agent:?}");
-        let seen = self.front.seen();
-        let seen = seen.get(before..).unwrap();
-        assert_eq!(
-            seen.len(),
-            3,
-            "nothing else reached the provider, and no denial was tried again"
-        );
-        for request in seen {
-            let credential = request.header("authorization").unwrap();
-            assert_eq!(credential, format!("Bearer {KEY}"), "{agent:?}");
-            assert!(!format!("{request:?}").contains(DUMMY), "{request:?}");
-        }
-        steps
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.provider.kill());
-        drop(self.provider.wait());
-    }
-}
-
-#[derive(Default)]
-struct Steps(Vec<(String, Value)>);
-
-impl Steps {
-    fn at(&self, step: &str) -> (u64, &Value) {
-        let (_, found) = self
-            .0
-            .iter()
-            .find(|(name, _)| name == step)
-            .unwrap_or_else(|| panic!("no step `{step}` in {:?}", self.0));
-        (found["status"].as_u64().unwrap(), &found["answer"])
-    }
-
-    fn approval_in<'a>(&self, step: &'a Value) -> &'a str {
-        let answer = &step["answer"];
-        answer["approval"]
-            .as_str()
-            .or_else(|| answer["approval"]["id"].as_str())
-            .unwrap_or_else(|| panic!("no approval in {step}, after {:?}", self.0))
-    }
-}
+use actpass_tests::stripe::{Steps, World};
+use actpass_tests::tools::python;
 
 fn raises(steps: &Steps, error: &str) {
     for denied in ["huge", "repeat asked", "execute asked"] {
@@ -370,7 +18,7 @@ fn raises(steps: &Steps, error: &str) {
 fn stripe_for_python_with_one_line_changed() {
     let python = python();
     let clear = [("API_BASE", "http://stripe.actpass.internal")];
-    let world = World::new();
+    let world = World::start();
     let steps = world.governs(&[python.to_str().unwrap(), "stripe_sdk.py"], &[], &clear);
     raises(&steps, "PermissionError");
 }
@@ -384,7 +32,7 @@ fn stripe_for_python_untouched_behind_a_trust_file() {
         .unwrap();
     let bundle = String::from_utf8(bundle.stdout).unwrap();
     assert!(Path::new(bundle.trim()).is_file(), "{bundle}");
-    let world = World::new();
+    let world = World::start();
     let options = ["--trust-file", bundle.trim()];
     let steps = world.governs(&[python.to_str().unwrap(), "stripe_sdk.py"], &options, &[]);
     raises(&steps, "PermissionError");
@@ -393,27 +41,27 @@ fn stripe_for_python_untouched_behind_a_trust_file() {
 #[test]
 fn requests_for_python() {
     let python = python();
-    World::new().governs(&[python.to_str().unwrap(), "with_requests.py"], &[], &[]);
+    World::start().governs(&[python.to_str().unwrap(), "with_requests.py"], &[], &[]);
 }
 
 #[test]
 fn httpx_for_python() {
     let python = python();
-    World::new().governs(&[python.to_str().unwrap(), "with_httpx.py"], &[], &[]);
+    World::start().governs(&[python.to_str().unwrap(), "with_httpx.py"], &[], &[]);
 }
 
 #[test]
 fn stripe_for_node() {
-    let steps = World::new().governs(&["node", "stripe_sdk.mjs"], &[], &[]);
+    let steps = World::start().governs(&["node", "stripe_sdk.mjs"], &[], &[]);
     raises(&steps, "StripePermissionError");
 }
 
 #[test]
 fn fetch_of_node() {
-    World::new().governs(&["node", "with_fetch.mjs"], &[], &[]);
+    World::start().governs(&["node", "with_fetch.mjs"], &[], &[]);
 }
 
 #[test]
 fn curl() {
-    World::new().governs(&["bash", "with_curl.sh"], &[], &[]);
+    World::start().governs(&["bash", "with_curl.sh"], &[], &[]);
 }

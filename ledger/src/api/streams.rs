@@ -240,9 +240,7 @@ pub(super) async fn lease(
         .lend(&tenant, &name, &destination)
         .map_err(|error| ApiError::Conflict {
             code: "credential_unavailable",
-            detail: format!(
-                "credential `{name}` is not lent: {error}; store it with `actpass credentials put`"
-            ),
+            detail: format!("{error}; store it with `actpass credentials put`"),
         })?;
     let now = Timestamp::now();
     let expires = now.checked_add(LEASE).unwrap_or(now);

@@ -240,7 +240,7 @@ impl Staging<'_> {
                     Some(lent.secret),
                 ))
             }
-            Err(error) => Ok((not_lent(ruling, &wanted.name, &error), None)),
+            Err(error) => Ok((not_lent(ruling, &error), None)),
         }
     }
 
@@ -293,10 +293,8 @@ pub(crate) fn destination(
     }
 }
 
-fn not_lent(ruling: Ruling, credential: &str, error: &LendError) -> Ruling {
-    let detail = format!(
-        "credential `{credential}` is not lent: {error}; store it with `actpass credentials put`"
-    );
+fn not_lent(ruling: Ruling, error: &LendError) -> Ruling {
+    let detail = format!("{error}; store it with `actpass credentials put`");
     Ruling {
         verdict: RulingVerdict::Deny,
         reason: Some("credential_unavailable".to_owned()),
