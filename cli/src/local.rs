@@ -6,8 +6,8 @@
 //! whoever called is serving the listeners.
 //!
 //! *Guarantees*: outside 127/8 and the synthetic range every address is "network unreachable", by IPv4, IPv6, TCP, UDP
-//! and raw sockets, because the network namespace has no other route and no other interface. The command cannot undo
-//! a mount, gain a privilege or outlive ActPass itself.
+//! and raw sockets, because the network namespace has no other route and no other interface; sockets that no network
+//! namespace holds cannot be made. The command cannot undo a mount, gain a privilege or outlive ActPass itself.
 //!
 //! *Limits*: this contains the network only. The command still sees the processes of its user and may signal them;
 //! what it starts may outlive ActPass (cut off, since nobody serves its listeners then); sockets in the file system
@@ -25,6 +25,7 @@ mod probe;
 mod signals;
 mod sockets;
 mod start;
+mod syscalls;
 mod trust;
 mod wire;
 

@@ -8,7 +8,10 @@ use caps::errors::CapsError;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::set_no_new_privs;
 
-/// Empties all five capability sets, forbids gaining privileges by exec, and ties our life to our parent's.
+use super::syscalls;
+
+/// Empties all five capability sets, forbids gaining privileges by exec, refuses sockets that no namespace holds, and
+/// ties our life to our parent's.
 ///
 /// The bounding set goes first, since emptying it takes a capability; it is what keeps a command that runs as root
 /// from having all others back at exec. The parent-death signal comes last, because the kernel clears it when
@@ -26,6 +29,7 @@ pub(super) fn give_up() -> io::Result<()> {
         })?;
     }
     set_no_new_privs(true)?;
+    syscalls::refuse()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     check(&fs::read_to_string("/proc/self/status")?)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use rustix::net::{AddressFamily, SocketType, socket};
 
 /// Addresses set aside for documentation (RFC 5737, RFC 3849): nobody is there, so even a broken containment sends
 /// only to nobody.
@@ -17,7 +18,8 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// Errno of a machine without IPv6: no socket of the family, or no address to send from.
 const NO_FAMILY: [i32; 2] = [97, 99];
 
-/// Fails unless every way out tried is closed: TCP and UDP to foreign addresses, reading or uncovering `hidden`.
+/// Fails unless every way out tried is closed: TCP and UDP to foreign addresses, a socket to the machine below this
+/// one, reading or uncovering `hidden`.
 pub(super) fn check(hidden: &[PathBuf]) -> io::Result<()> {
     for outside in OUTSIDE {
         let address: SocketAddr = outside.parse().map_err(io::Error::other)?;
@@ -26,6 +28,9 @@ pub(super) fn check(hidden: &[PathBuf]) -> io::Result<()> {
             TcpStream::connect_timeout(&address, ATTEMPT),
         )?;
         closed(&format!("UDP to {outside}"), send_udp(address))?;
+    }
+    if socket(AddressFamily::VSOCK, SocketType::STREAM, None).is_ok() {
+        return Err(open("a socket to the hypervisor can be made"));
     }
     for path in hidden {
         let shown = path.display();
