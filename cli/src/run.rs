@@ -177,14 +177,14 @@ async fn contained(
     let proxy = Arc::new(Proxy::new(pep.clone(), pep.clone(), executor));
     let listeners = names.listeners(started.listeners);
     serving.spawn(listen::serve(listeners, name_of, mint, proxy, stopped));
+    let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
+    let recording = tokio::spawn(record_names(pep.clone(), undeclared));
     if let Some((udp, tcp)) = started.dns {
-        let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
         let (udp, tcp) = (
             tokio::net::UdpSocket::from_std(udp)?,
             tokio::net::TcpListener::from_std(tcp)?,
         );
         serving.spawn(dns::serve(names.zone.clone(), udp, tcp, events));
-        serving.spawn(record_names(pep.clone(), undeclared));
     }
 
     let mut running = started.held.go()?;
@@ -193,7 +193,9 @@ async fn contained(
     drop(forwarder);
     // What still serves ends with its last receiver.
     drop(stop);
-    serving.abort_all();
+    serving.shutdown().await;
+    // Names asked for with the command's last breath are in the channel, whose sender is gone now.
+    recording.await?;
     code
 }
 
@@ -211,7 +213,7 @@ async fn wait(
 }
 
 /// Puts what was asked for and is not declared on the record: a name may itself be what was to be leaked.
-async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) -> std::io::Result<()> {
+async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) {
     while let Some(event) = events.recv().await {
         let (code, target, detail) = match event {
             DnsEvent::Undeclared { name, record_type } => (
@@ -238,7 +240,6 @@ async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) -> st
             &detail,
         ));
     }
-    Ok(())
 }
 
 fn note(recorder: &Recorder, note: &str, text: &str) {
