@@ -20,11 +20,11 @@ setup: tools $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK) ## Inst
 .PHONY: tools
 tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer from https://rustup.rs"; exit 1; }
-	@missing=""; for tool in cc:gcc curl:curl openssl:openssl node:nodejs npm:npm python3:python3; do \
+	@missing=""; for tool in cc:gcc curl:curl openssl:openssl ip:iproute2 node:nodejs npm:npm python3:python3; do \
 	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
-	  echo "installing$$missing: a C compiler builds the cryptography library, curl and openssl serve the end-to-end tests,"; \
+	  echo "installing$$missing: a C compiler builds the cryptography library, curl, openssl and ip serve the end-to-end tests,"; \
 	  echo "and Python and Node run the SDKs that must work unmodified"; \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing libc6-dev; \
 	  else echo "not root: run  apt-get install$$missing libc6-dev  and try again"; exit 1; fi; \

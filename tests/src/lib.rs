@@ -2,9 +2,12 @@
 
 pub mod authority;
 pub mod front;
+pub mod home;
+pub mod outside;
 pub mod provider;
 pub mod stripe;
 pub mod tools;
+pub mod ways;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,246 @@
+//! A machine's network that ends in the test: its only way out is a link to a sniffer, so that whatever leaves is seen
+//! and nothing reaches anybody.
+//!
+//! *Flow*: [`in_a_network_of_our_own`] starts the calling test once more under `unshare`, in network and mount
+//! namespaces; there [`Outside::new`] makes links, resolver and sockets of the host.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's world that cannot be made is a failed test"
+)]
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
+
+use crate::ways::{ABSTRACT, LOOPBACK, RESOLVER, RESOLVER_SOCKETS};
+
+/// Set in the copy of the test that runs inside.
+const INSIDE: &str = "ACTPASSTESTS_OWN_NETWORK";
+
+/// Where the last frame of a round is bound for; it says that all before it have been seen.
+const SENTINEL: &str = "203.0.113.99";
+
+/// Runs `body` in network and mount namespaces of its own, by way of a second process that runs the test `name` alone.
+///
+/// # Panics
+/// Where the namespaces cannot be made, or `body` fails there.
+pub fn in_a_network_of_our_own(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let status = command
+        .arg("--")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("`unshare` of util-linux runs");
+    assert!(
+        status.success(),
+        "{name}, in a network of its own: {status}"
+    );
+}
+
+/// What there is outside, in the network this process is in.
+pub struct Outside {
+    frames: mpsc::Receiver<String>,
+    hits: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Outside {
+    /// Makes links, addresses, resolver and listeners.
+    pub fn new() -> Self {
+        let (seen, frames) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || sniff(&ready, &seen));
+        let world = is_ready.recv().unwrap();
+        ip("link set lo up");
+        ip(&format!(
+            "link add d0 address 02:00:00:00:00:01 type veth peer name d1 address 02:00:00:00:00:fe netns {world}"
+        ));
+        let there = format!("--net=/proc/{}/task/{world}/ns/net", std::process::id());
+        let up = Command::new("nsenter")
+            .args([&there, "ip", "link", "set", "d1", "up"])
+            .status();
+        assert!(
+            up.expect("`nsenter` of util-linux runs").success(),
+            "the sniffer's link"
+        );
+        for line in [
+            "link set d0 up",
+            "address add 192.0.2.1/24 broadcast 192.0.2.255 dev d0",
+            "address add 2001:db8::1/64 dev d0 nodad",
+            "neighbor add 192.0.2.254 lladdr 02:00:00:00:00:fe dev d0",
+            "neighbor add 2001:db8::fe lladdr 02:00:00:00:00:fe dev d0",
+            "route add default via 192.0.2.254",
+            "-6 route add default via 2001:db8::fe",
+        ] {
+            ip(line);
+        }
+        // Who may ping is said per network; where only root is known, other ids are no ids.
+        let range = "/proc/sys/net/ipv4/ping_group_range";
+        fs::write(range, "0 65534")
+            .or_else(|_| fs::write(range, "0 0"))
+            .unwrap();
+        let outside = Self {
+            frames,
+            hits: Arc::default(),
+        };
+        host_files();
+        outside.listen();
+        outside
+    }
+
+    /// What left and what was reached since the last time, in order of names: addresses of frames, names of listeners.
+    pub fn seen(&self) -> Vec<String> {
+        let to = SocketAddr::new(SENTINEL.parse().unwrap(), 9);
+        UdpSocket::bind("0.0.0.0:0")
+            .unwrap()
+            .send_to(b"last", to)
+            .unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let frame = self.frames.recv_timeout(Duration::from_secs(10)).unwrap();
+            if frame == SENTINEL {
+                break;
+            }
+            seen.push(frame);
+        }
+        let hits = std::mem::take(&mut *self.hits.lock().unwrap());
+        seen.extend(hits.into_iter().map(str::to_owned));
+        seen.sort();
+        seen
+    }
+
+    fn listen(&self) {
+        let address = UnixAddr::from_abstract_name(ABSTRACT).unwrap();
+        self.count(ABSTRACT, UnixListener::bind_addr(&address).unwrap(), |it| {
+            it.accept().map(drop)
+        });
+        for path in RESOLVER_SOCKETS {
+            fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
+            let listener = UnixListener::bind(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+            self.count(path, listener, |it| it.accept().map(drop));
+        }
+        let [stub, services @ ..] = LOOPBACK;
+        self.count(stub, UdpSocket::bind(stub).unwrap(), |it| {
+            it.recv(&mut [0; 512]).map(drop)
+        });
+        for service in services {
+            self.count(service, TcpListener::bind(service).unwrap(), |it| {
+                it.accept().map(drop)
+            });
+        }
+    }
+
+    fn count<L: Send + 'static>(
+        &self,
+        name: &'static str,
+        listener: L,
+        one: impl Fn(&L) -> io::Result<()> + Send + 'static,
+    ) {
+        let hits = self.hits.clone();
+        thread::spawn(move || {
+            while one(&listener).is_ok() {
+                hits.lock().unwrap().push(name);
+            }
+        });
+    }
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The resolver's files as systemd-resolved sets them up: resolv.conf is a link into its directory.
+fn host_files() {
+    let copy = tempfile::tempdir().unwrap().keep();
+    let shell = |script: &str| {
+        let status = Command::new("sh").arg("-euc").arg(script).status().unwrap();
+        assert!(status.success(), "{script}");
+    };
+    // Some files of /etc are not for everybody; none of those is needed.
+    shell(&format!(
+        "mount -t tmpfs etc {0}; cp -a /etc/. {0} 2>/dev/null || true; mount --bind {0} /etc; umount {0}; rmdir {0}; \
+         mount -t tmpfs run /run; chmod 755 /run; mkdir -p /run/systemd/resolve /run/nscd; \
+         [ -e /var/run/nscd ] || ln -s /run/nscd /var/run/nscd; \
+         echo 'nameserver {RESOLVER}\noptions timeout:1 attempts:1' > /run/systemd/resolve/stub-resolv.conf; \
+         rm -f /etc/resolv.conf; ln -s ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf; \
+         echo 'hosts: files dns' > /etc/nsswitch.conf",
+        copy.display()
+    ));
+}
+
+fn ip(line: &str) {
+    let output = Command::new("ip").args(line.split(' ')).output();
+    let output = output.expect("`ip` of iproute2 runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {line}: {said}");
+}
+
+/// A thread in a network of its own: the other end of the host's only link.
+fn sniff(ready: &mpsc::Sender<i32>, seen: &mpsc::Sender<String>) {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let socket = socket_with(
+        AddressFamily::PACKET,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(eth::ALL),
+    );
+    let socket = socket.unwrap();
+    ready.send(nix::unistd::gettid().as_raw()).unwrap();
+    let mut frame = [0; 2048];
+    while let Ok((length, _)) = recv(&socket, &mut frame, RecvFlags::empty()) {
+        if let Some(to) = frame.get(..length).and_then(bound_for)
+            && seen.send(to).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Where an Ethernet frame is bound for, or its type where that is no version of IP. `None`: of the kernel's own making
+/// (neighbours and routers of IPv6, RFC 4861, and its groups, RFC 3810), or from this end.
+fn bound_for(frame: &[u8]) -> Option<String> {
+    if frame.get(6..12)? == SNIFFER_MAC {
+        return None;
+    }
+    let packet = frame.get(14..)?;
+    match frame.get(12..14)? {
+        [0x08, 0x00] => {
+            let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+            Some(Ipv4Addr::from(to).to_string())
+        }
+        [0x86, 0xdd] => {
+            let to: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+            let (next, icmp) = (packet.get(6)?, packet.get(40)?);
+            let own = *next == 0 || (*next == 58 && (133..=137).contains(icmp));
+            (!own).then(|| Ipv6Addr::from(to).to_string())
+        }
+        [high, low] => Some(format!("0x{high:02x}{low:02x}")),
+        _ => None,
+    }
+}
+
+const SNIFFER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
