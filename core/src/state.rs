@@ -27,7 +27,7 @@ use crate::limits::Limit;
 
 pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote, VoteRefused};
 pub use intents::{IntentId, OpenIntent};
-pub use ruling::{CLOCK_SKEW_MAX, PERMIT_LIFE, RecordRefused};
+pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
 
 /// How long an ambiguous outcome refuses a blind repeat: a day.
 pub const AMBIGUOUS_FOR: Duration = Duration::from_secs(86_400);

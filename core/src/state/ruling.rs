@@ -39,7 +39,7 @@ pub enum RecordRefused {
     /// Another record than the one that was taken under this number, or one that continues another chain.
     #[error("record {0} does not continue the stream's chain")]
     Chain(u64),
-    /// An intent without an action, or an outcome of nothing.
+    /// An outcome of nothing.
     #[error("record {0} makes no sense: {1}")]
     Senseless(u64, &'static str),
     /// No bundle is active, so nothing can be decided.
@@ -48,7 +48,8 @@ pub enum RecordRefused {
 }
 
 impl State {
-    /// Answers one record at leaf time `now`. `action` is what the record's commitments open to, for an intent.
+    /// Answers one record at leaf time `now`. `action` is what the record's commitments open to, for an intent; an
+    /// intent without it is denied, and its stream goes on.
     ///
     /// # Errors
     /// Where the record cannot stand in the log.
@@ -74,11 +75,10 @@ impl State {
         let skewed = is_skewed(record.time, now);
         match &record.body {
             Body::Intent(judged) => {
-                let given = action.ok_or(RecordRefused::Senseless(
-                    record.seq,
-                    "an intent without an action",
-                ))?;
                 let bundle = self.active().ok_or(RecordRefused::NoBundle)?;
+                let Some(given) = action else {
+                    return Ok(not_revealed());
+                };
                 if now >= stream.expires {
                     return Ok(denial(&DenyReason::PassportExpired, given.1));
                 }
@@ -89,7 +89,16 @@ impl State {
             }
             Body::Outcome(outcome) => self.rule_on_outcome(record, outcome, skewed),
             Body::Decision(judged) => {
-                let reason = is_unlawful(judged).then(|| PERMIT_WITHOUT_LEDGER.to_owned());
+                let foreign = judged
+                    .action
+                    .as_ref()
+                    .is_some_and(|action| !self.is_own(action, stream));
+                let reason = if is_unlawful(judged) {
+                    Some(PERMIT_WITHOUT_LEDGER)
+                } else {
+                    foreign.then(|| DenyReason::PassportInvalid.code())
+                };
+                let reason = reason.map(str::to_owned);
                 Ok(Ruling {
                     reason,
                     late: skewed,
@@ -120,11 +129,7 @@ impl State {
             .as_ref()
             .filter(|evidence| evidence.shows(action))
         else {
-            return refusal(
-                "not_revealed",
-                "The texts sent with the record are not those it commits to.",
-                macs,
-            );
+            return not_revealed();
         };
         let passport = bundle
             .passport(&stream.passport)
@@ -245,6 +250,15 @@ fn permit(decision: &Decision, obligations: Obligations, now: Timestamp) -> Ruli
     }
 }
 
+/// The denial of an intent that no action is known of: there is nothing to decide on, and no digest to name.
+fn not_revealed() -> Ruling {
+    Ruling {
+        reason: Some(NOT_REVEALED.to_owned()),
+        detail: Some("The texts sent with the record are not those it commits to.".to_owned()),
+        ..Ruling::of(RulingVerdict::Deny)
+    }
+}
+
 fn denial(reason: &DenyReason, macs: &ActionMacs) -> Ruling {
     let limit = match reason {
         DenyReason::LimitExceeded(left) => Some(left.clone()),
@@ -285,6 +299,9 @@ fn is_unlawful(judged: &Judged) -> bool {
             .as_ref()
             .is_some_and(|action| action.effect.changes())
 }
+
+/// Reason of a denied intent whose openings do not reveal the action it commits to.
+pub const NOT_REVEALED: &str = "not_revealed";
 
 /// Reason of a recorded decision that only the ledger could have taken.
 const PERMIT_WITHOUT_LEDGER: &str = "permit_without_ledger";

@@ -571,6 +571,40 @@ fn an_intent_by_an_outdated_policy_is_asked_again() {
 }
 
 #[test]
+fn an_intent_whose_openings_reveal_no_action_is_denied_and_its_stream_goes_on() {
+    let mut log = TestLog::new();
+    let mut sidecar = log.open(1);
+    let (evidence, _) = crate::action::ActionEvidence::conceal(&refund(1, "ch_1"), &mut || [0; 32]);
+    for evidence in [Some(evidence), None] {
+        let judged = Box::new(log.judged(evidence, "needs_facts"));
+        let ruling = log.record(&mut sidecar, Body::Intent(judged), None);
+        assert_eq!(
+            said(&ruling.unwrap()),
+            (RulingVerdict::Deny, "not_revealed")
+        );
+    }
+    let next = log.intent(&mut sidecar, &refund(1, "ch_1"));
+    assert_eq!(next.verdict, RulingVerdict::Permit);
+    assert_eq!(used(&log), [1, 1, 1], "one permit");
+}
+
+#[test]
+fn a_decision_about_anothers_action_is_recorded_with_a_reason() {
+    let mut log = TestLog::new();
+    let mut sidecar = log.open(1);
+    for (name, want) in [("refund-agent", None), ("other", Some("passport_invalid"))] {
+        let action = crate::action::Action {
+            passport: name.to_owned(),
+            ..refund(1, "ch_1")
+        };
+        let (evidence, _) = crate::action::ActionEvidence::conceal(&action, &mut || [0; 32]);
+        let judged = Box::new(log.judged(Some(evidence), "deny"));
+        let ruling = log.record(&mut sidecar, Body::Decision(judged), None);
+        assert_eq!(ruling.unwrap().reason.as_deref(), want, "{name}");
+    }
+}
+
+#[test]
 fn clocks_may_be_thirty_seconds_apart() {
     struct Case {
         name: &'static str,

@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, Ruling, RulingVerdict};
 use crate::evidence::record::{Body, Judged, Record};
 use crate::hash::BundleDigest;
-use crate::state::{Bundles, State};
+use crate::state::{Bundles, NOT_REVEALED, State};
 
 /// The reason under which the ledger denies what policy permits, because the vault does not lend.
 const CREDENTIAL_UNAVAILABLE: &str = "credential_unavailable";
@@ -122,11 +122,16 @@ fn rerun(
         let again = state.rule_on(record, None, leaf.h.time);
         return again.map_or(Ok(()), |again| compare(logged, &again));
     };
-    let Some((action, macs)) = revealed(leaf, judged, logged, inputs)? else {
-        *redecided.missing.entry("side frame").or_default() += 1;
-        return Ok(());
+    let given = match revealed(leaf, judged, logged, inputs)? {
+        Revealed::Action(given) => Some(given),
+        Revealed::Nothing => None,
+        Revealed::Missing => {
+            *redecided.missing.entry("side frame").or_default() += 1;
+            return Ok(());
+        }
     };
-    let Ok(again) = state.rule_on(record, Some((&action, &macs)), leaf.h.time) else {
+    let given = given.as_ref().map(|given| (&given.0, &given.1));
+    let Ok(again) = state.rule_on(record, given, leaf.h.time) else {
         return Ok(());
     };
     if logged.reason.as_deref() == Some(CREDENTIAL_UNAVAILABLE) {
@@ -146,17 +151,34 @@ fn rerun(
     Ok(())
 }
 
-/// The action behind an intent, and its MACs; `None` where the texts are not at hand.
+/// What an intent's commitments open to.
+enum Revealed {
+    /// The action, and its MACs.
+    Action(Box<(Action, ActionMacs)>),
+    /// Nothing, as the ledger said.
+    Nothing,
+    /// The texts are not at hand.
+    Missing,
+}
+
 fn revealed(
     leaf: &Leaf,
     judged: &Judged,
     logged: &Ruling,
     inputs: &dyn Inputs,
-) -> Result<Option<(Action, ActionMacs)>, What> {
-    let (Some(evidence), Some(openings)) = (&judged.action, inputs.openings(leaf.h.seq)) else {
-        return Ok(None);
+) -> Result<Revealed, What> {
+    let denied =
+        logged.verdict == RulingVerdict::Deny && logged.reason.as_deref() == Some(NOT_REVEALED);
+    let Some(evidence) = &judged.action else {
+        return Ok(Revealed::Nothing);
     };
-    let action = evidence.reveal(&openings).map_err(What::Openings)?;
+    let Some(openings) = inputs.openings(leaf.h.seq) else {
+        return Ok(Revealed::Missing);
+    };
+    let action = match evidence.reveal(&openings) {
+        Err(_) if denied => return Ok(Revealed::Nothing),
+        revealed => revealed.map_err(What::Openings)?,
+    };
     let digest = logged.digest.ok_or(What::Ruling("digest"))?;
     let macs = ActionMacs {
         digest,
@@ -164,7 +186,7 @@ fn revealed(
     };
     match inputs.mac_key() {
         Some(key) if key.macs(&action) != macs => Err(What::Mac),
-        _ => Ok(Some((action, macs))),
+        _ => Ok(Revealed::Action(Box::new((action, macs)))),
     }
 }
 

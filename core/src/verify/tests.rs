@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::action::ActionEvidence;
 use crate::evidence::checkpoint::{Checkpoint, NoteSigner};
 use crate::evidence::leaf::{EventBody, Leaf, Ruling, RulingApproval, RulingVerdict, StreamEnd};
-use crate::evidence::record::OutcomeResult;
+use crate::evidence::record::{Body, OutcomeResult};
 use crate::hash::TreeRoot;
 use crate::state::testlog::{TENANT, TestLog, refund, sealed, signer, vote};
 
@@ -454,6 +455,27 @@ fn texts_that_are_not_what_was_committed_to_are_found() {
         Some(&What::Mac),
         "MACs under another key"
     );
+}
+
+#[test]
+fn a_denial_because_nothing_was_revealed_holds_only_where_that_is_so() {
+    let mut log = sample();
+    let mut sidecar = log.open(3);
+    let (evidence, right) = ActionEvidence::conceal(&refund(1, "ch_1"), &mut || [0; 32]);
+    let judged = Box::new(log.judged(Some(evidence), "needs_facts"));
+    log.record(&mut sidecar, Body::Intent(judged), None)
+        .unwrap();
+    let seq = log.leaves.len() as u64 - 1;
+    let (_, others) = ActionEvidence::conceal(&refund(2, "ch_1"), &mut || [0; 32]);
+    for (name, openings, want) in [
+        ("the texts of another action", others, None),
+        ("its own texts", right, Some(What::Ruling("digest"))),
+    ] {
+        log.side.insert(seq, openings);
+        let report = with_checkpoint(&log, &log.leaves);
+        let found = report.first_bad().map(|finding| finding.what.clone());
+        assert_eq!(found, want, "{name}");
+    }
 }
 
 #[test]

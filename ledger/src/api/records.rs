@@ -48,13 +48,9 @@ fn parse(sidecar: &Sidecar, body: &[u8]) -> Result<ParsedBatch, ApiError> {
             detail,
         });
     }
-    let tenant = sidecar
-        .origin
-        .strip_prefix("actpass/")
-        .unwrap_or(&sidecar.origin);
     let records = lines
         .lines()
-        .map(|line| record(sidecar, tenant, line))
+        .map(|line| record(sidecar, line))
         .collect::<Result<Vec<_>, _>>()?;
     if records.len() > BATCH_RECORDS_MAX {
         return Err(malformed("the batch has too many records"));
@@ -76,7 +72,7 @@ fn parse(sidecar: &Sidecar, body: &[u8]) -> Result<ParsedBatch, ApiError> {
     })
 }
 
-fn record(sidecar: &Sidecar, tenant: &str, line: &str) -> Result<ParsedRecord, ApiError> {
+fn record(sidecar: &Sidecar, line: &str) -> Result<ParsedRecord, ApiError> {
     let parsed: RecordLine =
         canonical::from_slice(line.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
     let RecordLine {
@@ -91,18 +87,16 @@ fn record(sidecar: &Sidecar, tenant: &str, line: &str) -> Result<ParsedRecord, A
         .map_err(|error| malformed(&error.to_string()))?;
     let action = match &record.body {
         Body::Intent(judged) | Body::Decision(judged) => {
+            // What reveals no action is no action: the ruling says so, and the stream goes on.
             let evidence = judged.action.as_ref();
-            let revealed: Option<Result<Action, _>> =
-                evidence.map(|evidence| evidence.reveal(&openings));
-            let revealed = revealed
-                .transpose()
-                .map_err(|error| malformed(&error.to_string()))?;
-            if revealed
-                .as_ref()
-                .is_some_and(|action| action.tenant != tenant)
-            {
-                return Err(malformed("an action belongs to another tenant"));
-            }
+            let revealed: Option<Action> = evidence.and_then(|evidence| {
+                let revealed = evidence.reveal(&openings);
+                if let Err(error) = &revealed {
+                    let (stream, seq) = (record.stream, record.seq);
+                    tracing::error!(%error, %stream, seq, "A record's openings do not reveal its action");
+                }
+                revealed.ok()
+            });
             revealed
         }
         Body::Outcome(_) | Body::Note(_) => None,

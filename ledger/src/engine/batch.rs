@@ -105,12 +105,6 @@ impl Staging<'_> {
                 return Err(refused(&RecordRefused::Chain(record.seq)));
             }
             match &record.body {
-                Body::Intent(_) if parsed.action.is_none() => {
-                    return Err(refused(&RecordRefused::Senseless(
-                        record.seq,
-                        "an intent without an action",
-                    )));
-                }
                 Body::Outcome(outcome) if outcome.of >= record.seq => {
                     return Err(refused(&RecordRefused::Senseless(
                         record.seq,
