@@ -115,6 +115,9 @@ async fn governed(
         client,
         Containment::NetworkOnly,
     ));
+    let measured = pep.clone();
+    let metrics = opened.ledger.metrics();
+    metrics.also(Box::new(move |text| measured.write_metrics(text)));
     let mut shipper = pep.shipper(key, NoteVerifier::new(origin, opened.log_key));
     shipper
         .open()
@@ -174,7 +177,8 @@ async fn contained(
         IpAddr::V4(address) => zone.name_of(address),
         IpAddr::V6(_) => None,
     });
-    let proxy = Arc::new(Proxy::new(pep.clone(), pep.clone(), executor));
+    let proxy =
+        Arc::new(Proxy::new(pep.clone(), pep.clone(), executor).measured(pep.metrics().clone()));
     let listeners = names.listeners(started.listeners);
     serving.spawn(listen::serve(listeners, name_of, mint, proxy, stopped));
     let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
@@ -230,6 +234,7 @@ async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) {
                 ("unparsable", "DNS query".to_owned(), reason.to_owned())
             }
         };
+        pep.metrics().denied_name(code);
         let target = target.chars().take(400).collect();
         // That it may be unrecorded is logged where it is tried; the name stays unknown.
         drop(pep.refuse(

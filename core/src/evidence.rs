@@ -4,5 +4,6 @@ pub mod checkpoint;
 pub mod commitment;
 pub mod leaf;
 pub mod merkle;
+pub mod reason;
 pub mod receipt;
 pub mod record;

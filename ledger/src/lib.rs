@@ -51,6 +51,7 @@ pub struct Config {
 pub struct Ledger {
     address: SocketAddr,
     engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -98,7 +99,7 @@ impl Ledger {
         let context = api::Context {
             engine: engine.clone(),
             vault,
-            metrics,
+            metrics: metrics.clone(),
             issuer_keys: Arc::new(issuer_keys),
             token: Arc::new(token),
             streams: Arc::new(Mutex::new(BTreeMap::new())),
@@ -108,6 +109,7 @@ impl Ledger {
         Ok(Self {
             address,
             engine,
+            metrics,
             stop,
             serving,
         })
@@ -121,6 +123,11 @@ impl Ledger {
     /// Its sequencer.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What it shows under `/metrics`.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Finishes what has begun, and stops.

@@ -1,11 +1,15 @@
-//! Counters of the ledger, in the names dashboards and alerts use.
+//! Counters of the ledger, in the names that dashboards and alerts use. `docs/metrics.md` explains each.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
+use actpass_core::bundle::Bundle;
+use actpass_core::capability::Capability;
 use actpass_core::evidence::leaf::{Ruling, RulingVerdict};
-use actpass_core::evidence::record::{Body, Record};
+use actpass_core::evidence::reason;
+use actpass_core::evidence::record::{Body, OutcomeResult, Record};
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -14,22 +18,27 @@ use prometheus_client::registry::Registry;
 /// Decisions as the ledger sees them, the sidecars' own included.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DecisionLabels {
+    tenant: String,
     agent: String,
     capability: String,
-    verdict: String,
-    reason: String,
+    verdict: &'static str,
+    reason: &'static str,
 }
 
 /// How permitted actions ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
-    result: String,
+    tenant: String,
+    result: &'static str,
 }
 
-/// The ledger's metrics.
-#[derive(Debug)]
+/// Appends the metrics of another part of the process, as OpenMetrics text without its end mark.
+pub type Source = Box<dyn Fn(&mut String) + Send + Sync>;
+
+/// The ledger's metrics, and those of parts beside it.
 pub struct Metrics {
     registry: Registry,
+    others: Mutex<Vec<Source>>,
     decisions: Family<DecisionLabels, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     leaves: Counter<u64, AtomicU64>,
@@ -45,12 +54,12 @@ impl Default for Metrics {
         let group_leaves = Histogram::new(exponential_buckets(1.0, 4.0, 6));
         registry.register(
             "decisions",
-            "Decisions recorded, by agent, capability, verdict and reason",
+            "Decisions recorded, by tenant, agent, capability, verdict and reason",
             decisions.clone(),
         );
         registry.register(
             "outcomes",
-            "Outcomes of permitted actions",
+            "Outcomes recorded of permitted actions, by tenant and result",
             outcomes.clone(),
         );
         registry.register("leaves", "Leaves made durable", leaves.clone());
@@ -61,6 +70,7 @@ impl Default for Metrics {
         );
         Self {
             registry,
+            others: Mutex::default(),
             decisions,
             outcomes,
             leaves,
@@ -73,10 +83,18 @@ impl Metrics {
     /// The metrics as OpenMetrics text.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        match encode(&mut text, &self.registry) {
-            Ok(()) => text,
-            Err(_) => String::new(),
-        }
+        // Writing into a String does not fail.
+        encode_registry(&mut text, &self.registry).unwrap_or_default();
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.iter().for_each(|write| write(&mut text));
+        encode_eof(&mut text).unwrap_or_default();
+        text
+    }
+
+    /// Shows the metrics of another part from now on: in local mode one process is ledger and sidecar.
+    pub fn also(&self, source: Source) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.push(source);
     }
 
     pub(crate) fn group(&self, leaves: usize) {
@@ -85,39 +103,71 @@ impl Metrics {
         self.group_leaves.observe(f64::from(leaves));
     }
 
-    /// Counts one record. Capabilities and agents come from the bundle, so their number is known.
-    pub(crate) fn ruling(&self, record: &Record, ruling: &Ruling) {
+    /// Counts one record of a stream of `agent`. What a record says of itself becomes a label only where the policy
+    /// knows it too, so a sidecar cannot make up series.
+    pub(crate) fn ruling(&self, of: &Counted<'_>, record: &Record, ruling: &Ruling) {
+        let tenant = of.tenant.to_owned();
         let judged = match &record.body {
             Body::Decision(judged) | Body::Intent(judged) => judged,
             Body::Outcome(outcome) => {
-                let result = format!("{:?}", outcome.result).to_lowercase();
-                self.outcomes.get_or_create(&OutcomeLabels { result }).inc();
+                let result = match outcome.result {
+                    OutcomeResult::Ok => "ok",
+                    OutcomeResult::Failed => "failed",
+                    OutcomeResult::NotSent => "not_sent",
+                    OutcomeResult::Ambiguous => "ambiguous",
+                };
+                self.outcomes
+                    .get_or_create(&OutcomeLabels { tenant, result })
+                    .inc();
                 return;
             }
             Body::Note(_) => return,
         };
-        let verdict = match ruling.verdict {
-            RulingVerdict::Permit => "permit",
-            RulingVerdict::Escalate => "escalate",
-            RulingVerdict::Deny => "deny",
-            RulingVerdict::Recorded => judged.verdict.as_str(),
+        let verdict = match (ruling.verdict, judged.verdict.as_str()) {
+            (RulingVerdict::Permit, _) | (RulingVerdict::Recorded, "permit") => "permit",
+            (RulingVerdict::Escalate, _) => "escalate",
+            (RulingVerdict::Deny, _) | (RulingVerdict::Recorded, "deny") => "deny",
+            (RulingVerdict::Recorded, _) => "other",
         };
-        let reason = ruling
-            .reason
-            .as_ref()
-            .or(judged.reason.as_ref())
-            .cloned()
-            .unwrap_or_default();
-        let (agent, capability) = match &judged.action {
-            Some(action) => (action.agent.clone(), action.capability.to_string()),
-            None => (String::new(), String::new()),
+        let reason = reason::label(ruling.reason.as_deref().or(judged.reason.as_deref()));
+        let capability = match &judged.action {
+            None => "none".to_owned(),
+            Some(action) if of.declares(&action.capability) => action.capability.to_string(),
+            Some(_) => "other".to_owned(),
         };
         let labels = DecisionLabels {
-            agent,
+            tenant,
+            agent: of.agent.to_owned(),
             capability,
-            verdict: verdict.to_owned(),
+            verdict,
             reason,
         };
         self.decisions.get_or_create(&labels).inc_by(judged.count);
     }
 }
+
+/// Whose record is counted.
+pub(crate) struct Counted<'a> {
+    /// Tenant of the log.
+    pub(crate) tenant: &'a str,
+    /// Agent of the stream, as its passport says.
+    pub(crate) agent: &'a str,
+    /// The active bundle.
+    pub(crate) bundle: Option<&'a Bundle>,
+}
+
+impl Counted<'_> {
+    fn declares(&self, capability: &Capability) -> bool {
+        self.bundle
+            .is_some_and(|bundle| bundle.action(capability).is_some())
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod extract;
 pub mod judge;
 pub mod ledger_client;
 pub mod listen;
+pub mod metrics;
 pub mod mint;
 pub mod pep;
 mod pool;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
 use crate::proxy::{Dialled, Proxy};
 
@@ -94,11 +95,17 @@ impl Accepting {
                 .local_addr()
                 .ok()
                 .and_then(|local| (self.name_of)(local));
-            let (Some(host), Ok(slot)) = (name, self.slots.clone().try_acquire_owned()) else {
-                tracing::warn!(
-                    "Connection refused: no name for its address, or too many connections"
-                );
-                continue;
+            let (host, slot) = match (name, self.slots.clone().try_acquire_owned()) {
+                (Some(host), Ok(slot)) => (host, slot),
+                (name, _) => {
+                    let reason = match name {
+                        Some(_) => ConnectionRefused::TooMany,
+                        None => ConnectionRefused::NoName,
+                    };
+                    self.proxy.metrics().connection_refused(reason);
+                    tracing::warn!(?reason, "Connection refused");
+                    continue;
+                }
             };
             let dialled = Dialled {
                 host,
@@ -107,7 +114,8 @@ impl Accepting {
             };
             let (mint, proxy, stop) = (self.mint.clone(), self.proxy.clone(), stop.clone());
             connections.spawn(async move {
-                if let Err(error) = connection(socket, dialled, &mint, proxy, stop).await {
+                let _open = proxy.metrics().connection();
+                if let Err(error) = connection(socket, dialled, &mint, proxy.clone(), stop).await {
                     tracing::debug!(%error, "Connection ended");
                 }
                 drop(slot);
@@ -149,6 +157,9 @@ async fn connection(
             code: "host_mismatch".to_owned(),
             target,
         };
+        proxy
+            .metrics()
+            .connection_refused(ConnectionRefused::HostMismatch);
         proxy.refuse(
             refusal,
             "The TLS server name is not the name that was dialled.",

@@ -23,13 +23,14 @@ use actpass_core::evidence::record::{Containment, Outcome, Refusal};
 use actpass_core::hash::BundleDigest;
 use actpass_core::host::HostName;
 use actpass_core::passport::Passport;
-use actpass_core::upstream::{ErrorStyle, Upstream};
+use actpass_core::upstream::{Effect, ErrorStyle, Upstream};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 
 use crate::extract::{Principal, RawRequest, RefusalCode, Refused, extract};
 use crate::judge::{BoxFuture, Denial, DenialKind, EvidenceId, Judge, Judgement, Permit, Received};
 use crate::ledger_client::LedgerClient;
+use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::route::Route;
 use crate::session::Session;
@@ -42,6 +43,7 @@ pub struct Pep {
     recorder: Arc<Recorder>,
     client: Arc<LedgerClient>,
     leases: Leases,
+    metrics: Arc<Metrics>,
     containment: Containment,
     routes: Mutex<Routes>,
 }
@@ -66,6 +68,7 @@ impl Pep {
         });
         Self {
             leases: Leases::new(client.clone()),
+            metrics: Arc::new(Metrics::default()),
             session,
             recorder,
             client,
@@ -83,6 +86,17 @@ impl Pep {
             key,
             log,
         )
+        .measured(self.metrics.clone())
+    }
+
+    /// What is counted here; the proxy in front counts into it too.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Appends the metrics as they stand now, as OpenMetrics text without its end mark.
+    pub fn write_metrics(&self, text: &mut String) {
+        self.metrics.write(self.recorder.standing(), text);
     }
 
     /// Takes no more records and lets the shipper end once everything is sent.
@@ -91,9 +105,16 @@ impl Pep {
     }
 
     async fn judge_received(&self, received: &Received) -> Judgement {
+        let mut effect = None;
+        let judgement = self.judge_afresh(received, &mut effect).await;
+        self.metrics.judged(&judgement, effect);
+        judgement
+    }
+
+    async fn judge_afresh(&self, received: &Received, effect: &mut Option<Effect>) -> Judgement {
         // Once more where the policy changed in between: the buffered request is read again under the new one.
         for _ in 0..2 {
-            match self.judge_once(received).await {
+            match self.judge_once(received, effect).await {
                 Err(StalePolicy) => self.session.refresh().await,
                 Ok(judgement) => return judgement,
             }
@@ -102,7 +123,12 @@ impl Pep {
         self.deny(denial("stale_policy", detail, ErrorStyle::Problem))
     }
 
-    async fn judge_once(&self, received: &Received) -> Result<Judgement, StalePolicy> {
+    /// Judges by the bundle at hand. `effect` is said as soon as the action is known.
+    async fn judge_once(
+        &self,
+        received: &Received,
+        effect: &mut Option<Effect>,
+    ) -> Result<Judgement, StalePolicy> {
         let bundle = self.session.bundle();
         let upstream = bundle.upstream_at(&received.host, received.port);
         let (Some(passport), Some(upstream)) = (bundle.passport(self.session.passport()), upstream)
@@ -141,6 +167,7 @@ impl Pep {
                 ));
             }
         };
+        *effect = Some(action.effect);
         let decision = decide(&bundle, passport, &action, None, Timestamp::now());
         match decision.verdict() {
             Verdict::Deny(reason) => {
@@ -274,11 +301,13 @@ impl Judge for Pep {
     }
 
     fn refuse(&self, refusal: Refusal, detail: &str) -> Option<EvidenceId> {
+        self.metrics.refused(&refusal.code);
         let judged = self.refusal(&self.session.bundle(), refusal, detail);
         self.keep(judged).ok().map(|seq| self.evidence(seq))
     }
 
     fn outcome(&self, outcome: Outcome) {
+        self.metrics.outcome(outcome.result);
         self.recorder.outcome(outcome);
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod internal;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actpass_core::evidence::record::{Outcome, Refusal};
 use actpass_core::host::HostName;
@@ -21,6 +22,7 @@ use crate::answer;
 use crate::execute::{Executor, Outgoing, Sent, result_of};
 use crate::extract::{forwarded_headers, match_action};
 use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
+use crate::metrics::{Answer, Metrics};
 use body::{Counted, read_body};
 
 /// All bodies in memory at a time, in units of a KiB: 48 MiB.
@@ -49,6 +51,7 @@ pub struct Proxy {
     internal: Arc<dyn Internal>,
     executor: Executor,
     budget: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl Proxy {
@@ -59,7 +62,19 @@ impl Proxy {
             internal,
             executor,
             budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            metrics: Arc::default(),
         }
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn measured(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// What is counted here.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Records what was refused before it was a request.
@@ -74,10 +89,13 @@ impl Proxy {
         dialled: &Dialled,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
-        match self.try_serve(dialled, request).await {
-            Ok(response) => response,
-            Err(denial) => ours(&denial),
-        }
+        let begun = Instant::now();
+        let (answer, response) = match self.try_serve(dialled, request).await {
+            Ok(response) => (Answer::Served, response),
+            Err(denial) => (Answer::Denied, ours(&denial)),
+        };
+        self.metrics.answered(answer, begun.elapsed());
+        response
     }
 
     async fn try_serve(
@@ -194,6 +212,7 @@ impl Proxy {
                     evidence,
                     style: route.upstream().error_style,
                 };
+                self.metrics.upstream_error(&route.upstream().name, result);
                 pending.end(result, None, Some(detail), 0, 0);
                 let mut response = ours(&denial);
                 *response.status_mut() = http::StatusCode::BAD_GATEWAY;

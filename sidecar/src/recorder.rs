@@ -15,6 +15,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
+use crate::metrics::Standing;
 use crate::ring::{Ring, RingError};
 use crate::shipper::IntentAnswer;
 
@@ -252,10 +253,14 @@ impl Recorder {
         self.stream
     }
 
-    /// Records not yet acknowledged, and the bytes they take in the ring file.
-    pub fn backlog(&self) -> (usize, u64) {
+    /// How far the ledger is behind.
+    pub fn standing(&self) -> Standing {
         let state = self.lock();
-        (state.queue.len(), state.ring.bytes_used())
+        Standing {
+            unacknowledged: state.queue.len(),
+            ring_bytes: state.ring.bytes_used(),
+            ledger_reachable: state.away_since.is_none(),
+        }
     }
 
     fn append(

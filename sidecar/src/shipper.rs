@@ -11,6 +11,7 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::leaf::RulingVerdict;
 use actpass_core::evidence::receipt::{AnswerHead, KeptHead, ReceiptError};
 use actpass_core::evidence::record::{Outcome, OutcomeResult, sign_batch};
+use actpass_core::hash::b64u_decode;
 use actpass_core::wire::{AnswerEnd, AnswerLine, BatchEnd};
 use bytes::{Bytes, BytesMut};
 use ed25519_dalek::SigningKey;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::ledger_client::{LedgerClient, LedgerError};
+use crate::metrics::Metrics;
 use crate::recorder::{Queued, Recorder};
 use crate::session::Session;
 
@@ -44,6 +46,7 @@ pub struct Shipper {
     verifier: NoteVerifier,
     head: KeptHead,
     renew_at: Instant,
+    metrics: Arc<Metrics>,
 }
 
 /// The stream cannot go on.
@@ -77,7 +80,14 @@ impl Shipper {
             verifier,
             head: KeptHead::empty(),
             renew_at: Instant::now(),
+            metrics: Arc::default(),
         }
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn measured(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Opens the stream; the first call says whether the ledger takes it at all.
@@ -101,6 +111,9 @@ impl Shipper {
         self.head = AnswerHead::check(&end, &self.head, &self.verifier)
             .map_err(ShipError::Proof)?
             .kept();
+        if let Some(expires) = expiry(&token) {
+            self.metrics.passport_expires(expires);
+        }
         self.renew_at = Instant::now() + self.renew_after();
         Ok(())
     }
@@ -166,7 +179,9 @@ impl Shipper {
             return Ok(());
         };
         let body = self.sign(batch, last)?;
+        let sent = Instant::now();
         let answer = self.client.batch(body).await.map_err(ShipError::Refused)?;
+        self.metrics.ledger_round_trip(sent.elapsed());
         let (lines, end) = parse(&answer, batch)?;
         let head = Arc::new(
             AnswerHead::check(&end, &self.head, &self.verifier).map_err(ShipError::Proof)?,
@@ -195,6 +210,7 @@ impl Shipper {
             // Whoever asked has given up: nothing will be sent under this permit.
             let detail = Some("the agent's request ended before the permit arrived".to_owned());
             let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
+            self.metrics.outcome(result);
             self.recorder.outcome(Outcome {
                 of: seq,
                 result,
@@ -237,6 +253,16 @@ impl Shipper {
             .map_or(60, |passport| passport.ttl_seconds);
         Duration::from_secs(u64::from(ttl) / 3)
     }
+}
+
+/// When a passport ends, in Unix seconds; the ledger checks it, here it is only shown.
+fn expiry(token: &str) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: i64,
+    }
+    let payload = b64u_decode(token.split('.').nth(1)?).ok()?;
+    Some(serde_json::from_slice::<Claims>(&payload).ok()?.exp)
 }
 
 fn parse(answer: &[u8], batch: &[Queued]) -> Result<(Vec<AnswerLine>, AnswerEnd), ShipError> {

@@ -13,6 +13,7 @@ use actpass_core::wire::{AnswerEnd, AnswerLine};
 
 use super::{Engine, Logs, Staging, staged_group};
 use crate::error::ApiError;
+use crate::metrics::Counted;
 use crate::storage::{Blob, BlobKind};
 use crate::vault::{Destination, LendError, Secret};
 
@@ -181,7 +182,16 @@ impl Staging<'_> {
             }
             _ => (ruling, None),
         };
-        self.parts.metrics.ruling(&parsed.record, &ruling);
+        let log = self.log(origin)?;
+        let counted = Counted {
+            tenant: log.tenant(),
+            agent: log
+                .state()
+                .stream(&parsed.record.stream)
+                .map_or("", |stream| &stream.agent),
+            bundle: log.state().active().map(Arc::as_ref),
+        };
+        self.parts.metrics.ruling(&counted, &parsed.record, &ruling);
         let side_frame = self.side_frame(origin, &parsed)?;
         let (seq, verdict, reason) = (parsed.record.seq, ruling.verdict, ruling.reason.clone());
         let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;

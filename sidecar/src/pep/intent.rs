@@ -153,6 +153,7 @@ impl Pep {
     fn give_back(&self, seq: u64, no: Denial) -> Judgement {
         let detail = Some(no.detail.clone());
         let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
+        self.metrics.outcome(result);
         self.recorder.outcome(Outcome {
             of: seq,
             result,
