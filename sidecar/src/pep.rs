@@ -303,7 +303,8 @@ impl Judge for Pep {
     fn refuse(&self, refusal: Refusal, detail: &str) -> Option<EvidenceId> {
         self.metrics.refused(&refusal.code);
         let judged = self.refusal(&self.session.bundle(), refusal, detail);
-        self.keep(judged).ok().map(|seq| self.evidence(seq))
+        let kept = self.keep_denial(judged);
+        kept.ok().map(|seq| self.evidence(seq))
     }
 
     fn outcome(&self, outcome: Outcome) {

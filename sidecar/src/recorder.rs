@@ -1,8 +1,10 @@
 //! The recorder: every record of this sidecar passes here, is chained, kept in the ring and queued for the ledger.
 
+mod denials;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actpass_core::canonical::CanonicalError;
 use actpass_core::evidence::commitment::Openings;
@@ -14,10 +16,14 @@ use actpass_core::wire::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::metrics::Standing;
 use crate::ring::{Ring, RingError};
 use crate::shipper::IntentAnswer;
+use denials::{Denials, Later};
+
+pub use denials::DenialKey;
 
 /// Reads wait while this many records are unacknowledged: a fortieth of a second at 10,000 reads a second.
 const UNACKNOWLEDGED_MAX: usize = 256;
@@ -43,6 +49,7 @@ struct State {
     last_time: Timestamp,
     ring: Ring,
     queue: VecDeque<Queued>,
+    denials: Denials,
     waiting: BTreeMap<u64, oneshot::Sender<IntentAnswer>>,
     away_since: Option<Instant>,
     broken: Option<String>,
@@ -99,6 +106,7 @@ impl Recorder {
             last_time: Timestamp::UNIX_EPOCH,
             ring,
             queue: VecDeque::new(),
+            denials: Denials::default(),
             waiting: BTreeMap::new(),
             away_since: None,
             broken: None,
@@ -118,6 +126,57 @@ impl Recorder {
     /// Where it cannot be kept; then what it is about must not happen.
     pub fn record(&self, body: Body, openings: &Openings) -> Result<u64, RecordError> {
         self.append(&mut self.lock(), body, openings)
+    }
+
+    /// Keeps a denial and says which record stands for it. One that equals a denial of the last ten seconds is only
+    /// counted; its count becomes a record when they are over, or when the stream closes.
+    ///
+    /// # Errors
+    /// Where it cannot be kept.
+    pub fn denial(
+        &self,
+        key: DenialKey,
+        judged: Judged,
+        openings: Openings,
+    ) -> Result<u64, RecordError> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        self.settle_denials(&mut state, now, false);
+        let denial = Later {
+            judged: Box::new(judged),
+            openings,
+        };
+        let denial = match state.denials.count(&key, denial, now) {
+            Ok(first) => {
+                // Somebody has to wait for the window's end.
+                self.work.notify_one();
+                return Ok(first);
+            }
+            Err(denial) => denial,
+        };
+        let body = Body::Decision(denial.judged);
+        let seq = self.append(&mut state, body, &denial.openings)?;
+        if !state.closing {
+            state.denials.open(key, seq, now);
+        }
+        Ok(seq)
+    }
+
+    /// Makes records of counts whose time is over, or of all.
+    fn settle_denials(&self, state: &mut State, now: Instant, all: bool) {
+        for (key, first, later) in state.denials.take(now, all) {
+            let body = Body::Decision(later.judged.clone());
+            match self.append(state, body, &later.openings) {
+                Ok(_) => {}
+                Err(RecordError::Ring(RingError::Full { .. })) if !all => {
+                    state.denials.put_back(key, first, later, now);
+                }
+                Err(error) => {
+                    let count = later.judged.count;
+                    tracing::error!(%error, count, of = first, "Equal denials could not be recorded");
+                }
+            }
+        }
     }
 
     /// Keeps an intent and says where its answer will come.
@@ -158,10 +217,7 @@ impl Recorder {
                 Err(NotAdmitted::Away) => return Err(NotAdmitted::Away),
                 Err(NotAdmitted::Behind) => {}
             }
-            if tokio::time::timeout_at(deadline.into(), progress)
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout_at(deadline, progress).await.is_err() {
                 return Err(NotAdmitted::Behind);
             }
         }
@@ -191,16 +247,22 @@ impl Recorder {
     pub async fn next_batch(&self) -> Option<Vec<Queued>> {
         loop {
             let work = self.work.notified();
-            {
-                let state = self.lock();
+            let next_end = {
+                let mut state = self.lock();
+                self.settle_denials(&mut state, Instant::now(), false);
                 if !state.queue.is_empty() {
                     return Some(take_batch(&state.queue));
                 }
                 if state.closing {
                     return None;
                 }
+                state.denials.next_end()
+            };
+            match next_end {
+                // Either way there is something to look at.
+                Some(end) => drop(tokio::time::timeout_at(end, work).await),
+                None => work.await,
             }
-            work.await;
         }
     }
 
@@ -242,9 +304,12 @@ impl Recorder {
         self.progress.notify_waiters();
     }
 
-    /// Takes no more records once what is queued is sent.
+    /// Takes no more records once what is queued is sent. Denials that are only counted become records now.
     pub fn close(&self) {
-        self.lock().closing = true;
+        let mut state = self.lock();
+        self.settle_denials(&mut state, Instant::now(), true);
+        state.closing = true;
+        drop(state);
         self.work.notify_one();
     }
 
@@ -322,3 +387,6 @@ fn take_batch(queue: &VecDeque<Queued>) -> Vec<Queued> {
         .cloned()
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

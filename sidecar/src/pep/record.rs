@@ -2,21 +2,24 @@
 
 use actpass_core::action::{Action, ActionEvidence};
 use actpass_core::bundle::Bundle;
+use actpass_core::canonical;
 use actpass_core::decide::{Decision, Verdict};
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::bounded;
 use actpass_core::evidence::record::{Body, Judged, Refusal};
+use actpass_core::hash::sha256;
 use actpass_core::upstream::ErrorStyle;
 
 use super::{Pep, denial};
 use crate::extract::RefusalCode;
 use crate::judge::{Denial, DenialKind, Judgement, Received};
-use crate::recorder::RecordError;
+use crate::recorder::{DenialKey, RecordError};
 
 /// A request as judged, and what its commitments open to.
-pub(super) struct JudgedRequest {
+pub(super) struct JudgedRequest<'a> {
     pub(super) judged: Judged,
     pub(super) openings: Openings,
+    action: Option<&'a Action>,
 }
 
 /// Longest method and host in a refusal's record.
@@ -24,12 +27,12 @@ const TARGET_CHARS_MAX: usize = 300;
 
 impl Pep {
     /// The record of an action under the sidecar's own decision.
-    pub(super) fn judged(
+    pub(super) fn judged<'a>(
         &self,
         bundle: &Bundle,
-        action: Option<&Action>,
+        action: Option<&'a Action>,
         decision: &Decision,
-    ) -> JudgedRequest {
+    ) -> JudgedRequest<'a> {
         let (reason, detail) = match decision.verdict() {
             Verdict::Deny(reason) => (
                 Some(reason.code().to_owned()),
@@ -37,13 +40,13 @@ impl Pep {
             ),
             _ => (None, None),
         };
-        let (action, openings) =
+        let (evidence, openings) =
             match action.map(|action| ActionEvidence::conceal(action, &mut salt)) {
                 Some((evidence, openings)) => (Some(evidence), openings),
                 None => (None, Openings::default()),
             };
         let judged = Judged {
-            action,
+            action: evidence,
             refusal: None,
             bundle: bundle.digest(),
             verdict: decision.verdict().word().to_owned(),
@@ -54,11 +57,20 @@ impl Pep {
             count: 1,
             containment: self.containment,
         };
-        JudgedRequest { judged, openings }
+        JudgedRequest {
+            judged,
+            openings,
+            action,
+        }
     }
 
     /// The record of something that is no action.
-    pub(super) fn refusal(&self, bundle: &Bundle, refusal: Refusal, detail: &str) -> JudgedRequest {
+    pub(super) fn refusal(
+        &self,
+        bundle: &Bundle,
+        refusal: Refusal,
+        detail: &str,
+    ) -> JudgedRequest<'static> {
         let judged = Judged {
             action: None,
             reason: Some(refusal.code.clone()),
@@ -74,13 +86,22 @@ impl Pep {
         JudgedRequest {
             judged,
             openings: Openings::default(),
+            action: None,
         }
     }
 
     /// Keeps a decision that asks nothing of the ledger.
-    pub(super) fn keep(&self, request: JudgedRequest) -> Result<u64, RecordError> {
+    pub(super) fn keep(&self, request: JudgedRequest<'_>) -> Result<u64, RecordError> {
         self.recorder
             .record(Body::Decision(Box::new(request.judged)), &request.openings)
+    }
+
+    /// Keeps a denial, with its equals of the same ten seconds.
+    pub(super) fn keep_denial(&self, request: JudgedRequest<'_>) -> Result<u64, RecordError> {
+        match key(&request) {
+            Some(key) => self.recorder.denial(key, request.judged, request.openings),
+            None => self.keep(request),
+        }
     }
 
     /// Refuses a request that is not one declared action, on the record.
@@ -119,13 +140,17 @@ impl Pep {
     }
 
     /// A no, on the record where that is possible; it is a no in any case.
-    pub(super) fn deny_recorded(&self, mut request: JudgedRequest, denial: &Denial) -> Judgement {
+    pub(super) fn deny_recorded(
+        &self,
+        mut request: JudgedRequest<'_>,
+        denial: &Denial,
+    ) -> Judgement {
         if request.judged.verdict != "deny" {
             request.judged.verdict = "deny".to_owned();
             request.judged.reason = Some(denial.code.to_string());
             request.judged.detail = Some(bounded(&denial.detail));
         }
-        let evidence = match self.keep(request) {
+        let evidence = match self.keep_denial(request) {
             Ok(seq) => Some(self.evidence(seq)),
             Err(error) => {
                 tracing::error!(%error, "A denial could not be recorded");
@@ -142,6 +167,24 @@ impl Pep {
     pub(super) fn deny(&self, denial: Denial) -> Judgement {
         Judgement::Deny(Box::new(denial))
     }
+}
+
+/// What makes two denials equal: all that the record says, less its salts; of the action its digest, so that a key an SDK
+/// makes up per call makes no difference; and what the agent said of itself. `None` where it has no canonical form.
+fn key(request: &JudgedRequest<'_>) -> Option<DenialKey> {
+    let mut judged = request.judged.clone();
+    if let Some(evidence) = &mut judged.action {
+        evidence.commitments.clear();
+    }
+    let said = canonical::to_vec(&judged).ok()?;
+    let (digest, hints) = match request.action {
+        Some(action) => (
+            action.digest().to_string(),
+            canonical::to_vec(&action.hints).ok()?,
+        ),
+        None => Default::default(),
+    };
+    Some(sha256(&[&sha256(&[&said]), digest.as_bytes(), &hints]))
 }
 
 /// A fresh salt. Without randomness there are no commitments, so there is no service.

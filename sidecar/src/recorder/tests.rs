@@ -1,0 +1,199 @@
+use std::time::Duration;
+
+use actpass_core::evidence::record::{Containment, Refusal, stream_id};
+use actpass_core::hash::BundleDigest;
+use actpass_core::wire::RecordLine;
+use ed25519_dalek::SigningKey;
+use tokio::time::{advance, timeout};
+
+use super::*;
+
+struct Home {
+    recorder: Recorder,
+    dir: tempfile::TempDir,
+}
+
+fn home() -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let ring = Ring::create(&dir.path().join("ring"), &key).unwrap();
+    let recorder = Recorder::new(stream_id(&key.verifying_key()), ring);
+    Home { recorder, dir }
+}
+
+fn denied(target: &str) -> Judged {
+    let code = "undeclared_name".to_owned();
+    Judged {
+        action: None,
+        bundle: BundleDigest::from_bytes([1; 32]),
+        containment: Containment::NetworkOnly,
+        count: 1,
+        detail: None,
+        reason: Some(code.clone()),
+        refusal: Some(Refusal {
+            code,
+            target: target.to_owned(),
+        }),
+        rules: Vec::new(),
+        shadow: Vec::new(),
+        verdict: "deny".to_owned(),
+    }
+}
+
+impl Home {
+    fn deny(&self, target: &str) -> u64 {
+        let mut key = [0; 32];
+        key[..target.len()].copy_from_slice(target.as_bytes());
+        self.recorder
+            .denial(key, denied(target), Openings::default())
+            .unwrap()
+    }
+
+    /// Sequence numbers, targets and counts of what waits to be sent, acknowledged as the ledger would.
+    async fn sent(&self) -> Vec<(u64, String, u64)> {
+        let none = Duration::from_millis(1);
+        let Ok(Some(batch)) = timeout(none, self.recorder.next_batch()).await else {
+            return Vec::new();
+        };
+        let last = batch.last().unwrap();
+        self.recorder.acknowledge(last.seq + 1, last.hash);
+        batch.iter().map(shown).collect()
+    }
+
+    /// The same of the ring file.
+    fn in_file(&self) -> usize {
+        let recovered = Ring::recover(&self.dir.path().join("ring")).unwrap();
+        recovered.lines.len()
+    }
+}
+
+fn shown(queued: &Queued) -> (u64, String, u64) {
+    let line: RecordLine = actpass_core::canonical::from_slice(&queued.line).unwrap();
+    let Body::Decision(judged) = line.r.body else {
+        panic!("{:?}", line.r)
+    };
+    (queued.seq, judged.refusal.unwrap().target, judged.count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_denials_within_ten_seconds_are_two_records() {
+    let home = home();
+    assert_eq!(home.deny("a"), 0);
+    assert_eq!(home.sent().await, [(0, "a".to_owned(), 1)], "at once");
+    for _ in 0..40 {
+        advance(Duration::from_millis(200)).await;
+        assert_eq!(home.deny("a"), 0, "named by the record of the first");
+    }
+    assert_eq!(home.sent().await, [], "counted");
+    assert_eq!(home.deny("b"), 1, "another denial is a record at once");
+    assert_eq!(home.sent().await, [(1, "b".to_owned(), 1)]);
+
+    let batch = timeout(Duration::from_secs(3), home.recorder.next_batch());
+    let batch = batch.await.expect("whoever waits is woken").unwrap();
+    assert_eq!(
+        batch.iter().map(shown).collect::<Vec<_>>(),
+        [(2, "a".to_owned(), 40)]
+    );
+    let last = batch.last().unwrap();
+    home.recorder.acknowledge(last.seq + 1, last.hash);
+
+    assert_eq!(home.deny("a"), 3, "after ten seconds it begins anew");
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(home.sent().await, [(3, "a".to_owned(), 1)]);
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(home.sent().await, [], "nothing counted, nothing recorded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_denial_is_lost_when_the_stream_closes() {
+    let home = home();
+    for _ in 0..5 {
+        home.deny("a");
+        home.deny("b");
+    }
+    assert_eq!(home.in_file(), 2);
+    home.recorder.close();
+    assert_eq!(home.in_file(), 4, "also where nobody ships any more");
+    let want = [(0, "a", 1), (1, "b", 1), (2, "a", 4), (3, "b", 4)];
+    let want = want.map(|(seq, target, count)| (seq, target.to_owned(), count));
+    assert_eq!(home.sent().await, want);
+    assert_eq!(home.deny("c"), 4, "a late one is a record");
+    assert_eq!(home.deny("c"), 5, "each time");
+    assert_eq!(home.sent().await.len(), 2);
+    assert!(home.recorder.next_batch().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_different_denials_than_are_counted_are_records_each() {
+    let home = home();
+    for round in 0..2 {
+        for number in 0..600 {
+            home.deny(&number.to_string());
+        }
+        let mut records = Vec::new();
+        while let batch @ [_, ..] = home.sent().await.as_slice() {
+            records.extend_from_slice(batch);
+        }
+        let want = if round == 0 { 600 } else { 600 - 512 };
+        assert_eq!(records.len(), want, "round {round}");
+    }
+    home.recorder.close();
+    assert_eq!(home.sent().await.len(), 512);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_go_on_without_the_ledger_for_as_long_as_the_passport_says() {
+    let home = home();
+    let allowed = Duration::from_secs(30);
+    let body = || Body::Decision(Box::new(denied("read")));
+    assert_eq!(home.recorder.admit_read(allowed).await, Ok(()));
+    home.recorder.record(body(), &Openings::default()).unwrap();
+    home.recorder.ledger_away();
+    assert!(!home.recorder.standing().ledger_reachable);
+    for (name, after, want) in [
+        ("at once", 0, Ok(())),
+        ("within the time", 29_999, Ok(())),
+        ("at its end", 1, Ok(())),
+        ("after it", 1, Err(NotAdmitted::Away)),
+        ("long after it", 3_600_000, Err(NotAdmitted::Away)),
+    ] {
+        advance(Duration::from_millis(after)).await;
+        assert_eq!(home.recorder.admit_read(allowed).await, want, "{name}");
+        // Another failed try does not begin the time anew.
+        home.recorder.ledger_away();
+    }
+    let none = home.recorder.admit_read(Duration::ZERO).await;
+    assert_eq!(none, Err(NotAdmitted::Away));
+    assert_eq!(home.sent().await.len(), 1, "nothing is lost meanwhile");
+    assert_eq!(
+        home.recorder.admit_read(allowed).await,
+        Ok(()),
+        "the ledger is back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_wait_for_a_slow_ledger_and_are_denied_after_a_second() {
+    let home = home();
+    let allowed = Duration::from_secs(30);
+    let body = || Body::Decision(Box::new(denied("read")));
+    home.recorder.record(body(), &Openings::default()).unwrap();
+    advance(UNACKNOWLEDGED_AGE_MAX).await;
+    assert_eq!(home.recorder.admit_read(allowed).await, Ok(()), "not late");
+    advance(Duration::from_millis(1)).await;
+    let begun = Instant::now();
+    let refused = home.recorder.admit_read(allowed).await;
+    assert_eq!(refused, Err(NotAdmitted::Behind));
+    assert_eq!(begun.elapsed(), ADMISSION_WAIT_MAX);
+    let (admitted, _) = tokio::join!(home.recorder.admit_read(allowed), async {
+        advance(Duration::from_millis(500)).await;
+        home.sent().await
+    });
+    assert_eq!(admitted, Ok(()), "as soon as it has caught up");
+    for _ in 0..UNACKNOWLEDGED_MAX {
+        assert_eq!(home.recorder.admit_read(allowed).await, Ok(()));
+        home.recorder.record(body(), &Openings::default()).unwrap();
+    }
+    let refused = home.recorder.admit_read(allowed).await;
+    assert_eq!(refused, Err(NotAdmitted::Behind), "as many as may be");
+}
