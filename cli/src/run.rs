@@ -3,6 +3,7 @@
 pub(crate) mod ledger;
 mod network;
 pub(crate) mod policy;
+mod resume;
 mod session;
 
 use std::net::{IpAddr, SocketAddr};
@@ -59,6 +60,7 @@ pub(crate) async fn run(args: RunArgs, state: &StateDir) -> anyhow::Result<u8> {
 
     let opened = Opened::open(state).await?;
     let control = Control::of(&opened);
+    resume::all(state, &opened).await?;
     opened
         .ledger
         .engine()

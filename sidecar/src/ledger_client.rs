@@ -67,6 +67,19 @@ pub enum LedgerError {
     Answer(String),
 }
 
+impl LedgerError {
+    /// Whether the same request may be taken later: the ledger is away, its disk is full, or it has to be started anew.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Away { .. } => true,
+            Self::Refused(problem) => {
+                ["busy", "no_space", "poisoned"].contains(&problem.code.as_str())
+            }
+            Self::Answer(_) => false,
+        }
+    }
+}
+
 impl LedgerClient {
     /// Prepares a client for the stream of `key`. Connects on first use.
     ///
@@ -174,6 +187,17 @@ impl LedgerClient {
         )
         .await
         .map(drop)
+    }
+
+    /// Says that this stream's process is gone and that all it recorded has been sent.
+    ///
+    /// # Errors
+    /// Where the ledger is away or refuses.
+    pub async fn close_expired(&self) -> Result<(), LedgerError> {
+        let path = format!("/v1/streams/{}?end=expired", self.stream);
+        self.call(Method::DELETE, &path, Bytes::new())
+            .await
+            .map(drop)
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LedgerError> {

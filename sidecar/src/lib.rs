@@ -20,6 +20,7 @@ pub mod pep;
 mod pool;
 pub mod proxy;
 pub mod recorder;
+pub mod resume;
 pub mod ring;
 pub mod route;
 pub mod session;

@@ -6,20 +6,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actpass_core::canonical::CanonicalError;
+use actpass_core::canonical::{self, CanonicalError};
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::record::{
-    Body, Chain, Judged, Link, Outcome, RecordError as FormError,
+    Body, Chain, Judged, Link, Outcome, Record, RecordError as FormError, stream_id,
 };
 use actpass_core::hash::{RecordHash, StreamId};
-use actpass_core::wire::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
+use actpass_core::wire::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RecordLine};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::metrics::Standing;
-use crate::ring::{Ring, RingError};
+use crate::ring::{Recovered, Ring, RingError};
 use crate::shipper::IntentAnswer;
 use denials::{Denials, Later};
 
@@ -51,9 +51,16 @@ struct State {
     queue: VecDeque<Queued>,
     denials: Denials,
     waiting: BTreeMap<u64, oneshot::Sender<IntentAnswer>>,
-    away_since: Option<Instant>,
+    away: Option<Away>,
     broken: Option<String>,
     closing: bool,
+}
+
+/// The ledger does not take records.
+#[derive(Debug)]
+struct Away {
+    since: Instant,
+    why: String,
 }
 
 /// A record on its way to the ledger.
@@ -87,6 +94,20 @@ pub enum RecordError {
     Broken(String),
 }
 
+/// What an earlier process left is not a stream to go on with.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// A line that holds no record.
+    #[error("a line of the ring file is no record")]
+    Line(#[from] CanonicalError),
+    /// A record out of bounds.
+    #[error("a record of the ring file has no canonical form")]
+    Record(#[from] FormError),
+    /// A record that does not continue the chain.
+    #[error("record {0} of the ring file does not continue the stream")]
+    Order(u64),
+}
+
 /// A read has to wait for evidence to catch up, and the wait was too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
@@ -101,14 +122,53 @@ pub enum NotAdmitted {
 impl Recorder {
     /// Starts a stream in an empty ring.
     pub fn new(stream: StreamId, ring: Ring) -> Self {
+        let start = (Chain::new(stream), Timestamp::UNIX_EPOCH);
+        Self::with(stream, ring, start, VecDeque::new())
+    }
+
+    /// Goes on with the stream of an earlier process: its records are queued, and new ones continue its chain.
+    ///
+    /// # Errors
+    /// Where what was left is not the records of one stream in order.
+    pub fn resume(ring: Ring, left: &Recovered) -> Result<Self, ResumeError> {
+        let stream = stream_id(&left.key.verifying_key());
+        let mut chain = Chain::resume(stream, left.acked_seq, left.acked_head);
+        let (mut last_time, mut queue) = (Timestamp::UNIX_EPOCH, VecDeque::new());
+        for line in &left.lines {
+            let RecordLine { r: record, .. } = canonical::from_slice(line)?;
+            let (seq, time) = (record.seq, record.time);
+            let bytes = record.canonical()?;
+            let hash = Record::hash_of(&bytes);
+            if (record.stream, seq, record.prev) != (stream, chain.next_seq(), chain.head()) {
+                return Err(ResumeError::Order(chain.next_seq()));
+            }
+            chain = Chain::resume(stream, seq + 1, hash);
+            last_time = time;
+            queue.push_back(Queued {
+                seq,
+                hash,
+                record: bytes.into(),
+                line: Bytes::copy_from_slice(line),
+                queued: Instant::now(),
+            });
+        }
+        Ok(Self::with(stream, ring, (chain, last_time), queue))
+    }
+
+    fn with(
+        stream: StreamId,
+        ring: Ring,
+        (chain, last_time): (Chain, Timestamp),
+        queue: VecDeque<Queued>,
+    ) -> Self {
         let state = State {
-            chain: Chain::new(stream),
-            last_time: Timestamp::UNIX_EPOCH,
+            chain,
+            last_time,
             ring,
-            queue: VecDeque::new(),
+            queue,
             denials: Denials::default(),
             waiting: BTreeMap::new(),
-            away_since: None,
+            away: None,
             broken: None,
             closing: false,
         };
@@ -225,8 +285,8 @@ impl Recorder {
 
     fn admission(&self, without_ledger: Duration) -> Result<(), NotAdmitted> {
         let state = self.lock();
-        if let Some(since) = state.away_since {
-            return if since.elapsed() <= without_ledger {
+        if let Some(away) = &state.away {
+            return if away.since.elapsed() <= without_ledger {
                 Ok(())
             } else {
                 Err(NotAdmitted::Away)
@@ -272,9 +332,13 @@ impl Recorder {
     }
 
     /// The ledger has everything before `next_seq`.
-    pub fn acknowledge(&self, next_seq: u64, head: RecordHash) {
+    ///
+    /// # Errors
+    /// Where the ring file does not take it. Nothing may run on these answers then: whoever goes on with the file later
+    /// takes what is not acknowledged for something that never ran.
+    pub fn acknowledge(&self, next_seq: u64, head: RecordHash) -> Result<(), RingError> {
         let mut state = self.lock();
-        state.away_since = None;
+        state.away = None;
         while state
             .queue
             .front()
@@ -282,17 +346,28 @@ impl Recorder {
         {
             state.queue.pop_front();
         }
-        if let Err(error) = state.ring.acknowledge(next_seq, head) {
-            tracing::error!(%error, "Acknowledgement not written to the ring file; its records will be sent again");
+        let written = state.ring.acknowledge(next_seq, head);
+        drop(state);
+        self.progress.notify_waiters();
+        written
+    }
+
+    /// The ledger does not take records now, and why. The time begins with the first such call.
+    pub fn ledger_away(&self, why: &str) {
+        let mut state = self.lock();
+        let since = state.away.as_ref().map_or_else(Instant::now, |it| it.since);
+        let why = why.to_owned();
+        if state.away.is_none() {
+            tracing::warn!(why, "The ledger takes no records; writes are denied");
         }
+        state.away = Some(Away { since, why });
         drop(state);
         self.progress.notify_waiters();
     }
 
-    /// The ledger does not answer.
-    pub fn ledger_away(&self) {
-        self.lock().away_since.get_or_insert_with(Instant::now);
-        self.progress.notify_waiters();
+    /// Why the ledger takes no records, while that is so.
+    pub fn why_away(&self) -> Option<String> {
+        self.lock().away.as_ref().map(|away| away.why.clone())
     }
 
     /// The ledger refuses this stream for good: nothing more is recorded, so nothing more is permitted.
@@ -324,7 +399,7 @@ impl Recorder {
         Standing {
             unacknowledged: state.queue.len(),
             ring_bytes: state.ring.bytes_used(),
-            ledger_reachable: state.away_since.is_none(),
+            ledger_reachable: state.away.is_none(),
         }
     }
 
@@ -348,7 +423,7 @@ impl Recorder {
         } = chain.next(body, time)?;
         let mut line = Vec::with_capacity(bytes.len() + 512);
         line.extend_from_slice(b"{\"o\":");
-        line.extend_from_slice(&actpass_core::canonical::to_vec(openings)?);
+        line.extend_from_slice(&canonical::to_vec(openings)?);
         line.extend_from_slice(b",\"r\":");
         let start = line.len();
         line.extend_from_slice(&bytes);

@@ -4,6 +4,7 @@
 //! cache keeps it), not the machine: what must survive that is made durable by the ledger before it has an effect.
 //! *Assumptions.* One process at a time holds the file; it is not fsynced.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -22,6 +23,9 @@ pub const OUTCOME_RESERVE_BYTES: u64 = 256 << 10;
 
 const HEADER_BYTES: u64 = 4096;
 const MAGIC: &[u8; 8] = b"APring01";
+/// Where the boot id stands: behind the key and the position.
+const BOOT_AT: u64 = 128;
+const UNKNOWN_BOOT: [u8; 36] = [0; 36];
 /// Length and check value in front of each frame.
 const FRAME_HEADER_BYTES: u64 = 4 + 8;
 /// A frame length that says: go on at the start.
@@ -35,7 +39,7 @@ pub struct Ring {
     tail: u64,
     head: u64,
     used: u64,
-    frames: std::collections::VecDeque<Frame>,
+    frames: VecDeque<Frame>,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,8 @@ struct Frame {
 pub struct Recovered {
     /// The stream's key.
     pub key: SigningKey,
+    /// Whether the machine has run on since the file was made. Only then is everything written to the file in it.
+    pub same_boot: bool,
     /// Sequence number after the last acknowledged record.
     pub acked_seq: u64,
     /// Hash of the last acknowledged record.
@@ -92,10 +98,7 @@ impl Ring {
     /// # Errors
     /// Where the file exists already or cannot be written.
     pub fn create(path: &Path, key: &SigningKey) -> Result<Self, RingError> {
-        let fail = |source| RingError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let fail = |source| io_error(path, source);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -117,6 +120,7 @@ impl Ring {
         magic.copy_from_slice(MAGIC);
         seed.copy_from_slice(&*Zeroizing::new(key.to_bytes()));
         ring.write_at(identity.as_slice(), 0)?;
+        ring.write_at(&boot_id(), BOOT_AT)?;
         ring.write_position(0, RecordHash::from_bytes([0; 32]))?;
         Ok(ring)
     }
@@ -126,56 +130,27 @@ impl Ring {
     /// # Errors
     /// Where the file is not a ring file.
     pub fn recover(path: &Path) -> Result<Recovered, RingError> {
-        let fail = |source| RingError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let damaged = |what| RingError::Damaged {
-            path: path.to_owned(),
-            what,
-        };
-        let file = File::open(path).map_err(fail)?;
-        let mut identity = Zeroizing::new([0u8; 40]);
-        file.read_exact_at(identity.as_mut_slice(), 0)
-            .map_err(fail)?;
-        let seed = identity
-            .strip_prefix(MAGIC)
-            .and_then(|seed| <[u8; 32]>::try_from(seed).ok());
-        let key = SigningKey::from_bytes(&seed.ok_or_else(|| damaged("it does not begin as one"))?);
+        let file = File::open(path).map_err(|source| io_error(path, source))?;
+        Ok(scan(&file, path)?.0)
+    }
 
-        let mut position = [0u8; 56];
-        file.read_exact_at(&mut position, 64).map_err(fail)?;
-        let (body, check) = position.split_at(48);
-        if check != check_value(body) {
-            return Err(damaged("its position is unreadable"));
-        }
-        let acked_seq = read_u64(body, 0);
-        let mut offset = read_u64(body, 8);
-        let mut acked_head = [0u8; 32];
-        acked_head.copy_from_slice(body.get(16..48).unwrap_or(&[0; 32]));
-
-        let mut lines = Vec::new();
-        let mut expected = acked_seq;
-        let mut scanned = 0;
-        while scanned < RING_BYTES {
-            let Some((next, line)) = read_frame(&file, offset, expected) else {
-                break;
-            };
-            scanned += if next > offset {
-                next - offset
-            } else {
-                RING_BYTES - offset + next
-            };
-            offset = next;
-            expected += 1;
-            lines.push(line);
-        }
-        Ok(Recovered {
-            key,
-            acked_seq,
-            acked_head: RecordHash::from_bytes(acked_head),
-            lines,
-        })
+    /// Goes on with the file of an earlier process, which must be gone.
+    ///
+    /// # Errors
+    /// Where the file is not a ring file or cannot be written.
+    pub fn resume(path: &Path) -> Result<(Self, Recovered), RingError> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|source| io_error(path, source))?;
+        let (recovered, tail, frames) = scan(&file, path)?;
+        let ring = Self {
+            file,
+            path: path.to_owned(),
+            tail,
+            head: frames.back().map_or(tail, |frame| frame.end),
+            used: frames.iter().map(|frame| frame.bytes).sum(),
+            frames,
+        };
+        Ok((ring, recovered))
     }
 
     /// Keeps one record line.
@@ -256,6 +231,73 @@ impl Ring {
                 path: self.path.clone(),
                 source,
             })
+    }
+}
+
+/// What stands in a ring file, where its first frame begins, and its frames.
+fn scan(file: &File, path: &Path) -> Result<(Recovered, u64, VecDeque<Frame>), RingError> {
+    let fail = |source| io_error(path, source);
+    let damaged = |what| RingError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
+    let mut identity = Zeroizing::new([0u8; 40]);
+    file.read_exact_at(identity.as_mut_slice(), 0)
+        .map_err(fail)?;
+    let seed = identity
+        .strip_prefix(MAGIC)
+        .and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+    let seed = Zeroizing::new(seed.ok_or_else(|| damaged("it does not begin as one"))?);
+    let mut boot = [0; 36];
+    file.read_exact_at(&mut boot, BOOT_AT).map_err(fail)?;
+
+    let mut position = [0u8; 56];
+    file.read_exact_at(&mut position, 64).map_err(fail)?;
+    let (body, check) = position.split_at(48);
+    if check != check_value(body) {
+        return Err(damaged("its position is unreadable"));
+    }
+    let (acked_seq, tail) = (read_u64(body, 0), read_u64(body, 8));
+    let mut acked_head = [0u8; 32];
+    acked_head.copy_from_slice(body.get(16..48).unwrap_or(&[0; 32]));
+
+    let (mut lines, mut frames) = (Vec::new(), VecDeque::new());
+    let (mut offset, mut scanned) = (tail, 0);
+    for seq in acked_seq.. {
+        let Some((end, line)) = read_frame(file, offset, seq).filter(|_| scanned < RING_BYTES)
+        else {
+            break;
+        };
+        let bytes = if end > offset {
+            end - offset
+        } else {
+            RING_BYTES - offset + end
+        };
+        scanned += bytes;
+        offset = end;
+        frames.push_back(Frame { seq, end, bytes });
+        lines.push(line);
+    }
+    let recovered = Recovered {
+        key: SigningKey::from_bytes(&seed),
+        same_boot: boot == boot_id() && boot != UNKNOWN_BOOT,
+        acked_seq,
+        acked_head: RecordHash::from_bytes(acked_head),
+        lines,
+    };
+    Ok((recovered, tail, frames))
+}
+
+/// The kernel's name for the time since it started; all zeros where it does not say.
+fn boot_id() -> [u8; 36] {
+    let text = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.first_chunk().copied().unwrap_or(UNKNOWN_BOOT)
+}
+
+fn io_error(path: &Path, source: io::Error) -> RingError {
+    RingError::Io {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -376,6 +418,34 @@ mod tests {
                 assert_eq!(recovered.lines.last().unwrap(), &line(seq, size));
             }
         }
+    }
+
+    #[test]
+    fn a_file_is_gone_on_with_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        let mut acked = 0;
+        for seq in 0..4_000u64 {
+            let size = 500 + usize::try_from(seq * 37 % 3_000).unwrap();
+            ring.append(seq, &line(seq, size), false).unwrap();
+            if seq % 100 == 99 {
+                acked = seq - 10;
+                ring.acknowledge(acked, RecordHash::from_bytes([1; 32]))
+                    .unwrap();
+            }
+            if seq % 499 == 0 {
+                let used = ring.bytes_used();
+                let recovered;
+                (ring, recovered) = Ring::resume(&path).unwrap();
+                assert_eq!(ring.bytes_used(), used, "after record {seq}");
+                assert_eq!(recovered.acked_seq, acked);
+                assert!(recovered.same_boot);
+            }
+        }
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(b"another-boot", BOOT_AT).unwrap();
+        assert!(!Ring::recover(&path).unwrap().same_boot);
     }
 
     #[test]

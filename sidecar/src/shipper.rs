@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::ledger_client::{LedgerClient, LedgerError};
 use crate::metrics::Metrics;
 use crate::recorder::{Queued, Recorder};
+use crate::ring::RingError;
 use crate::session::Session;
 
 /// First and longest wait before the ledger is tried again.
@@ -37,16 +38,32 @@ pub struct IntentAnswer {
     pub head: Arc<AnswerHead>,
 }
 
-/// Sends a stream's records.
+/// Sends a stream's records, under passports that it renews.
 pub struct Shipper {
-    recorder: Arc<Recorder>,
-    client: Arc<LedgerClient>,
     session: Arc<dyn Session>,
-    key: SigningKey,
-    verifier: NoteVerifier,
-    head: KeptHead,
     renew_at: Instant,
-    metrics: Arc<Metrics>,
+    link: Link,
+}
+
+/// Sends a stream's records, as far as that needs no passport.
+pub(crate) struct Link {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) client: Arc<LedgerClient>,
+    pub(crate) key: SigningKey,
+    pub(crate) verifier: NoteVerifier,
+    pub(crate) head: KeptHead,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What a permit means that nobody waits for.
+    pub(crate) unclaimed: Unclaimed,
+}
+
+/// A permit that nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unclaimed {
+    /// Nothing ran under it: its outcome is `not_sent`, and this is why.
+    NotSent(&'static str),
+    /// Nobody knows.
+    Unknown,
 }
 
 /// The stream cannot go on.
@@ -58,6 +75,9 @@ pub enum ShipError {
     /// A proof does not hold: the ledger is not the one we know, or it forked.
     #[error("the ledger's proof does not hold")]
     Proof(#[source] ReceiptError),
+    /// What the ledger has cannot be written down here.
+    #[error("the acknowledgement is not kept")]
+    Ring(#[source] RingError),
     /// The ledger's answer has another shape than asked for.
     #[error("the ledger's answer is not understood: {0}")]
     Answer(String),
@@ -72,22 +92,27 @@ impl Shipper {
         key: SigningKey,
         verifier: NoteVerifier,
     ) -> Self {
-        Self {
+        let link = Link {
             recorder,
             client,
-            session,
             key,
             verifier,
             head: KeptHead::empty(),
-            renew_at: Instant::now(),
             metrics: Arc::default(),
+            unclaimed: Unclaimed::NotSent("the agent's request ended before the permit arrived"),
+        };
+        Self {
+            session,
+            renew_at: Instant::now(),
+            link,
         }
     }
 
     /// The same, counting into `metrics`.
     #[must_use]
-    pub fn measured(self, metrics: Arc<Metrics>) -> Self {
-        Self { metrics, ..self }
+    pub fn measured(mut self, metrics: Arc<Metrics>) -> Self {
+        self.link.metrics = metrics;
+        self
     }
 
     /// Opens the stream; the first call says whether the ledger takes it at all.
@@ -100,19 +125,20 @@ impl Shipper {
             .token()
             .map_err(|error| ShipError::Answer(error.to_string()))?;
         let opened = self
+            .link
             .client
-            .open(&token, self.head.size)
+            .open(&token, self.link.head.size)
             .await
             .map_err(ShipError::Refused)?;
         let end = AnswerEnd {
             checkpoint: opened.checkpoint,
             consistency: opened.consistency,
         };
-        self.head = AnswerHead::check(&end, &self.head, &self.verifier)
+        self.link.head = AnswerHead::check(&end, &self.link.head, &self.link.verifier)
             .map_err(ShipError::Proof)?
             .kept();
         if let Some(expires) = expiry(&token) {
-            self.metrics.passport_expires(expires);
+            self.link.metrics.passport_expires(expires);
         }
         self.renew_at = Instant::now() + self.renew_after();
         Ok(())
@@ -125,7 +151,7 @@ impl Shipper {
     pub async fn run(mut self) -> Result<(), ShipError> {
         let result = self.ship().await;
         if let Err(error) = &result {
-            self.recorder.break_off(&error.to_string());
+            self.link.recorder.break_off(&error.to_string());
         }
         result
     }
@@ -134,17 +160,17 @@ impl Shipper {
         let mut wait = RETRY_WAITS.0;
         loop {
             let batch = tokio::select! {
-                batch = self.recorder.next_batch() => batch,
+                batch = self.link.recorder.next_batch() => batch,
                 () = tokio::time::sleep_until(self.renew_at) => {
                     self.renew().await?;
                     continue;
                 }
             };
             let Some(batch) = batch else { break };
-            match self.send(&batch).await {
+            match self.link.send(&batch).await {
                 Ok(()) => wait = RETRY_WAITS.0,
-                Err(ShipError::Refused(LedgerError::Away { .. })) => {
-                    self.recorder.ledger_away();
+                Err(ShipError::Refused(error)) if error.may_pass() => {
+                    self.link.recorder.ledger_away(&error.to_string());
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAITS.1);
                 }
@@ -156,7 +182,7 @@ impl Shipper {
                 Err(error) => return Err(error),
             }
         }
-        if let Err(error) = self.client.close().await {
+        if let Err(error) = self.link.client.close().await {
             tracing::warn!(%error, "Stream not closed; the ledger will call its end unknown");
         }
         Ok(())
@@ -165,8 +191,8 @@ impl Shipper {
     async fn renew(&mut self) -> Result<(), ShipError> {
         match self.open().await {
             Ok(()) => Ok(()),
-            Err(ShipError::Refused(LedgerError::Away { .. })) => {
-                self.recorder.ledger_away();
+            Err(ShipError::Refused(error)) if error.may_pass() => {
+                self.link.recorder.ledger_away(&error.to_string());
                 self.renew_at = Instant::now() + RETRY_WAITS.1;
                 Ok(())
             }
@@ -174,7 +200,19 @@ impl Shipper {
         }
     }
 
-    async fn send(&mut self, batch: &[Queued]) -> Result<(), ShipError> {
+    /// A third of the passport's life.
+    fn renew_after(&self) -> Duration {
+        let bundle = self.session.bundle();
+        let ttl = bundle
+            .passport(self.session.passport())
+            .map_or(60, |passport| passport.ttl_seconds);
+        Duration::from_secs(u64::from(ttl) / 3)
+    }
+}
+
+impl Link {
+    /// Sends one batch, checks the answer's proofs and hands out its verdicts.
+    pub(crate) async fn send(&mut self, batch: &[Queued]) -> Result<(), ShipError> {
         let Some(last) = batch.last() else {
             return Ok(());
         };
@@ -187,7 +225,9 @@ impl Shipper {
             AnswerHead::check(&end, &self.head, &self.verifier).map_err(ShipError::Proof)?,
         );
         self.head = head.kept();
-        self.recorder.acknowledge(last.seq + 1, last.hash);
+        self.recorder
+            .acknowledge(last.seq + 1, last.hash)
+            .map_err(ShipError::Ring)?;
         for (queued, line) in batch.iter().zip(lines) {
             self.hand_out(queued, line, &head);
         }
@@ -206,9 +246,11 @@ impl Shipper {
             .recorder
             .take_waiting(seq)
             .is_some_and(|waiting| waiting.send(answer).is_ok());
-        if permitted && !delivered {
-            // Whoever asked has given up: nothing will be sent under this permit.
-            let detail = Some("the agent's request ended before the permit arrived".to_owned());
+        if permitted
+            && !delivered
+            && let Unclaimed::NotSent(why) = self.unclaimed
+        {
+            let detail = Some(why.to_owned());
             let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
             self.metrics.outcome(result);
             self.recorder.outcome(Outcome {
@@ -243,15 +285,6 @@ impl Shipper {
         }
         body.extend_from_slice(&end);
         Ok(body.freeze())
-    }
-
-    /// A third of the passport's life.
-    fn renew_after(&self) -> Duration {
-        let bundle = self.session.bundle();
-        let ttl = bundle
-            .passport(self.session.passport())
-            .map_or(60, |passport| passport.ttl_seconds);
-        Duration::from_secs(u64::from(ttl) / 3)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod front;
 pub mod home;
 pub mod outside;
+pub mod parts;
 pub mod provider;
 pub mod stripe;
 pub mod tools;

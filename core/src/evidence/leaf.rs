@@ -213,6 +213,8 @@ pub enum EventBody {
 pub enum StreamEnd {
     /// The sidecar said that it was done.
     Closed,
+    /// It is gone; its ring file was found, and all that it recorded is here.
+    ExpiredTailKnown,
     /// It is gone; what it did last is not known.
     ExpiredTailUnknown,
 }

@@ -77,22 +77,46 @@ impl FromRequestParts<Context> for Sidecar {
                 "the client certificate is not that stream's".to_owned(),
             ));
         }
-        let known = context
-            .streams
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&stream)
-            .cloned();
-        let origin = known.ok_or_else(|| ApiError::Conflict {
-            code: "unknown_stream",
-            detail: "open the stream with a passport first".to_owned(),
-        })?;
+        let origin = origin_of(context, stream).await?;
         Ok(Self {
             stream,
             key,
             origin,
         })
     }
+}
+
+/// The log that a stream writes to. One that was opened before this ledger started is found in the logs: what it has to
+/// say is taken also when its passport is over, but nothing is permitted then.
+async fn origin_of(context: &Context, stream: StreamId) -> Result<String, ApiError> {
+    let streams = || {
+        context
+            .streams
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    };
+    if let Some(origin) = streams().get(&stream) {
+        return Ok(origin.clone());
+    }
+    let find = move |logs: &crate::engine::Logs| {
+        let mut found = logs
+            .values()
+            .filter_map(|log| Some((log.origin(), log.state().stream(&stream)?)));
+        match found.next() {
+            Some((origin, known)) if known.ended.is_none() => Ok(origin.to_owned()),
+            Some(_) => Err(ApiError::Conflict {
+                code: "stream_ended",
+                detail: "this stream has ended; start a new one with a new key".to_owned(),
+            }),
+            None => Err(ApiError::Conflict {
+                code: "unknown_stream",
+                detail: "open the stream with a passport first".to_owned(),
+            }),
+        }
+    };
+    let origin = context.engine.query(find).await?;
+    streams().insert(stream, origin.clone());
+    Ok(origin)
 }
 
 impl FromRequestParts<Context> for Person {

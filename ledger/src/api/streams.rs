@@ -109,13 +109,34 @@ pub(super) async fn open(
     Ok(Json(opened.await?))
 }
 
+/// Why a stream ends.
+#[derive(Deserialize)]
+pub(super) struct End {
+    #[serde(default)]
+    end: EndedBy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EndedBy {
+    /// The sidecar is done.
+    #[default]
+    Closed,
+    /// The sidecar is gone, and somebody sent what it left.
+    Expired,
+}
+
 /// `DELETE /v1/streams/{stream}`
 pub(super) async fn close(
     State(context): State<Context>,
     sidecar: Sidecar,
+    Query(End { end }): Query<End>,
 ) -> Result<StatusCode, ApiError> {
     let stream = sidecar.stream;
-    let how = StreamEnd::Closed;
+    let how = match end {
+        EndedBy::Closed => StreamEnd::Closed,
+        EndedBy::Expired => StreamEnd::ExpiredTailKnown,
+    };
     context
         .engine
         .event(sidecar.origin, Vec::new(), move |_, _| {
@@ -219,6 +240,9 @@ pub(super) async fn lease(
             .ok_or(ApiError::NotFound("stream"))?;
         if log.state().is_revoked(&state.passport) {
             return Err(ApiError::Forbidden("the passport is revoked".to_owned()));
+        }
+        if Timestamp::now() >= state.expires {
+            return Err(ApiError::Forbidden("the passport has expired".to_owned()));
         }
         let bundle = log.state().active().ok_or_else(no_policy)?;
         let declared = bundle

@@ -89,14 +89,17 @@ impl Pep {
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(answer)) => Ok((seq, answer)),
             Ok(Err(_)) | Err(_) => {
-                let detail = "Denied: the ledger does not answer, and nothing that changes something runs without it. \
-                              Try again in a moment.";
+                let why = self.recorder.why_away();
+                let why = why.unwrap_or_else(|| "the ledger does not answer".to_owned());
+                let detail = format!(
+                    "Denied: {why}, and nothing that changes something runs without it. Try again in a moment."
+                );
                 let evidence = Some(self.evidence(seq));
                 let kind = DenialKind::Busy;
                 Err(Denial {
                     evidence,
                     kind,
-                    ..denial("ledger_unavailable", detail.to_owned(), style)
+                    ..denial("ledger_unavailable", detail, style)
                 })
             }
         }

@@ -56,7 +56,7 @@ impl Home {
             return Vec::new();
         };
         let last = batch.last().unwrap();
-        self.recorder.acknowledge(last.seq + 1, last.hash);
+        self.recorder.acknowledge(last.seq + 1, last.hash).unwrap();
         batch.iter().map(shown).collect()
     }
 
@@ -95,7 +95,7 @@ async fn equal_denials_within_ten_seconds_are_two_records() {
         [(2, "a".to_owned(), 40)]
     );
     let last = batch.last().unwrap();
-    home.recorder.acknowledge(last.seq + 1, last.hash);
+    home.recorder.acknowledge(last.seq + 1, last.hash).unwrap();
 
     assert_eq!(home.deny("a"), 3, "after ten seconds it begins anew");
     advance(Duration::from_secs(60)).await;
@@ -148,7 +148,7 @@ async fn reads_go_on_without_the_ledger_for_as_long_as_the_passport_says() {
     let body = || Body::Decision(Box::new(denied("read")));
     assert_eq!(home.recorder.admit_read(allowed).await, Ok(()));
     home.recorder.record(body(), &Openings::default()).unwrap();
-    home.recorder.ledger_away();
+    home.recorder.ledger_away("the ledger does not answer");
     assert!(!home.recorder.standing().ledger_reachable);
     for (name, after, want) in [
         ("at once", 0, Ok(())),
@@ -160,7 +160,7 @@ async fn reads_go_on_without_the_ledger_for_as_long_as_the_passport_says() {
         advance(Duration::from_millis(after)).await;
         assert_eq!(home.recorder.admit_read(allowed).await, want, "{name}");
         // Another failed try does not begin the time anew.
-        home.recorder.ledger_away();
+        home.recorder.ledger_away("the ledger does not answer");
     }
     let none = home.recorder.admit_read(Duration::ZERO).await;
     assert_eq!(none, Err(NotAdmitted::Away));

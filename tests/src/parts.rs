@@ -1,0 +1,340 @@
+//! Ledger and sidecar in the test's own process, over real TLS: the ledger can be stopped, its disk broken, and a sidecar
+//! dropped as a kill would, at exactly the moment a test is about.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use actpass_core::bundle::Bundle;
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::leaf::Leaf;
+use actpass_core::evidence::record::Containment;
+use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
+use actpass_core::verify::{Against, Class, Inputs, Report, verify};
+use actpass_crds::bundle::{Options, compile};
+use actpass_crds::read::parse_documents;
+use actpass_ledger::api::Token;
+use actpass_ledger::storage::memory::MemoryDisk;
+use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
+use actpass_ledger::tls::Identity;
+use actpass_ledger::vault::{Kek, Vault};
+use actpass_ledger::{Config, Ledger};
+use actpass_sidecar::judge::{Judge, Judgement, Received};
+use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient, stream_id};
+use actpass_sidecar::pep::Pep;
+use actpass_sidecar::recorder::Recorder;
+use actpass_sidecar::ring::Ring;
+use actpass_sidecar::session::{Session, SessionError};
+use actpass_sidecar::shipper::ShipError;
+use anyhow::{Context, anyhow};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+const TENANT: &str = "local/default/1";
+
+/// A ledger's disk, keys and address, which outlive the ledger.
+pub struct Parts {
+    /// Ring files and the vault are here.
+    pub dir: tempfile::TempDir,
+    /// The log; breaks on demand.
+    pub disk: MemoryDisk,
+    bundle: Arc<Bundle>,
+    address: SocketAddr,
+    identity: Identity,
+    log_key: SigningKey,
+    issuer: SigningKey,
+}
+
+/// A sidecar that serves requests handed to it.
+pub struct Agent {
+    /// Its enforcement point.
+    pub pep: Arc<Pep>,
+    /// Its ring file.
+    pub ring: PathBuf,
+    shipping: JoinHandle<Result<(), ShipError>>,
+}
+
+impl Parts {
+    /// Parts under a policy in YAML with exactly one Passport.
+    ///
+    /// # Errors
+    /// Where the policy does not compile, or there is no socket.
+    pub fn new(policy: &str) -> anyhow::Result<Self> {
+        let (resources, problems) = parse_documents("policy.yaml", policy);
+        anyhow::ensure!(problems.is_empty(), "{problems:?}");
+        let options = Options {
+            tenant: TENANT.to_owned(),
+            environment: None,
+        };
+        let spec = compile(&resources, &options).map_err(|problems| anyhow!("{problems:?}"))?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        Ok(Self {
+            dir: tempfile::tempdir()?,
+            disk: MemoryDisk::default(),
+            bundle: Arc::new(Bundle::new(spec)?),
+            address: listener.local_addr()?,
+            identity: Identity::make()?,
+            log_key: fresh_key()?,
+            issuer: fresh_key()?,
+        })
+    }
+
+    /// Starts the ledger over what the disk holds, at the same address each time.
+    ///
+    /// # Errors
+    /// Where it does not start, or does not take the policy.
+    pub async fn ledger(&self) -> anyhow::Result<Ledger> {
+        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
+        let issuer = self.issuer.verifying_key();
+        let config = Config {
+            storage: Box::new(MemoryStorage::on(self.disk.clone())),
+            vault: Vault::open(&self.dir.path().join("vault"), kek)?,
+            log_key: self.log_key.clone(),
+            issuer_keys: IssuerKeys::from([(key_id(&issuer), issuer)]),
+            token: Token::new(Zeroizing::new("token".to_owned()), "tester"),
+            identity: self.identity.clone(),
+        };
+        let ledger = Ledger::start(config, std::net::TcpListener::bind(self.address)?)?;
+        self.put_policy().await?;
+        Ok(ledger)
+    }
+
+    /// The policy.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The ledger's address, as a sidecar needs it.
+    pub fn address(&self) -> LedgerAddress {
+        LedgerAddress {
+            socket: self.address,
+            certificate: self.identity.certificate().clone(),
+        }
+    }
+
+    /// Checks the ledger's checkpoints.
+    pub fn verifier(&self) -> NoteVerifier {
+        NoteVerifier::new(format!("actpass/{TENANT}"), self.log_key.verifying_key())
+    }
+
+    /// A passport for the key, that ends after so many seconds.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub fn passport(&self, holder: &VerifyingKey, seconds: i64) -> anyhow::Result<String> {
+        Ok(self.session(holder, seconds)?.token()?)
+    }
+
+    /// A sidecar with an open stream, under passports that live for an hour.
+    ///
+    /// # Errors
+    /// Where its stream is not taken.
+    pub async fn agent(&self) -> anyhow::Result<Agent> {
+        let key = fresh_key()?;
+        let stream = stream_id(&key);
+        let ring = self.dir.path().join(format!("{stream}.ring"));
+        let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring, &key)?));
+        let client = Arc::new(LedgerClient::new(self.address(), &key)?);
+        let session = Arc::new(self.session(&key.verifying_key(), 3_600)?);
+        let pep = Pep::new(session, recorder, client, Containment::NetworkOnly);
+        let pep = Arc::new(pep);
+        let mut shipper = pep.shipper(key, self.verifier());
+        shipper.open().await?;
+        let shipping = tokio::spawn(shipper.run());
+        Ok(Agent {
+            pep,
+            ring,
+            shipping,
+        })
+    }
+
+    /// All leaves of the log.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn leaves(&self) -> anyhow::Result<Vec<Leaf>> {
+        let leaves = self.stored()?.into_iter();
+        Ok(leaves
+            .map(|bytes| Leaf::parse(&bytes))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Verifies the log's structure and state.
+    ///
+    /// # Errors
+    /// Where it is found invalid, with what was found.
+    pub fn verified(&self) -> anyhow::Result<()> {
+        let leaves = self.stored()?;
+        let leaves = leaves.iter().map(Ok::<_, String>);
+        let report: Report = verify(leaves, &Against::default(), self);
+        match report.class() {
+            Class::Invalid => Err(anyhow!("{:?}", report.findings)),
+            _ => Ok(()),
+        }
+    }
+
+    fn stored(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut leaves = Vec::new();
+        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+            if let Entry::Leaf { bytes, .. } = entry {
+                leaves.push(bytes.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(leaves)
+    }
+
+    fn session(&self, holder: &VerifyingKey, seconds: i64) -> anyhow::Result<TestSession> {
+        let [passport] = self.bundle.spec().passports.as_slice() else {
+            return Err(anyhow!("the policy has not exactly one Passport"));
+        };
+        Ok(TestSession {
+            bundle: self.bundle.clone(),
+            passport: passport.name.clone(),
+            agent: passport.agent_id.clone(),
+            issuer: self.issuer.clone(),
+            holder: *holder,
+            seconds,
+        })
+    }
+
+    async fn put_policy(&self) -> anyhow::Result<()> {
+        let file = self.dir.path().join("bundle.json");
+        std::fs::write(&file, self.bundle.bytes())?;
+        let url = format!("https://{}/v1/bundles", self.address);
+        tokio::task::spawn_blocking(move || put(&url, &file)).await?
+    }
+}
+
+fn put(url: &str, file: &Path) -> anyhow::Result<()> {
+    let body = format!("@{}", file.display());
+    let output = Command::new("curl")
+        .args(["-sSk", "-m", "10", "--fail-with-body", "-X", "PUT"])
+        .args([
+            "-H",
+            "authorization: Bearer token",
+            "--data-binary",
+            &body,
+            url,
+        ])
+        .output()
+        .context("curl")?;
+    anyhow::ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+impl Inputs for Parts {
+    fn bundle(&self, digest: &actpass_core::hash::BundleDigest) -> Option<Vec<u8>> {
+        (self.bundle.digest() == *digest).then(|| self.bundle.bytes().to_vec())
+    }
+
+    fn openings(&self, _: u64) -> Option<actpass_core::evidence::commitment::Openings> {
+        None
+    }
+}
+
+impl Agent {
+    /// Judges a request.
+    pub async fn judge(&self, method: &str, target: &str, body: &str) -> anyhow::Result<Judgement> {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(
+            "content-type",
+            http::HeaderValue::from_static("application/json"),
+        );
+        let received = Received {
+            host: "api.shop.example".parse()?,
+            port: 443,
+            method: method.parse()?,
+            target: target.parse()?,
+            headers,
+            body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+        };
+        Ok(self.pep.judge(&received).await)
+    }
+
+    /// The code of a denial, or `permit`.
+    ///
+    /// # Errors
+    /// Where the request cannot be made.
+    pub async fn verdict(&self, method: &str, target: &str, body: &str) -> anyhow::Result<String> {
+        Ok(match self.judge(method, target, body).await? {
+            Judgement::Permit(_) => "permit".to_owned(),
+            Judgement::Deny(denial) => denial.code.into_owned(),
+        })
+    }
+
+    /// Ends as a killed process does: nothing more is sent or written. The ring file's path is left.
+    pub async fn kill(self) -> PathBuf {
+        self.shipping.abort();
+        // It ends by the abort, which is no result of its own.
+        drop(self.shipping.await);
+        self.ring
+    }
+
+    /// Ends in order.
+    ///
+    /// # Errors
+    /// Where the last records are not taken.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.pep.close();
+        Ok(self.shipping.await??)
+    }
+}
+
+struct TestSession {
+    bundle: Arc<Bundle>,
+    passport: String,
+    agent: String,
+    issuer: SigningKey,
+    holder: VerifyingKey,
+    seconds: i64,
+}
+
+impl Session for TestSession {
+    fn bundle(&self) -> Arc<Bundle> {
+        self.bundle.clone()
+    }
+
+    fn passport(&self) -> &str {
+        &self.passport
+    }
+
+    fn token(&self) -> Result<String, SessionError> {
+        let now = Timestamp::now().as_second();
+        let claims = Claims {
+            iss: "actpass-local".to_owned(),
+            sub: "local".to_owned(),
+            tenant: TENANT.to_owned(),
+            agent: self.agent.clone(),
+            passport: self.passport.clone(),
+            cnf: Cnf {
+                jwk: Jwk::new(&self.holder),
+            },
+            pod_uid: None,
+            iat: now,
+            exp: now + self.seconds,
+            jti: now.to_string(),
+        };
+        jws::issue(&claims, &self.issuer, &key_id(&self.issuer.verifying_key()))
+            .map_err(|error| SessionError(error.to_string()))
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A key that nobody has.
+///
+/// # Errors
+/// Where the system gives no randomness.
+pub fn fresh_key() -> anyhow::Result<SigningKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(SigningKey::from_bytes(&seed))
+}
