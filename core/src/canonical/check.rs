@@ -2,7 +2,7 @@
 //!
 //! This is the verifier's hot path: every leaf of a log goes through it before it is read.
 
-use super::write::escape_of;
+use super::write::{escape_of, first_special};
 use super::{CanonicalError, DEPTH_MAX, INTEGER_MAX, is_key_byte};
 
 /// Checks that `bytes` are exactly one canonical value.
@@ -143,8 +143,7 @@ impl<'a> Scan<'a> {
         self.at += 1;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-            self.at += rest.iter().position(special).unwrap_or(rest.len());
+            self.at += first_special(rest).unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;

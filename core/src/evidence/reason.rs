@@ -1,9 +1,12 @@
 //! Every machine-readable reason there is, so that a metric's label has a known number of values.
 
 /// Reasons of denials and refusals, sorted by byte.
-pub const REASONS: [&str; 45] = [
+pub const REASONS: [&str; 49] = [
     "ambiguous_repeat",
+    "approval_denied",
+    "approval_expired",
     "approval_required",
+    "approval_used",
     "bad_path",
     "bad_receipt",
     "body_not_allowed",
@@ -17,6 +20,7 @@ pub const REASONS: [&str; 45] = [
     "duplicate_key",
     "evidence_behind",
     "host_mismatch",
+    "internal_error",
     "ledger_unavailable",
     "limit_exceeded",
     "mislabelled_body",

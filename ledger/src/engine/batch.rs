@@ -325,7 +325,11 @@ fn write_answer(
             seq: answer.seq,
             verdict: answer.verdict,
             reason: answer.reason.clone(),
-            leaf: answer.leaf.to_string(),
+            // Who is not told anything needs no proof of it.
+            leaf: match answer.verdict {
+                RulingVerdict::Recorded => String::new(),
+                _ => answer.leaf.to_string(),
+            },
             index: answer.index,
             path: if permitted {
                 log.inclusion(answer.index)

@@ -253,7 +253,7 @@ impl Log {
         self.head = merkle::leaf_hash(bytes);
         self.tree.push(self.head);
         self.last_time = leaf.h.time;
-        let text: Arc<str> = String::from_utf8_lossy(bytes).into();
+        let text: Arc<str> = std::str::from_utf8(bytes).unwrap_or_default().into();
         if let Entry::Record(record) = &leaf.r {
             let kept = self.answered.entry(record.stream).or_default();
             kept.push_back(Answered {
