@@ -282,6 +282,11 @@ impl Permitted {
         &self.action
     }
 
+    /// Whether it changes something.
+    pub fn changes(&self) -> bool {
+        self.action.effect.changes()
+    }
+
     /// Under which duties.
     pub fn obligations(&self) -> Obligations {
         self.obligations

@@ -55,15 +55,16 @@ pub(crate) struct Connected {
     pub(crate) http2: bool,
 }
 
-/// Connects to the upstream of `route`.
+/// Connects to the upstream of `route`, offering HTTP/2 where it is wanted.
 pub(crate) async fn connect(
     route: &Route,
     host: &HostName,
     port: u16,
+    http2: bool,
     overrides: &[ConnectTo],
 ) -> Result<Connected, ConnectError> {
-    let timed =
-        tokio::time::timeout(CONNECT_TIMEOUT, connect_now(route, host, port, overrides)).await;
+    let connecting = connect_now(route, host, port, http2, overrides);
+    let timed = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     timed.unwrap_or_else(|elapsed| Err(ConnectError::Connect(host.to_string(), elapsed.into())))
 }
 
@@ -71,6 +72,7 @@ async fn connect_now(
     route: &Route,
     host: &HostName,
     port: u16,
+    http2: bool,
     overrides: &[ConnectTo],
 ) -> Result<Connected, ConnectError> {
     let tcp = match overrides
@@ -83,7 +85,7 @@ async fn connect_now(
     let tcp = tcp.map_err(|error| ConnectError::Connect(host.to_string(), error))?;
     tcp.set_nodelay(true)
         .map_err(|error| ConnectError::Connect(host.to_string(), error))?;
-    let Some(config) = route.tls() else {
+    let Some(config) = route.tls(http2) else {
         return Ok(Connected {
             io: Box::new(tcp),
             http2: false,

@@ -38,6 +38,7 @@ pub(crate) struct Outgoing {
     pub(crate) target: http::uri::PathAndQuery,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) http2: bool,
 }
 
 /// What came of sending.
@@ -69,6 +70,10 @@ pub(crate) struct Return {
 impl Return {
     /// Gives the connection back as soon as it is ready for another request.
     pub(crate) fn give(mut self) {
+        if self.sender.is_ready() {
+            self.pool.put(self.key, Sender::Http1(self.sender));
+            return;
+        }
         tokio::spawn(async move {
             if self.sender.ready().await.is_ok() {
                 self.pool.put(self.key, Sender::Http1(self.sender));
@@ -106,6 +111,7 @@ impl Executor {
             host: action.host.clone(),
             port: action.port,
             credential: credential.map(|credential| credential.name().to_string()),
+            http2: outgoing.http2,
         };
         let mut request = Some((outgoing, credential));
         while let Some(sender) = self.pool.take(&key) {
@@ -120,7 +126,14 @@ impl Executor {
         let Some((outgoing, credential)) = request else {
             return not_sent("the request was not sent".to_owned());
         };
-        let connected = match connect(route, &action.host, action.port, &self.connect_to).await {
+        let connecting = connect(
+            route,
+            &action.host,
+            action.port,
+            outgoing.http2,
+            &self.connect_to,
+        );
+        let connected = match connecting.await {
             Ok(connected) => connected,
             Err(error) => return not_sent(chain(&error)),
         };
@@ -206,12 +219,12 @@ fn build(
     http2: bool,
     route: &Route,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
-    let scheme = if route.tls().is_some() {
+    let scheme = if route.tls(http2).is_some() {
         "https"
     } else {
         "http"
     };
-    let default = if route.tls().is_some() { 443 } else { 80 };
+    let default = if route.tls(http2).is_some() { 443 } else { 80 };
     let authority = if key.port == default {
         key.host.to_string()
     } else {

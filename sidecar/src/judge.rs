@@ -92,6 +92,9 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The whole body, at most [`Route::body_bytes_max`]; not compressed.
     pub body: Bytes,
+    /// Whether the agent speaks HTTP/2, so that the upstream is asked for it too: what needs it (gRPC) gets it, and
+    /// the rest is spared its price.
+    pub http2: bool,
 }
 
 /// The answer of a [`Judge`].

@@ -53,11 +53,23 @@ impl Mint {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         valid(&mut params, LEAF_LIFE * 52);
         let ca_pem = params.self_signed(&key)?.pem();
-        let leaf_key = KeyPair::generate()?;
+        Self::with(Issuer::new(params, key), ca_pem)
+    }
+
+    /// Mints under an authority made elsewhere: its certificate and its key as PEM.
+    ///
+    /// # Errors
+    /// Where they are no certificate and key.
+    pub fn of_authority(ca_pem: &str, key_pem: &str) -> Result<Self, MintError> {
+        let key = KeyPair::from_pem(key_pem)?;
+        Self::with(Issuer::from_ca_cert_pem(ca_pem, key)?, ca_pem.to_owned())
+    }
+
+    fn with(issuer: Issuer<'static, KeyPair>, ca_pem: String) -> Result<Self, MintError> {
         Ok(Self {
-            issuer: Issuer::new(params, key),
+            issuer,
             ca_pem,
-            leaf_key,
+            leaf_key: KeyPair::generate()?,
             leaves: Mutex::new(BTreeMap::new()),
         })
     }

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use crate::extract::{Principal, RawRequest, RefusalCode, Refused, extract};
 use crate::judge::{BoxFuture, Denial, DenialKind, EvidenceId, Judge, Judgement, Permit, Received};
 use crate::ledger_client::LedgerClient;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Standing};
 use crate::recorder::Recorder;
 use crate::route::Route;
 use crate::session::Session;
@@ -102,6 +102,11 @@ impl Pep {
     /// Takes no more records and lets the shipper end once everything is sent.
     pub fn close(&self) {
         self.recorder.close();
+    }
+
+    /// How far evidence is behind.
+    pub fn standing(&self) -> Standing {
+        self.recorder.standing()
     }
 
     async fn judge_received(&self, received: &Received) -> Judgement {

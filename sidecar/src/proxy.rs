@@ -85,7 +85,7 @@ impl Proxy {
 
     /// Answers one request.
     pub(crate) async fn serve(
-        &self,
+        self: &Arc<Self>,
         dialled: &Dialled,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
@@ -99,7 +99,7 @@ impl Proxy {
     }
 
     async fn try_serve(
-        &self,
+        self: &Arc<Self>,
         dialled: &Dialled,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Denial> {
@@ -129,8 +129,26 @@ impl Proxy {
         let received = self.receive(dialled, host, port, request).await?;
         match self.judge.judge(&received).await {
             Judgement::Deny(denial) => Err(*denial),
+            Judgement::Permit(permit) if permit.permitted.changes() => {
+                self.run_to_its_end(*permit, received).await
+            }
             Judgement::Permit(permit) => Ok(self.run(*permit, &received).await),
         }
+    }
+
+    /// Runs what changes something in a task of its own: an agent that hangs up half way does not make the upstream's
+    /// answer unknown. Where nobody takes the response, dropping it records the outcome that its status says.
+    async fn run_to_its_end(
+        self: &Arc<Self>,
+        permit: Permit,
+        received: Received,
+    ) -> Result<Response<AnswerBody>, Denial> {
+        let proxy = self.clone();
+        let running = tokio::spawn(async move { proxy.run(permit, &received).await });
+        running.await.map_err(|error| {
+            let detail = format!("ActPass failed while the request ran: {error}.");
+            plain("internal_error", detail, DenialKind::Busy)
+        })
     }
 
     /// Where a request goes: to the name dialled, or to the one host behind `<upstream>.actpass.internal`.
@@ -181,6 +199,7 @@ impl Proxy {
             target,
             headers: parts.headers,
             body,
+            http2: parts.version == Version::HTTP_2,
         })
     }
 
@@ -358,16 +377,17 @@ fn outgoing(received: &Received, route: &crate::route::Route) -> Option<Outgoing
         target: PathAndQuery::clone(&received.target),
         headers: forwarded_headers(spec, &received.headers, &credentials),
         body: received.body.clone(),
+        http2: received.http2,
     })
 }
 
 /// Every request must name the host that was dialled: `Host`, and `:authority` or an absolute target where present.
+/// A port may be left out, as simple clients do; one that is named must be the one dialled.
 fn authority_matches(dialled: &Dialled, request: &Request<Incoming>) -> bool {
-    let default = if dialled.tls { 443 } else { 80 };
     let fits = |text: &str| {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()),
-            None => (text, Some(default)),
+            None => (text, Some(dialled.port)),
         };
         port == Some(dialled.port)
             && host

@@ -13,7 +13,13 @@ use crate::extract::body_limit;
 /// One upstream under one policy.
 pub struct Route {
     upstream: Upstream,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<ClientConfigs>,
+}
+
+/// One configuration for requests that came over HTTP/1.1, one for those that came over HTTP/2.
+struct ClientConfigs {
+    http1: Arc<rustls::ClientConfig>,
+    http2: Arc<rustls::ClientConfig>,
 }
 
 /// The declaration cannot be used.
@@ -34,7 +40,7 @@ impl Route {
     /// Where the declared certificates cannot be used.
     pub fn new(upstream: &Upstream) -> Result<Self, RouteError> {
         let tls = match upstream.tls.mode {
-            TlsMode::Intercept => Some(Arc::new(client_config(upstream.tls.ca_bundle.as_deref())?)),
+            TlsMode::Intercept => Some(client_configs(upstream.tls.ca_bundle.as_deref())?),
             TlsMode::Passthrough | TlsMode::None => None,
         };
         Ok(Self {
@@ -54,8 +60,13 @@ impl Route {
     }
 
     /// TLS towards the upstream; `None`: clear text.
-    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
-        self.tls.as_ref()
+    pub(crate) fn tls(&self, http2: bool) -> Option<&Arc<rustls::ClientConfig>> {
+        let configs = self.tls.as_ref()?;
+        Some(if http2 {
+            &configs.http2
+        } else {
+            &configs.http1
+        })
     }
 }
 
@@ -67,7 +78,7 @@ impl std::fmt::Debug for Route {
     }
 }
 
-fn client_config(ca_bundle: Option<&str>) -> Result<rustls::ClientConfig, RouteError> {
+fn client_configs(ca_bundle: Option<&str>) -> Result<ClientConfigs, RouteError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -83,11 +94,17 @@ fn client_config(ca_bundle: Option<&str>) -> Result<rustls::ClientConfig, RouteE
             return Err(RouteError::CaBundle);
         }
     }
-    let mut config =
+    let mut http1 =
         rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    let mut http2 = http1.clone();
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // An upstream that has no HTTP/2 may still choose the other.
+    http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(ClientConfigs {
+        http1: Arc::new(http1),
+        http2: Arc::new(http2),
+    })
 }

@@ -253,6 +253,7 @@ impl Agent {
             target: target.parse()?,
             headers,
             body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+            http2: false,
         };
         Ok(self.pep.judge(&received).await)
     }

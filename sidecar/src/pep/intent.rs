@@ -42,14 +42,15 @@ impl Pep {
                 Ok(answered) => answered,
                 Err(no) => return Ok(self.deny(no)),
             };
+            // A permit's leaf is read where its proof is checked.
+            if answer.line.verdict == RulingVerdict::Permit {
+                return Ok(self.permit(bundle, upstream, action, seq, answer).await);
+            }
             let ruling = match ruling_of(&answer) {
                 Some(ruling) => ruling,
                 None => return Ok(self.deny(unclear(upstream.error_style))),
             };
             match ruling.verdict {
-                RulingVerdict::Permit => {
-                    return Ok(self.permit(bundle, upstream, action, seq, answer).await);
-                }
                 RulingVerdict::Escalate => {
                     let asked = self.asked(upstream, &action, seq, &ruling, received).await;
                     let (id, no) = match asked {
@@ -65,6 +66,8 @@ impl Pep {
                 RulingVerdict::Deny if ruling.reason.as_deref() == Some("stale_policy") => {
                     return Err(StalePolicy);
                 }
+                // The line says another verdict than its leaf: an answer that contradicts itself permits nothing.
+                RulingVerdict::Permit => return Ok(self.deny(unclear(upstream.error_style))),
                 RulingVerdict::Deny | RulingVerdict::Recorded => {
                     return Ok(self.deny(self.denied(upstream, &action, seq, &ruling)));
                 }

@@ -15,6 +15,8 @@ struct Stored {
     body: String,
     headers: Vec<(String, String)>,
     host: String,
+    #[serde(default)]
+    http2: bool,
     method: String,
     port: u16,
     target: String,
@@ -37,6 +39,7 @@ pub(super) fn pack(received: &Received) -> Option<Bytes> {
             .map(|(name, value)| (name.to_string(), b64u_encode(value.as_bytes())))
             .collect(),
         host: received.host.to_string(),
+        http2: received.http2,
         method: received.method.to_string(),
         port: received.port,
         target: received.target.to_string(),
@@ -61,6 +64,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Received> {
         target: stored.target.parse().ok()?,
         headers,
         body: Bytes::from(b64u_decode(&stored.body).ok()?),
+        http2: stored.http2,
     })
 }
 
@@ -87,10 +91,12 @@ mod tests {
             target: "/v1/refunds?a=b".parse().unwrap(),
             headers,
             body: Bytes::from_static(b"amount=1\0\xfe"),
+            http2: true,
         };
         let back = unpack(&pack(&received).unwrap()).unwrap();
         assert_eq!(back.target, received.target);
         assert_eq!(back.body, received.body);
+        assert!(back.http2);
         assert_eq!(
             back.headers.get("idempotency-key"),
             received.headers.get("idempotency-key")

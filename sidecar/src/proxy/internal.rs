@@ -1,5 +1,7 @@
 //! `http://actpass.internal/`: what the agent may ask of ActPass.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -14,7 +16,7 @@ const PLAN_BYTES_MAX: u64 = 64 * 1024;
 
 impl Proxy {
     pub(super) async fn serve_internal(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Denial> {
         let (parts, body) = request.into_parts();
@@ -38,7 +40,9 @@ impl Proxy {
             (&Method::GET, ["v1", "approvals", id]) => self.internal.approval(id).await,
             (&Method::POST, ["v1", "approvals", id, "execute"]) => {
                 return match self.internal.redeem(id).await {
-                    Redeemed::Permit(received, permit) => Ok(self.run(*permit, &received).await),
+                    Redeemed::Permit(received, permit) => {
+                        self.run_to_its_end(*permit, *received).await
+                    }
                     Redeemed::Deny(denial) => Ok(ours(&denial)),
                 };
             }
