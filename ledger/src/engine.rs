@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, StreamEnd};
 use actpass_core::hash::BlobDigest;
 use ed25519_dalek::SigningKey;
@@ -159,6 +160,35 @@ impl Engine {
             |(), _| Ok(()),
         )
         .await
+    }
+
+    /// Makes a bundle the active one of its tenant, and the tenant's log where it is new.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub async fn set_bundle(
+        &self,
+        bundle: Arc<Bundle>,
+        issuer_keys: BTreeMap<String, String>,
+    ) -> Result<(), ApiError> {
+        let digest = bundle.digest();
+        let origin = format!("actpass/{}", bundle.spec().tenant);
+        let stage = move |staging: &mut Staging<'_>| {
+            staging.ensure_log(&origin, issuer_keys)?;
+            let active = staging.log(&origin)?.state().active();
+            if active.is_some_and(|active| active.digest() == digest) {
+                return Ok(());
+            }
+            let kept = Blob {
+                kind: BlobKind::Bundle,
+                name: *digest.as_bytes(),
+                bytes: bundle.bytes().to_vec(),
+            };
+            staging.learn(&origin, bundle)?;
+            let now = staging.now(&origin)?;
+            staging.event(&origin, now, EventBody::Bundle { digest }, vec![kept])
+        };
+        self.submit(stage, |(), _| Ok(())).await
     }
 
     /// Ends the streams of sidecars that are gone, so that their open intents become ambiguous.
@@ -327,11 +357,7 @@ impl Staging<'_> {
     }
 
     /// Makes a bundle known to a log, so that a leaf may name it.
-    pub(crate) fn learn(
-        &mut self,
-        origin: &str,
-        bundle: Arc<actpass_core::bundle::Bundle>,
-    ) -> Result<(), ApiError> {
+    pub(crate) fn learn(&mut self, origin: &str, bundle: Arc<Bundle>) -> Result<(), ApiError> {
         self.logs
             .get_mut(origin)
             .ok_or(ApiError::NotFound("log"))?

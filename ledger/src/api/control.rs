@@ -24,7 +24,6 @@ use super::Context;
 use super::auth::Person;
 use crate::engine::{Log, Logs};
 use crate::error::ApiError;
-use crate::storage::{Blob, BlobKind};
 use crate::vault::{self, CredentialInfo, Secret};
 
 /// `PUT /v1/bundles`: makes a bundle the active one of its tenant, and the tenant's log if it is new.
@@ -36,32 +35,12 @@ pub(super) async fn put_bundle(
     let bundle =
         Arc::new(Bundle::parse(&body).map_err(|error| ApiError::Malformed(error.to_string()))?);
     let digest = bundle.digest();
-    let origin = format!("actpass/{}", bundle.spec().tenant);
     let keys = context
         .issuer_keys
         .iter()
         .map(|(kid, key)| (kid.clone(), b64u_encode(key.as_bytes())))
         .collect();
-    let stage = move |staging: &mut crate::engine::Staging<'_>| {
-        staging.ensure_log(&origin, keys)?;
-        if staging
-            .log(&origin)?
-            .state()
-            .active()
-            .is_some_and(|active| active.digest() == digest)
-        {
-            return Ok(());
-        }
-        let kept = Blob {
-            kind: BlobKind::Bundle,
-            name: *digest.as_bytes(),
-            bytes: bundle.bytes().to_vec(),
-        };
-        staging.learn(&origin, bundle)?;
-        let now = staging.now(&origin)?;
-        staging.event(&origin, now, EventBody::Bundle { digest }, vec![kept])
-    };
-    context.engine.submit(stage, |(), _| Ok(())).await?;
+    context.engine.set_bundle(bundle, keys).await?;
     Ok(Json(json!({ "digest": digest })))
 }
 

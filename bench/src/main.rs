@@ -1,0 +1,53 @@
+//! Measurements, each beside its baseline in the same run; and ledger and sidecar as two plain processes, for
+//! benchmarks that compare proxies.
+
+mod decide;
+mod handover;
+mod ledger;
+mod permit;
+mod policy;
+mod round_trip;
+mod sample;
+mod session;
+mod sidecar;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "actpass-bench", version)]
+enum Command {
+    /// The decision alone, without I/O, at several sizes of policy
+    Decide,
+    /// A durable permit, one at a time, against the sum of what it cannot do without
+    Permit(permit::PermitArgs),
+    /// A ledger as a process of its own
+    Ledger(ledger::LedgerArgs),
+    /// A sidecar in front of one upstream, as a process of its own
+    Sidecar(sidecar::SidecarArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ACTPASS_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")))
+        .with_writer(std::io::stderr)
+        .init();
+    match Command::parse() {
+        Command::Decide => decide::decide(),
+        Command::Permit(args) => runtime(2)?.block_on(permit::permit(args)),
+        Command::Ledger(args) => single()?.block_on(ledger::ledger(args)),
+        Command::Sidecar(args) => single()?.block_on(sidecar::sidecar(args)),
+    }
+}
+
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers).enable_all().build()
+}
+
+/// One thread: a sidecar serves one agent, and waking another thread costs more than the work it would take over.
+fn single() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
