@@ -1,7 +1,9 @@
-//! A payment provider over TLS on loopback. It pays whoever asks and writes down each note it was paid for.
+//! A payment provider over TLS on loopback. It pays whoever asks and writes down each note it was paid for; a note that
+//! says `declined` it refuses with 422, and does nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ pub struct Provider {
     /// Its own authority, to be declared in the Upstream.
     pub ca_pem: String,
     paid: Arc<Mutex<Vec<String>>>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 impl Provider {
@@ -30,21 +33,28 @@ impl Provider {
         let authority = Authority::new()?;
         let config = authority.server(HOST)?;
         let paid = Arc::new(Mutex::new(Vec::new()));
+        let in_flight = Arc::new(AtomicUsize::new(0));
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
-        let books = paid.clone();
+        let (books, serving) = (paid.clone(), in_flight.clone());
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let (config, books) = (config.clone(), books.clone());
+                let (config, books, serving) = (config.clone(), books.clone(), serving.clone());
                 // A connection that breaks off is the client's business.
-                std::thread::spawn(move || serve(socket, config, &books, delay).ok());
+                std::thread::spawn(move || serve(socket, config, &books, &serving, delay).ok());
             }
         });
         Ok(Self {
             port,
             ca_pem: authority.pem,
             paid,
+            in_flight,
         })
+    }
+
+    /// Requests that have arrived whole and are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// The notes it was paid for, in order.
@@ -60,6 +70,7 @@ fn serve(
     socket: TcpStream,
     config: Arc<ServerConfig>,
     books: &Mutex<Vec<String>>,
+    in_flight: &AtomicUsize,
     delay: Duration,
 ) -> anyhow::Result<()> {
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, socket));
@@ -80,17 +91,29 @@ fn serve(
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body)?;
-        if let Ok(paid) = serde_json::from_slice::<serde_json::Value>(&body)
-            && let Some(note) = paid.get("note").and_then(serde_json::Value::as_str)
-        {
+        in_flight.fetch_add(1, Ordering::SeqCst);
+        let note = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        let note = note.as_ref().and_then(|paid| paid.get("note")?.as_str());
+        let declined = note.is_some_and(|note| note.contains("declined"));
+        if let Some(note) = note.filter(|_| !declined) {
             books
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(note.to_owned());
         }
         std::thread::sleep(delay);
-        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
-        stream.get_mut().write_all(answer.as_bytes())?;
-        stream.get_mut().flush()?;
+        let (status, body) = if declined {
+            ("422 Unprocessable Content", "{\"code\":\"declined\"}")
+        } else {
+            ("200 OK", "{\"ok\":true}")
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let written = stream.get_mut().write_all(answer.as_bytes());
+        let written = written.and_then(|()| stream.get_mut().flush());
+        in_flight.fetch_sub(1, Ordering::SeqCst);
+        written?;
     }
 }
