@@ -166,11 +166,9 @@ impl Ring {
         if self.used + skipped + bytes + 4 > room {
             return Err(RingError::Full { used: self.used });
         }
-        if skipped > 0 {
-            if at_end >= 4 {
-                self.write_frame_bytes(&WRAP.to_le_bytes(), self.head)?;
-            }
-            self.head = 0;
+        let start = if skipped > 0 { 0 } else { self.head };
+        if skipped > 0 && at_end >= 4 {
+            self.write_frame_bytes(&WRAP.to_le_bytes(), self.head)?;
         }
         let mut frame = Vec::with_capacity(bytes as usize);
         frame.extend_from_slice(&(line.len() as u32).to_le_bytes());
@@ -181,8 +179,9 @@ impl Ring {
         if let Some(slot) = frame.get_mut(4..12) {
             slot.copy_from_slice(&check);
         }
-        self.write_frame_bytes(&frame, self.head)?;
-        self.head += bytes;
+        // Only a whole frame moves the head: one that the disk had no room for is written over by the next.
+        self.write_frame_bytes(&frame, start)?;
+        self.head = start + bytes;
         self.used += skipped + bytes;
         self.frames.push_back(Frame {
             seq,
