@@ -192,16 +192,30 @@ where
         .max_concurrent_streams(100)
         .max_header_list_size(32 * 1024)
         .max_pending_accept_reset_streams(20);
-    let dialled = Arc::new(dialled);
+    let (dialled, refused) = (Arc::new(dialled), proxy.clone());
+    let to = dialled.clone();
     let service = hyper::service::service_fn(move |request| {
-        let (proxy, dialled) = (proxy.clone(), dialled.clone());
+        let (proxy, dialled) = (proxy.clone(), to.clone());
         async move { Ok::<_, std::convert::Infallible>(proxy.serve(&dialled, request).await) }
     });
     let serving = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(serving);
-    tokio::select! {
-        served = serving.as_mut() => return served,
-        _ = stop.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
+    let served = tokio::select! {
+        served = serving.as_mut() => Some(served),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let served = match served {
+        Some(served) => served,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = &served
+        && let Some(error) = error.downcast_ref::<hyper::Error>()
+        && error.is_parse()
+    {
+        refused.refuse_unreadable(&dialled, error);
     }
-    serving.await
+    served
 }

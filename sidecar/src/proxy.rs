@@ -10,7 +10,7 @@ use actpass_core::evidence::record::{Outcome, Refusal};
 use actpass_core::host::HostName;
 use actpass_core::upstream::ErrorStyle;
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::BodyExt;
@@ -81,6 +81,16 @@ impl Proxy {
     pub fn refuse(&self, refusal: Refusal, detail: &str) {
         // That it may be unrecorded is logged where it is tried; it stays refused.
         drop(self.judge.refuse(refusal, detail));
+    }
+
+    /// Records bytes that are no HTTP request, which the connection was closed for.
+    pub(crate) fn refuse_unreadable(&self, dialled: &Dialled, error: &hyper::Error) {
+        let refusal = Refusal {
+            code: "unparsable".to_owned(),
+            target: format!("HTTP to {}:{}", dialled.host, dialled.port),
+        };
+        // One of a fixed set of sentences, without what was read.
+        self.refuse(refusal, &format!("Not one request after another: {error}."));
     }
 
     /// Answers one request.
@@ -175,6 +185,10 @@ impl Proxy {
         if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
             let detail = "CONNECT and protocol upgrades are not declared and cannot be read.";
             return Err(refuse("undeclared", detail, DenialKind::Denied));
+        }
+        if !plainly_chunked(&parts.headers) {
+            let detail = "The body has a transfer coding other than `chunked`, so what it says is not what would be read.";
+            return Err(refuse("unparsable", detail, DenialKind::Unparsable));
         }
         let Some(target) = parts.uri.path_and_query().cloned() else {
             return Err(refuse(
@@ -405,6 +419,16 @@ fn authority_matches(dialled: &Dialled, request: &Request<Incoming>) -> bool {
     };
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     (host.is_some() || authority.is_some()) && host.is_none_or(fits) && authority.is_none_or(fits)
+}
+
+/// Whether a body comes as it is, or in chunks and nothing else: HTTP undoes that one coding (RFC 9112 section 6.1).
+fn plainly_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// Headers of one connection only (RFC 9110 section 7.6.1), and those that would lead the agent around us.

@@ -27,6 +27,8 @@ pub(super) enum BodyError {
     Busy,
     #[error("the body did not arrive whole")]
     Broken,
+    #[error("the request has trailers, which no action declares; send them as headers")]
+    Trailers,
 }
 
 impl BodyError {
@@ -34,7 +36,7 @@ impl BodyError {
         match self {
             Self::TooLarge(_) => ("body_too_large", DenialKind::TooLarge),
             Self::Busy => ("busy", DenialKind::Busy),
-            Self::Broken => ("unparsable", DenialKind::Unparsable),
+            Self::Broken | Self::Trailers => ("unparsable", DenialKind::Unparsable),
         }
     }
 }
@@ -57,6 +59,7 @@ pub(super) async fn read_body(
     let bytes = usize::try_from(limit).map_err(|_| BodyError::TooLarge(limit))?;
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes).collect()).await;
     let read = match read {
+        Ok(Ok(read)) if read.trailers().is_some() => Err(BodyError::Trailers),
         Ok(Ok(read)) => Ok(read.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(limit)),
         Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
