@@ -115,13 +115,18 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Denial> {
         if !authority_matches(dialled, &request) {
             let detail = "The request's authority is not the name that was dialled.";
-            return Err(self.refused(
-                dialled,
-                request.method(),
-                "host_mismatch",
+            let target = target_of(dialled, request.method(), &claimed(&request));
+            let evidence = self.judge.refuse(
+                Refusal {
+                    code: "host_mismatch".to_owned(),
+                    target,
+                },
                 detail,
-                DenialKind::Denied,
-            ));
+            );
+            return Err(Denial {
+                evidence,
+                ..plain("host_mismatch", detail.to_owned(), DenialKind::Denied)
+            });
         }
         if dialled.host.as_str() == INTERNAL_NAME {
             return self.serve_internal(request).await;
@@ -299,10 +304,7 @@ impl Proxy {
         detail: &str,
         kind: DenialKind,
     ) -> Denial {
-        let target: String = format!("{method} {}:{}", dialled.host, dialled.port)
-            .chars()
-            .take(300)
-            .collect();
+        let target = target_of(dialled, method, "");
         let evidence = self.judge.refuse(
             Refusal {
                 code: code.to_owned(),
@@ -316,6 +318,29 @@ impl Proxy {
         }
     }
 }
+
+/// What a refusal's record names: method, name and port dialled, and what the request said instead.
+fn target_of(dialled: &Dialled, method: &Method, claimed: &str) -> String {
+    format!("{method} {}:{}{claimed}", dialled.host, dialled.port)
+        .chars()
+        .take(TARGET_CHARS_MAX)
+        .collect()
+}
+
+/// Every authority a request claims, as text for a record: a name may itself be what was to be leaked.
+fn claimed(request: &Request<Incoming>) -> String {
+    let hosts = request.headers().get_all(HOST).iter();
+    let authority = request.uri().authority();
+    let mut claimed: Vec<String> = hosts
+        .map(|host| host.as_bytes().escape_ascii().to_string())
+        .chain(authority.map(|authority| authority.as_str().escape_debug().to_string()))
+        .collect();
+    claimed.dedup();
+    format!(" as {}", claimed.join(" and "))
+}
+
+/// Longest target of a refusal, well below the bound of a field.
+const TARGET_CHARS_MAX: usize = 300;
 
 /// An outcome that is still owed: dropped without an end, it is `ambiguous`.
 pub(crate) struct Pending {

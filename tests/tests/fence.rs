@@ -214,7 +214,12 @@ fn undeclared_names_on_declared_ports_are_refused_and_recorded() {
                 "TLS to api.shop.example:443 with server name deep.er.shops.example",
                 1,
             ),
-            ("GET api.shop.example:443", 3),
+            ("GET api.shop.example:443 as host.leak.example", 1),
+            ("GET api.shop.example:443 as http2.leak.example", 1),
+            (
+                "GET api.shop.example:443 as api.shop.example and absolute.leak.example",
+                1,
+            ),
         ] {
             let target = format!("\"target\":\"{what}\"");
             assert_eq!(
