@@ -138,16 +138,17 @@ pub fn match_action<'b>(
     }
 }
 
-/// Most bytes of body that may be read for this request before it is judged; 0 where it has no declared action or
-/// none with a body. `raw_path` may carry its query.
-pub fn body_limit(upstream: &Upstream, method: &str, raw_path: &str) -> u64 {
+/// Most bytes of body that may be read for this request before it is judged. `raw_path` may carry its query.
+///
+/// # Errors
+/// Why it may have no body: it has no declared action, or one without.
+pub fn body_limit(upstream: &Upstream, method: &str, raw_path: &str) -> Result<u64, Refused> {
     let (raw_path, _) = split_target(raw_path);
-    let Ok(path) = DecodedPath::parse(raw_path) else {
-        return 0;
-    };
-    match match_action(upstream, method, &path) {
-        Ok((spec, _)) if spec.body.format != BodyFormat::None => spec.body.max_bytes,
-        _ => 0,
+    let path = DecodedPath::parse(raw_path).map_err(|error| bad_path(&error))?;
+    let (spec, _) = match_action(upstream, method, &path)?;
+    match spec.body.format {
+        BodyFormat::None => Err(body::none_declared(spec)),
+        _ => Ok(spec.body.max_bytes),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::execute::{Executor, Outgoing, Sent, result_of};
 use crate::extract::{forwarded_headers, match_action};
 use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
 use crate::metrics::{Answer, Metrics};
-use body::{Counted, read_body};
+use body::{BodyError, Counted, read_body};
 
 /// All bodies in memory at a time, in units of a KiB: 48 MiB.
 const BODY_BUDGET_KIB: usize = 48 * 1024;
@@ -202,15 +202,26 @@ impl Proxy {
                 DenialKind::Unparsable,
             ));
         };
-        let limit = self.judge.route(&host, port).map_or(0, |route| {
-            route.body_bytes_max(parts.method.as_str(), target.as_str())
-        });
-        let body = read_body(body, limit, &self.budget)
-            .await
-            .map_err(|error| {
+        let route = self.judge.route(&host, port);
+        let limit = route.map(|route| route.body_bytes_max(parts.method.as_str(), target.as_str()));
+        // Where no body may be, a byte of one is enough to say why.
+        let (limit, no_body) = match limit {
+            Some(Ok(limit)) => (limit, None),
+            Some(Err(refused)) => (0, Some(refused)),
+            None => (0, None),
+        };
+        let body = match (read_body(body, limit, &self.budget).await, no_body) {
+            (Ok(body), None) => body,
+            (Ok(body), Some(_)) if body.is_empty() => body,
+            (Ok(_) | Err(BodyError::TooLarge(_)), Some(refused)) => {
+                let code = refused.code.as_str();
+                return Err(refuse(code, &refused.detail, DenialKind::Denied));
+            }
+            (Err(error), _) => {
                 let (code, kind) = error.code();
-                refuse(code, &error.to_string(), kind)
-            })?;
+                return Err(refuse(code, &error.to_string(), kind));
+            }
+        };
         Ok(Received {
             host,
             port,

@@ -8,7 +8,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::extract::body_limit;
+use crate::extract::{Refused, body_limit};
 
 /// One upstream under one policy.
 pub struct Route {
@@ -55,7 +55,10 @@ impl Route {
     }
 
     /// Most bytes of body to read for this request before it is judged.
-    pub fn body_bytes_max(&self, method: &str, target: &str) -> u64 {
+    ///
+    /// # Errors
+    /// Why it may have no body.
+    pub fn body_bytes_max(&self, method: &str, target: &str) -> Result<u64, Refused> {
         body_limit(&self.upstream, method, target)
     }
 

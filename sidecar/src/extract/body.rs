@@ -120,17 +120,22 @@ fn digest_of(items: Vec<Json>) -> [u8; 32] {
     sha256(&[&Json::Array(items).canonical_digest_form()])
 }
 
+/// The refusal of a body where none is declared.
+pub(super) fn none_declared(spec: &ActionSpec) -> Refused {
+    let detail = format!(
+        "`{}` is declared without a body; send none.",
+        spec.capability
+    );
+    Refused::new(RefusalCode::BodyNotAllowed, detail)
+}
+
 fn check_length(spec: &ActionSpec, bytes: &[u8]) -> Result<(), Refused> {
     let max = spec.body.max_bytes;
     if bytes.is_empty() {
         return Ok(());
     }
     if spec.body.format == BodyFormat::None {
-        let detail = format!(
-            "`{}` is declared without a body; send none.",
-            spec.capability
-        );
-        return Err(Refused::new(RefusalCode::BodyNotAllowed, detail));
+        return Err(none_declared(spec));
     }
     if u64::try_from(bytes.len()).is_ok_and(|found| found <= max) {
         return Ok(());

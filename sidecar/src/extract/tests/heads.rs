@@ -104,21 +104,21 @@ fn a_tie_above_a_lesser_match_stays_a_tie() {
 }
 
 #[test]
-fn the_body_limit_is_that_of_the_action_and_else_nothing() {
+fn the_body_limit_is_that_of_the_action_and_else_a_reason() {
     let bundle = bundle();
     for (method, target, want) in [
-        ("POST", "/v1/refunds", 4096),
-        ("POST", "/v1/refunds?dry_run=1", 4096),
-        ("PUT", "/v1/blobs/x", 64),
-        ("GET", "/v1/refunds", 0),
-        ("DELETE", "/v1/accounts/a", 0),
-        ("POST", "/v2/refunds", 0),
-        ("POST", "/v1/../v1/refunds", 0),
-        ("POST", "/v1/tie/x", 0),
-        ("", "", 0),
+        ("POST", "/v1/refunds", Ok(4096)),
+        ("POST", "/v1/refunds?dry_run=1", Ok(4096)),
+        ("PUT", "/v1/blobs/x", Ok(64)),
+        ("GET", "/v1/refunds", Err(RefusalCode::BodyNotAllowed)),
+        ("DELETE", "/v1/accounts/a", Err(RefusalCode::BodyNotAllowed)),
+        ("POST", "/v2/refunds", Err(RefusalCode::Undeclared)),
+        ("POST", "/v1/../v1/refunds", Err(RefusalCode::BadPath)),
+        ("POST", "/v1/tie/x", Err(RefusalCode::TwoActions)),
+        ("", "", Err(RefusalCode::BadPath)),
     ] {
         assert_eq!(
-            body_limit(shop(&bundle), method, target),
+            body_limit(shop(&bundle), method, target).map_err(|refused| refused.code),
             want,
             "{method} {target}"
         );
