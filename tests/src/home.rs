@@ -143,6 +143,28 @@ impl Home {
     }
 }
 
+/// The records in a log's bytes, in order: every leaf's record with `kind`, `seq`, `stream` and `body`.
+pub fn records(log: &str) -> Vec<serde_json::Value> {
+    // A leaf begins with what was decided on it, or with where it stands.
+    let starts = |mark: &str| {
+        log.match_indices(mark)
+            .map(|(at, _)| at)
+            .collect::<Vec<_>>()
+    };
+    let mut starts = [starts("{\"d\":{"), starts("{\"h\":{\"log\"")].concat();
+    starts.sort_unstable();
+    starts
+        .into_iter()
+        .filter_map(|at| {
+            let leaf = serde_json::Deserializer::from_str(log.get(at..)?);
+            let leaf = leaf.into_iter::<serde_json::Value>().next()?.ok()?;
+            leaf.get("r")
+                .filter(|it| it.get("stream").is_some())
+                .cloned()
+        })
+        .collect()
+}
+
 /// Both outputs of a program.
 pub fn text(output: &Output) -> String {
     format!(

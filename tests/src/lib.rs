@@ -2,12 +2,14 @@
 
 pub mod authority;
 pub mod front;
+pub mod books;
 pub mod home;
 pub mod outside;
 pub mod parts;
 pub mod provider;
 pub mod stripe;
 pub mod tools;
+pub mod raw;
 pub mod ways;
 
 use std::path::PathBuf;
