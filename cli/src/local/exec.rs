@@ -1,5 +1,7 @@
 //! Becoming the command.
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -26,10 +28,24 @@ pub(super) fn become_command(plan: &Plan) -> (u8, String) {
         .env_clear()
         .envs(environment)
         .exec();
+    let error = match nowhere(program, plan.env.iter()) {
+        true => rustix::io::Errno::NOENT.into(),
+        false => error,
+    };
     (
         code_of(&error),
         format!("cannot run `{}`: {error}", program.to_string_lossy()),
     )
+}
+
+/// Whether no directory of `PATH` that we may look into holds `program`: execvp(3) says "permission denied" for those that
+/// we may not, a shell does not.
+fn nowhere<'a>(program: &OsStr, mut env: impl Iterator<Item = &'a (OsString, OsString)>) -> bool {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return false;
+    }
+    env.find(|(name, _)| name == "PATH")
+        .is_some_and(|(_, path)| env::split_paths(path).all(|dir| !dir.join(program).exists()))
 }
 
 fn code_of(error: &io::Error) -> u8 {
@@ -42,6 +58,24 @@ fn code_of(error: &io::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_in_no_directory_of_the_path_is_not_found() {
+        let env = [("PATH".into(), "/nowhere:/bin".into())];
+        let cases = [
+            ("sh", false),
+            ("no-such-program", true),
+            ("./no-such-program", false),
+            ("/bin/no-such-program", false),
+        ];
+        for (program, want) in cases {
+            assert_eq!(nowhere(program.as_ref(), env.iter()), want, "{program}");
+        }
+        assert!(
+            !nowhere("sh".as_ref(), [].iter()),
+            "without a PATH the C library has its own"
+        );
+    }
 
     #[test]
     fn codes_are_a_shells() {
