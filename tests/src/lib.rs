@@ -1,15 +1,15 @@
 //! What the end-to-end tests share: the program under test, and an upstream that keeps books.
 
 pub mod authority;
-pub mod front;
 pub mod books;
+pub mod front;
 pub mod home;
 pub mod outside;
 pub mod parts;
 pub mod provider;
+pub mod raw;
 pub mod stripe;
 pub mod tools;
-pub mod raw;
 pub mod ways;
 
 use std::path::PathBuf;

@@ -109,6 +109,17 @@ impl Outside {
         outside
     }
 
+    /// Waits a while until `what` was seen too: a listener may be slower than who calls it.
+    pub fn wait_for(&self, what: &str, seen: &mut Vec<String>) {
+        for _ in 0..50 {
+            if seen.iter().any(|it| it == what) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            seen.extend(self.seen());
+        }
+    }
+
     /// What left and what was reached since the last time, in order of names: addresses of frames, names of listeners.
     pub fn seen(&self) -> Vec<String> {
         let to = SocketAddr::new(SENTINEL.parse().unwrap(), 9);
@@ -124,6 +135,8 @@ impl Outside {
             }
             seen.push(frame);
         }
+        // A listener that was reached a moment ago notes it now.
+        std::thread::sleep(Duration::from_millis(100));
         let hits = std::mem::take(&mut *self.hits.lock().unwrap());
         seen.extend(hits.into_iter().map(str::to_owned));
         seen.sort();
