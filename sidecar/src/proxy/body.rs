@@ -18,14 +18,17 @@ use crate::judge::DenialKind;
 /// A request body of a MiB takes seconds on the slowest link.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request's body was not read.
+/// Stands for a body that nothing declares.
+const UNREAD: &[u8] = b".";
+
+/// A request's body was not read. The messages are sentences, because the agent gets them as they are.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the body has more than {0} bytes, which is all that its declared action allows")]
+    #[error("The body is longer than the {0} bytes declared for this action; send less.")]
     TooLarge(u64),
-    #[error("too many bodies are being read; try again in a moment")]
+    #[error("Too many bodies are being read; try again in a moment.")]
     Busy,
-    #[error("the body did not arrive whole")]
+    #[error("The body did not arrive whole; send it again.")]
     Broken,
     #[error("the request has trailers, which no action declares; send them as headers")]
     Trailers,
@@ -41,7 +44,8 @@ impl BodyError {
     }
 }
 
-/// Reads a body of at most `limit` bytes. Where no body is declared, one byte is read, so that it can be refused as such.
+/// Reads a body of at most `limit` bytes. Where none is declared (`limit` 0), one byte stands for the body and nothing is
+/// read: no action is permitted with it, and the refusal says what is wrong, not how long it is.
 pub(super) async fn read_body(
     body: Incoming,
     limit: u64,
@@ -50,7 +54,9 @@ pub(super) async fn read_body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let limit = limit.max(1);
+    if limit == 0 {
+        return Ok(Bytes::from_static(UNREAD));
+    }
     if body.size_hint().lower() > limit {
         return Err(BodyError::TooLarge(limit));
     }
