@@ -17,6 +17,8 @@
 
 #[path = "../../sidecar/src/extract/tests/cases/mod.rs"]
 mod cases;
+#[path = "bad_requests/http2.rs"]
+mod http2;
 #[path = "bad_requests/wire.rs"]
 mod wire;
 
