@@ -1,5 +1,7 @@
 //! Listeners: who was dialled is known from the local address, TLS ends here, and SNI must say the same name.
 
+mod lengths;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
 use crate::proxy::{Dialled, Proxy};
+use lengths::{Conflict, Watched};
 
 /// Connections of one agent at a time: 1,000 idle ones and room.
 const CONNECTIONS_MAX: usize = 2_048;
@@ -198,7 +201,9 @@ where
         let (proxy, dialled) = (proxy.clone(), to.clone());
         async move { Ok::<_, std::convert::Infallible>(proxy.serve(&dialled, request).await) }
     });
-    let serving = builder.serve_connection(TokioIo::new(io), service);
+    let conflict = Conflict::default();
+    let io = TokioIo::new(Watched::new(io, conflict.clone()));
+    let serving = builder.serve_connection(io, service);
     tokio::pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => Some(served),
@@ -215,7 +220,12 @@ where
         && let Some(error) = error.downcast_ref::<hyper::Error>()
         && error.is_parse()
     {
-        refused.refuse_unreadable(&dialled, error);
+        let detail = match conflict.found() {
+            true => "The request has two lengths, Content-Length and Transfer-Encoding.".to_owned(),
+            // One of a fixed set of sentences, without what was read.
+            false => format!("Not one request after another: {error}."),
+        };
+        refused.refuse_unreadable(&dialled, &detail);
     }
     served
 }

@@ -84,13 +84,12 @@ impl Proxy {
     }
 
     /// Records bytes that are no HTTP request, which the connection was closed for.
-    pub(crate) fn refuse_unreadable(&self, dialled: &Dialled, error: &hyper::Error) {
+    pub(crate) fn refuse_unreadable(&self, dialled: &Dialled, detail: &str) {
         let refusal = Refusal {
             code: "unparsable".to_owned(),
             target: format!("HTTP to {}:{}", dialled.host, dialled.port),
         };
-        // One of a fixed set of sentences, without what was read.
-        self.refuse(refusal, &format!("Not one request after another: {error}."));
+        self.refuse(refusal, detail);
     }
 
     /// Answers one request.
