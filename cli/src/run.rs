@@ -193,8 +193,9 @@ async fn contained(
         serving.spawn(dns::serve(names.zone.clone(), udp, tcp, events));
     }
 
+    // Before it runs: a signal meant for it would end us.
+    let forwarder = Forwarder::start(started.held.running())?;
     let mut running = started.held.go()?;
-    let forwarder = Forwarder::start(&running)?;
     let code = wait(&mut running, &mut serving).await;
     drop(forwarder);
     // What still serves ends with its last receiver.

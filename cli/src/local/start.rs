@@ -161,6 +161,11 @@ fn make_room(listeners: usize) -> Result<(), LocalError> {
 }
 
 impl Held {
+    /// The process that becomes the command.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Lets the command start. Call it once the listeners are served.
     ///
     /// # Errors
