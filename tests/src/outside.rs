@@ -11,14 +11,14 @@
 )]
 
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ pub fn in_a_network_of_our_own(name: &str, body: impl FnOnce()) {
 /// What there is outside, in the network this process is in.
 pub struct Outside {
     frames: mpsc::Receiver<String>,
-    hits: Arc<Mutex<Vec<&'static str>>>,
+    /// A listener's name for each visit, none for one that brings [`LAST`].
+    visits: mpsc::Receiver<Option<&'static str>>,
 }
 
 impl Outside {
@@ -100,24 +101,11 @@ impl Outside {
         fs::write(range, "0 65534")
             .or_else(|_| fs::write(range, "0 0"))
             .unwrap();
-        let outside = Self {
-            frames,
-            hits: Arc::default(),
-        };
+        let (visited, visits) = mpsc::channel();
+        let outside = Self { frames, visits };
         host_files();
-        outside.listen();
+        listen(&visited);
         outside
-    }
-
-    /// Waits a while until `what` was seen too: a listener may be slower than who calls it.
-    pub fn wait_for(&self, what: &str, seen: &mut Vec<String>) {
-        for _ in 0..50 {
-            if seen.iter().any(|it| it == what) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            seen.extend(self.seen());
-        }
     }
 
     /// What left and what was reached since the last time, in order of names: addresses of frames, names of listeners.
@@ -129,56 +117,97 @@ impl Outside {
             .unwrap();
         let mut seen = Vec::new();
         loop {
-            let frame = self.frames.recv_timeout(Duration::from_secs(10)).unwrap();
+            let frame = self.frames.recv_timeout(PATIENCE).unwrap();
             if frame == SENTINEL {
                 break;
             }
             seen.push(frame);
         }
-        // A listener that was reached a moment ago notes it now.
-        std::thread::sleep(Duration::from_millis(100));
-        let hits = std::mem::take(&mut *self.hits.lock().unwrap());
-        seen.extend(hits.into_iter().map(str::to_owned));
+        let mut open = visit_all();
+        while open > 0 {
+            match self.visits.recv_timeout(PATIENCE).unwrap() {
+                Some(name) => seen.push(name.to_owned()),
+                None => open -= 1,
+            }
+        }
         seen.sort();
         seen
     }
+}
 
-    fn listen(&self) {
-        let address = UnixAddr::from_abstract_name(ABSTRACT).unwrap();
-        self.count(ABSTRACT, UnixListener::bind_addr(&address).unwrap(), |it| {
-            it.accept().map(drop)
-        });
-        for path in RESOLVER_SOCKETS {
-            fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
-            let listener = UnixListener::bind(path).unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-            self.count(path, listener, |it| it.accept().map(drop));
-        }
-        let [stub, services @ ..] = LOOPBACK;
-        self.count(stub, UdpSocket::bind(stub).unwrap(), |it| {
-            it.recv(&mut [0; 512]).map(drop)
-        });
-        for service in services {
-            self.count(service, TcpListener::bind(service).unwrap(), |it| {
-                it.accept().map(drop)
-            });
-        }
-    }
-
-    fn count<L: Send + 'static>(
-        &self,
-        name: &'static str,
-        listener: L,
-        one: impl Fn(&L) -> io::Result<()> + Send + 'static,
-    ) {
-        let hits = self.hits.clone();
+/// Listens wherever a host would, and tells of each visit.
+fn listen(visits: &mpsc::Sender<Option<&'static str>>) {
+    let count = |name, listener: Box<dyn Fn() -> io::Result<bool> + Send>| {
+        let visits = visits.clone();
         thread::spawn(move || {
-            while one(&listener).is_ok() {
-                hits.lock().unwrap().push(name);
+            while let Ok(last) = listener() {
+                if visits.send((!last).then_some(name)).is_err() {
+                    return;
+                }
             }
         });
+    };
+    let address = UnixAddr::from_abstract_name(ABSTRACT).unwrap();
+    let listener = UnixListener::bind_addr(&address).unwrap();
+    count(
+        ABSTRACT,
+        Box::new(move || Ok(is_last(listener.accept()?.0))),
+    );
+    for path in RESOLVER_SOCKETS {
+        fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
+        let listener = UnixListener::bind(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        count(path, Box::new(move || Ok(is_last(listener.accept()?.0))));
+    }
+    let [stub, services @ ..] = LOOPBACK;
+    let socket = UdpSocket::bind(stub).unwrap();
+    let datagram = move || {
+        let mut first = [0];
+        socket.recv(&mut first)?;
+        Ok(first == LAST)
+    };
+    count(stub, Box::new(datagram));
+    for service in services {
+        let listener = TcpListener::bind(service).unwrap();
+        count(service, Box::new(move || Ok(is_last(listener.accept()?.0))));
     }
 }
+
+/// Brings [`LAST`] to every listener, behind whoever came before. Gives their number.
+fn visit_all() -> usize {
+    let address = UnixAddr::from_abstract_name(ABSTRACT).unwrap();
+    UnixStream::connect_addr(&address)
+        .unwrap()
+        .write_all(&LAST)
+        .unwrap();
+    for path in RESOLVER_SOCKETS {
+        UnixStream::connect(path).unwrap().write_all(&LAST).unwrap();
+    }
+    let [stub, services @ ..] = LOOPBACK;
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .send_to(&LAST, stub)
+        .unwrap();
+    for service in services {
+        TcpStream::connect(service)
+            .unwrap()
+            .write_all(&LAST)
+            .unwrap();
+    }
+    1 + RESOLVER_SOCKETS.len() + LOOPBACK.len()
+}
+
+/// Whether a visitor brings [`LAST`]; others bring something else, or leave.
+fn is_last(mut visitor: impl Read) -> bool {
+    let mut first = [0];
+    visitor.read(&mut first).is_ok_and(|read| read == 1) && first == LAST
+}
+
+/// First byte of no protocol that visitors speak.
+const LAST: [u8; 1] = [0xff];
+
+/// What is on its way on this machine arrives by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Default for Outside {
     fn default() -> Self {
