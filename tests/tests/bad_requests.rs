@@ -298,6 +298,11 @@ fn bad_requests_are_refused_and_recorded_and_no_byte_of_them_leaves() {
     let (harmless, bad): (Vec<Pair>, Vec<Pair>) = pairs()
         .into_iter()
         .partition(|pair| matches!(pair.want, WireWant::Harmless(_)));
+    println!(
+        "{} bad requests, {} harmless ones",
+        bad.len(),
+        harmless.len()
+    );
     assert!(bad.len() >= CASES_MIN, "{} cases", bad.len());
 
     let expected: Vec<_> = bad
