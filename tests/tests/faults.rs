@@ -200,6 +200,37 @@ async fn a_permit_that_arrives_after_the_kill_was_never_used_and_gives_its_budge
 }
 
 #[tokio::test]
+async fn a_ring_of_before_a_restart_of_the_machine_is_sent_and_concludes_nothing() {
+    let parts = parts(300);
+    let ledger = parts.ledger().await.unwrap();
+    let agent = parts.agent().await.unwrap();
+    ledger.stop().await;
+    assert_eq!(
+        agent.verdict("POST", "/v1/pay", PAY).await.unwrap(),
+        "ledger_unavailable"
+    );
+    let ring = agent.kill().await;
+    // Where the file names the boot it is of.
+    let file = std::fs::OpenOptions::new().write(true).open(&ring).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"another", 128).unwrap();
+
+    let ledger = parts.ledger().await.unwrap();
+    assert_eq!(resumed(&parts, &ring).await, Resumed::Sent { records: 1 });
+    let leaves = parts.leaves().unwrap();
+    assert_eq!(
+        rulings(&leaves),
+        ["intent permit"],
+        "whether it ran, nobody knows"
+    );
+    assert_eq!(ends(&leaves), []);
+    ledger.engine().end_open_streams().await.unwrap();
+    let leaves = parts.leaves().unwrap();
+    assert_eq!(ends(&leaves), [StreamEnd::ExpiredTailUnknown]);
+    parts.verified().unwrap();
+    ledger.stop().await;
+}
+
+#[tokio::test]
 async fn late_decisions_and_outcomes_are_taken_and_late_intents_denied_also_without_a_passport() {
     let parts = parts(300);
     let ledger = parts.ledger().await.unwrap();
