@@ -350,7 +350,7 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
             .unwrap();
         let before = home.provider.paid().len();
         // Once requests flow, a little later in each round, and while at least one is at the provider.
-        let mut waits = 0..2_000;
+        let mut waits = 0..6_000;
         while home.provider.paid().len() < before + 6 {
             assert!(waits.next().is_some(), "no requests in round {round}");
             assert!(
