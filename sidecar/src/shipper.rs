@@ -177,7 +177,8 @@ impl Shipper {
                 Err(ShipError::Refused(LedgerError::Refused(problem)))
                     if ["passport_expired", "unknown_stream"].contains(&problem.code.as_str()) =>
                 {
-                    self.open().await?;
+                    self.renew().await?;
+                    tokio::time::sleep(wait).await;
                 }
                 Err(error) => return Err(error),
             }
