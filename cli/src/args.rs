@@ -50,6 +50,28 @@ pub(crate) enum Command {
     Credentials(CredentialsCommand),
     /// Where the limits stand
     Limits,
+    /// The evidence as people read it, one line per leaf of the log
+    Events(EventsArgs),
+    /// What is wrong with this machine and state directory, and what to do about it
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell
+    ///
+    /// Example: actpass completions bash > ~/.local/share/bash-completion/completions/actpass
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one per command
+    ///
+    /// Example: actpass man --dir ~/.local/share/man/man1
+    #[command(verbatim_doc_comment)]
+    Man {
+        /// Directory they go into; made if absent
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// Runs COMMAND in a network of its own, where only what the manifests declare exists, and decides each request.
@@ -101,15 +123,86 @@ pub(crate) struct CheckArgs {
     pub(crate) catalog: bool,
 }
 
+/// Verifies the log with nothing but its files: bytes, chain, signatures, tree, limits and approvals.
+///
+/// A log that was cut short or rewritten as a whole shows only against a checkpoint kept elsewhere: save one now and
+/// then with --save-anchor, keep it where whoever holds the log cannot change it, and give it back with --anchor.
+///
+/// Exit codes: 0 valid, 1 the log cannot be read, 2 incomplete, 3 invalid.
+///
+/// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct VerifyArgs {
     /// Log directory [default: the log of the state directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 
-    /// A signed checkpoint kept elsewhere: shows whether the log was cut short since
+    /// A signed checkpoint kept elsewhere: shows whether the log was cut short or rewritten since
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
+
+    /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_anchor: Option<PathBuf>,
+}
+
+/// Shows the evidence, one line per leaf: its number, time, agent, verdict, capability, amount, host, why, and the
+/// evidence id that the agent was given. Reads the files only, also while a run is active.
+///
+/// Example: actpass events --since 1h --verdict deny --agent refund-agent
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct EventsArgs {
+    /// Log directory [default: the log of the state directory]
+    #[arg(value_name = "DIR")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Go on showing what is added, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+
+    /// Only this agent's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+
+    /// Only capabilities under this pattern: `*` stands for one segment, `**` for the rest
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) capability: Option<actpass_core::capability::CapabilityPattern>,
+
+    /// Only this verdict or outcome, as shown; may be repeated
+    #[arg(long, value_enum)]
+    pub(crate) verdict: Vec<crate::commands::events::Word>,
+
+    /// Only this machine-readable reason, such as limit_exceeded
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+
+    /// Only from then on: an instant such as 2026-05-01T09:00:00Z, or as long ago as 30m, 2h or 7d
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+
+    /// Only the last N of what is there
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// Checks what ActPass needs: namespaces, the state directory, keys, the log, clock, disk and name resolution; with -f
+/// also that each credential the manifests name is stored and bound to where it is to go. Changes nothing.
+///
+/// Exit codes: 0 nothing is wrong, 1 something is.
+///
+/// Example: actpass doctor -f policy/ --catalog
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct DoctorArgs {
+    /// Manifest file, or directory of *.yaml files
+    #[arg(short = 'f', long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Add the Upstreams that ship with ActPass
+    #[arg(long)]
+    pub(crate) catalog: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,4 +284,37 @@ pub(crate) enum CredentialsCommand {
         /// Its name
         name: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_every_argument_what_it_means() {
+        Cli::command().debug_assert();
+        let mut seen = Vec::new();
+        described(&Cli::command(), &mut seen);
+        for name in [
+            "actpass", "run", "events", "doctor", "man", "resolve", "rotate",
+        ] {
+            assert!(seen.iter().any(|it| it == name), "{name} in {seen:?}");
+        }
+    }
+
+    fn described(command: &clap::Command, seen: &mut Vec<String>) {
+        let name = command.get_name();
+        let about = command.get_about().map(ToString::to_string);
+        assert!(about.is_some_and(|about| !about.is_empty()), "{name}");
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{name} {argument}");
+        }
+        let mut help = command.clone();
+        assert!(!help.render_long_help().to_string().is_empty(), "{name}");
+        seen.push(name.to_owned());
+        let visible = command.get_subcommands().filter(|it| !it.is_hide_set());
+        visible.for_each(|it| described(it, seen));
+    }
 }

@@ -3,7 +3,10 @@
 pub(crate) mod approvals;
 pub(crate) mod check;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod intents;
 pub(crate) mod limits;
-mod show;
+pub(crate) mod manual;
+pub(crate) mod show;
 pub(crate) mod verify;

@@ -26,6 +26,7 @@ mod signals;
 mod sockets;
 mod start;
 mod syscalls;
+mod trial;
 mod trust;
 mod wire;
 
@@ -34,6 +35,7 @@ pub(crate) use names::{resolver_files, resolver_sockets};
 pub(crate) use plan::{BoundFile, ListenSpec, Plan};
 pub(crate) use signals::{Forwarder, exit_code};
 pub(crate) use start::{Running, start};
+pub(crate) use trial::{TRY, try_main};
 pub(crate) use trust::{TrustFiles, environment, system_bundles, trust_bundle};
 
 /// Exit code of `run` for failures of its own, so that they are not taken for the command's.

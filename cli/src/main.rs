@@ -4,26 +4,27 @@ mod args;
 mod commands;
 mod control;
 mod demo;
+mod exit;
 mod local;
 mod run;
 mod state;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
-
-/// Exit code for failure and usage, of every command but `run`.
-const FAILURE: u8 = 1;
+use commands::show;
+use exit::Exit;
+use state::StateDir;
 
 fn main() -> ExitCode {
     // Before anything that starts a thread: a process with several cannot leave its user namespace.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == local::INNER)
-    {
-        return local::inner_main();
+    match std::env::args_os().nth(1) {
+        Some(first) if first == local::INNER => return local::inner_main(),
+        Some(first) if first == local::TRY => return local::try_main(),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -31,15 +32,17 @@ fn main() -> ExitCode {
     };
     start_logging();
     let ours = if matches!(cli.command, Command::Run(_)) {
-        local::EXIT_OURS
+        Exit::Ours
     } else {
-        FAILURE
+        Exit::Failure
     };
     match runtime().and_then(|runtime| runtime.block_on(dispatch(cli))) {
-        Ok(code) => ExitCode::from(code),
+        Ok(exit) => exit.into(),
+        // Whoever read our output has seen enough of it.
+        Err(error) if show::is_broken_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             eprintln!("actpass: {error:#}");
-            ExitCode::from(ours)
+            ours.into()
         }
     }
 }
@@ -52,21 +55,34 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
-    let state = state::StateDir::new(cli.state_dir)?;
-    let json = cli.output == args::Output::Json;
-    match cli.command {
-        Command::Run(args) => run::run(args, &state).await,
-        Command::Demo => demo::demo().await,
-        Command::DemoAgent => demo::agent::agent().await,
-        Command::Check(args) => commands::check::check(&args),
-        Command::Verify(args) => commands::verify::verify(&args, &state),
-        Command::Approvals(command) => commands::approvals::approvals(command, &state, json).await,
-        Command::Intents(command) => commands::intents::intents(command, &state, json).await,
-        Command::Credentials(command) => {
-            commands::credentials::credentials(command, &state, json).await
+/// Commands that only read, or need no state, make no state directory.
+async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli {
+        state_dir,
+        output,
+        command,
+    } = cli;
+    let json = output == args::Output::Json;
+    let made = || StateDir::new(state_dir.clone());
+    let named = || StateDir::named(state_dir.clone());
+    match command {
+        Command::Run(args) => run::run(args, &made()?).await.map(Exit::Command),
+        Command::Demo => demo::demo().await.map(Exit::Command),
+        Command::DemoAgent => demo::agent::agent().await.map(Exit::Command),
+        Command::Check(args) => commands::check::check(&args).map(Exit::Command),
+        Command::Verify(args) => commands::verify::verify(&args, named, json),
+        Command::Events(args) => commands::events::events(&args, named, json).await,
+        Command::Doctor(args) => commands::doctor::doctor(&args, &named()?, json),
+        Command::Approvals(command) => {
+            commands::approvals::approvals(command, &made()?, json).await
         }
-        Command::Limits => commands::limits::limits(&state, json).await,
+        Command::Intents(command) => commands::intents::intents(command, &made()?, json).await,
+        Command::Credentials(command) => {
+            commands::credentials::credentials(command, &made()?, json).await
+        }
+        Command::Limits => commands::limits::limits(&made()?, json).await,
+        Command::Completions { shell } => commands::manual::completions(shell),
+        Command::Man { dir } => commands::manual::man(&dir),
     }
 }
 
@@ -74,16 +90,26 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed standard output is nobody's failure.
     drop(error.print());
-    match error.use_stderr() {
-        false => ExitCode::SUCCESS,
-        true if std::env::args_os()
-            .nth(1)
-            .is_some_and(|first| first == "run") =>
-        {
-            ExitCode::from(local::EXIT_OURS)
-        }
-        true => ExitCode::from(FAILURE),
-    }
+    let exit = match error.use_stderr() {
+        false => Exit::Ok,
+        true if is_run(std::env::args_os()) => Exit::Ours,
+        true => Exit::Failure,
+    };
+    exit.into()
+}
+
+/// Whether a command line that is not understood was meant to run a command.
+fn is_run(args: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
+    // What follows the word may be anything, so only the part up to it is looked at.
+    let head = args.into_iter().scan(false, |seen, arg| {
+        let shown = (!*seen).then(|| arg.clone());
+        *seen = arg == "run";
+        shown
+    });
+    let found = Cli::command()
+        .ignore_errors(true)
+        .try_get_matches_from(head);
+    found.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
 }
 
 fn start_logging() {
@@ -91,6 +117,62 @@ fn start_logging() {
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(show::coloured(std::io::stderr().is_terminal()))
         .with_writer(std::io::stderr)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistaken_run_is_known_as_a_run_wherever_its_word_stands() {
+        struct Case {
+            name: &'static str,
+            given: &'static [&'static str],
+            want: bool,
+        }
+        let cases = [
+            Case {
+                name: "first",
+                given: &["run", "--no-such-flag"],
+                want: true,
+            },
+            Case {
+                name: "behind an option and its value",
+                given: &["--state-dir", "/tmp/x", "run", "-x"],
+                want: true,
+            },
+            Case {
+                name: "behind an option with its value",
+                given: &["--output=json", "run"],
+                want: true,
+            },
+            Case {
+                name: "as the value of an option",
+                given: &["--state-dir", "run", "verify", "-x"],
+                want: false,
+            },
+            Case {
+                name: "as an argument",
+                given: &["check", "run", "-x"],
+                want: false,
+            },
+            Case {
+                name: "nowhere",
+                given: &["verify", "-x"],
+                want: false,
+            },
+            Case {
+                name: "nothing",
+                given: &[],
+                want: false,
+            },
+        ];
+        for Case { name, given, want } in cases {
+            let args = std::iter::once(&"actpass").chain(given);
+            assert_eq!(is_run(args.map(std::ffi::OsString::from)), want, "{name}");
+        }
+    }
 }

@@ -25,6 +25,11 @@ impl StateDir {
         Ok(Self(path))
     }
 
+    /// The given directory, or the user's own, as it is: it may not exist.
+    pub(crate) fn named(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        given.map_or_else(default_dir, Ok).map(Self)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

@@ -80,21 +80,55 @@ where
     L: AsRef<[u8]>,
     E: std::fmt::Display,
 {
-    let mut findings = Findings::default();
-    let mut structure = Structure::new(against);
-    let mut replay = Replay::new(inputs);
-    for (leaf, seq) in leaves.into_iter().zip(0_u64..) {
+    let mut verification = Verification::new(against, inputs);
+    for leaf in leaves {
         match leaf {
-            Ok(bytes) => {
-                if let Some(leaf) = structure.leaf(seq, bytes.as_ref(), &mut findings) {
-                    replay.leaf(&leaf, &mut findings);
-                }
-            }
-            Err(why) => structure.unreadable(seq, &why.to_string(), &mut findings),
+            Ok(bytes) => verification.leaf(bytes.as_ref()),
+            Err(why) => verification.unreadable(&why.to_string()),
         }
     }
-    let end = structure.finish(&mut findings);
-    report::report(end, replay, findings)
+    verification.finish()
+}
+
+/// [`verify`] for whoever is handed the leaves one by one, so that several logs can be read side by side.
+pub struct Verification<'a> {
+    findings: Findings,
+    structure: Structure<'a>,
+    replay: Replay<'a>,
+    next: u64,
+}
+
+impl<'a> Verification<'a> {
+    /// A verification that has seen no leaf yet.
+    pub fn new(against: &'a Against<'a>, inputs: &'a dyn Inputs) -> Self {
+        Self {
+            findings: Findings::default(),
+            structure: Structure::new(against),
+            replay: Replay::new(inputs),
+            next: 0,
+        }
+    }
+
+    /// Takes in the next leaf.
+    pub fn leaf(&mut self, bytes: &[u8]) {
+        if let Some(leaf) = self.structure.leaf(self.next, bytes, &mut self.findings) {
+            self.replay.leaf(&leaf, &mut self.findings);
+        }
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// Takes in that the next leaf could not be read.
+    pub fn unreadable(&mut self, why: &str) {
+        self.structure
+            .unreadable(self.next, why, &mut self.findings);
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> Report {
+        let end = self.structure.finish(&mut self.findings);
+        report::report(end, self.replay, self.findings)
+    }
 }
 
 #[cfg(test)]

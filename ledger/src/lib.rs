@@ -8,6 +8,7 @@ pub mod engine;
 mod error;
 pub mod keys;
 pub mod metrics;
+pub mod offline;
 pub mod storage;
 pub mod tls;
 pub mod vault;

@@ -1,31 +1,35 @@
 //! `actpass approvals`: a question shown as facts, answered with a word.
 
+mod facts;
+
 use actpass_core::wire::{ApprovalView, VoteRequest};
 use anyhow::bail;
+use jiff::Timestamp;
 
-use super::show::{escaped, table};
+use super::show::{self, Paint, escaped, table};
 use crate::args::ApprovalsCommand;
 use crate::control::Control;
+use crate::exit::Exit;
 use crate::state::StateDir;
 
 pub(crate) async fn approvals(
     command: ApprovalsCommand,
     state: &StateDir,
     json: bool,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<Exit> {
     let control = Control::connect(state).await?;
     let done = run(command, &control, json).await;
     control.close().await;
     done
 }
 
-async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow::Result<u8> {
+async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow::Result<Exit> {
     match command {
         ApprovalsCommand::List => {
             let approvals: Vec<ApprovalView> = control.get("/v1/approvals").await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&approvals)?);
-                return Ok(0);
+                show::json(&approvals)?;
+                return Ok(Exit::Ok);
             }
             let mut table = table(&["ID", "STATE", "WHAT", "AMOUNT", "ON", "AGENT", "EXPIRES"]);
             for it in approvals {
@@ -33,7 +37,7 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                     it.amount.unwrap_or_default(),
                     escaped(&it.resource.unwrap_or_default()),
                 );
-                let expires = actpass_core::canonical::instant(it.expires);
+                let expires = facts::until(it.expires, Timestamp::now());
                 table.add_row([
                     it.id,
                     it.state,
@@ -44,7 +48,7 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                     expires,
                 ]);
             }
-            println!("{table}");
+            show::line(&table.to_string())?;
         }
         ApprovalsCommand::Show { id } => {
             let view: ApprovalView = control
@@ -55,7 +59,7 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
         ApprovalsCommand::Approve { id } => vote(control, &id, true, json).await?,
         ApprovalsCommand::Deny { id } => vote(control, &id, false, json).await?,
     }
-    Ok(0)
+    Ok(Exit::Ok)
 }
 
 async fn vote(control: &Control, id: &str, grant: bool, json: bool) -> anyhow::Result<()> {
@@ -71,65 +75,9 @@ async fn vote(control: &Control, id: &str, grant: bool, json: bool) -> anyhow::R
 
 fn print(view: &ApprovalView, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(view)?);
-        return Ok(());
+        return show::json(view);
     }
-    let undo = match view.effect.as_str() {
-        "Irreversible" => "cannot be undone",
-        "Write" => "can be changed back",
-        _ => "changes nothing",
-    };
-    let line = |name: &str, text: &str| println!("{name:<10} {text}");
-    line("approval", &format!("{}, {}", view.id, view.state));
-    line("what", &format!("{} ({undo})", view.capability));
-    if let Some(amount) = &view.amount {
-        line("how much", amount);
-    }
-    if let Some(resource) = &view.resource {
-        line("on", &escaped(resource));
-    }
-    line("where", &escaped(&view.target));
-    line(
-        "by",
-        &format!(
-            "{} (passport {}, owner {})",
-            view.agent, view.passport, view.owner
-        ),
-    );
-    line("purpose", &view.purpose);
-    for (name, value) in &view.attributes {
-        line("attribute", &format!("{name} = {}", escaped(value)));
-    }
-    if let Some(rationale) = &view.rationale {
-        line(
-            "it says",
-            &format!(
-                "\"{}\" (the agent's own words, not checked)",
-                escaped(rationale)
-            ),
-        );
-    }
-    line(
-        "asked by",
-        &format!("{} ({})", view.rules.join(", "), view.because),
-    );
-    for limit in &view.limits {
-        line(
-            "limit",
-            &format!(
-                "{}: {} {} of {} left, {}",
-                limit.meter, limit.left, limit.unit, limit.max, limit.window
-            ),
-        );
-    }
-    line("expires", &actpass_core::canonical::instant(view.expires));
-    for vote in &view.votes {
-        line(
-            "vote",
-            &format!("{} by {}", if vote.grant { "yes" } else { "no" }, vote.user),
-        );
-    }
-    Ok(())
+    show::line(&facts::text(view, Timestamp::now(), Paint::of_stdout()))
 }
 
 fn plain(id: &str) -> anyhow::Result<&str> {

@@ -6,9 +6,10 @@ use actpass_core::upstream::Effect;
 use actpass_core::wire::{Bindings, CredentialView, PutCredential};
 use anyhow::{Context, anyhow, bail};
 
-use super::show::table;
+use super::show::{self, table};
 use crate::args::CredentialsCommand;
 use crate::control::Control;
+use crate::exit::Exit;
 use crate::state::StateDir;
 
 /// Longest secret.
@@ -18,20 +19,20 @@ pub(crate) async fn credentials(
     command: CredentialsCommand,
     state: &StateDir,
     json: bool,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<Exit> {
     let control = Control::connect(state).await?;
     let done = run(command, &control, json).await;
     control.close().await;
     done
 }
 
-async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyhow::Result<u8> {
+async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyhow::Result<Exit> {
     match command {
         CredentialsCommand::List => {
             let stored: Vec<CredentialView> = control.get("/v1/credentials").await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&stored)?);
-                return Ok(0);
+                show::json(&stored)?;
+                return Ok(Exit::Ok);
             }
             let mut table = table(&[
                 "NAME", "VERSION", "HOSTS", "PORTS", "HEADER", "EFFECTS", "CREATED",
@@ -62,7 +63,7 @@ async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyh
                     created,
                 ]);
             }
-            println!("{table}");
+            show::line(&table.to_string())?;
         }
         CredentialsCommand::Put {
             name,
@@ -105,10 +106,10 @@ async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyh
                     Vec::new(),
                 )
                 .await?;
-            println!("{name}: deleted");
+            show::line(&format!("{name}: deleted"))?;
         }
     }
-    Ok(0)
+    Ok(Exit::Ok)
 }
 
 async fn put(control: &Control, name: &str, bindings: Option<Bindings>) -> anyhow::Result<()> {
@@ -120,12 +121,11 @@ async fn put(control: &Control, name: &str, bindings: Option<Bindings>) -> anyho
         .send("PUT", &format!("/v1/credentials/{}", plain(name)?), &body)
         .await?;
     let stored: CredentialView = serde_json::from_slice(&answer)?;
-    println!(
+    show::line(&format!(
         "{name}: version {} stored for {}",
         stored.version,
         stored.bindings.hosts.join(", ")
-    );
-    Ok(())
+    ))
 }
 
 /// The secret from standard input, less one line end.

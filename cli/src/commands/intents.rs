@@ -3,29 +3,30 @@
 use actpass_core::wire::{IntentView, Resolution};
 use anyhow::anyhow;
 
-use super::show::table;
+use super::show::{self, table};
 use crate::args::IntentsCommand;
 use crate::control::Control;
+use crate::exit::Exit;
 use crate::state::StateDir;
 
 pub(crate) async fn intents(
     command: IntentsCommand,
     state: &StateDir,
     json: bool,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<Exit> {
     let control = Control::connect(state).await?;
     let done = run(command, &control, json).await;
     control.close().await;
     done
 }
 
-async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::Result<u8> {
+async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::Result<Exit> {
     match command {
         IntentsCommand::List => {
             let intents: Vec<IntentView> = control.get("/v1/intents").await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&intents)?);
-                return Ok(0);
+                show::json(&intents)?;
+                return Ok(Exit::Ok);
             }
             let mut table = table(&["ID", "STATE", "CAPABILITY", "AMOUNT", "AGENT", "PERMITTED"]);
             for intent in intents {
@@ -43,7 +44,7 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
                     time,
                 ]);
             }
-            println!("{table}");
+            show::line(&table.to_string())?;
         }
         IntentsCommand::Resolve { id, happened, .. } => {
             let (stream, seq) = id
@@ -56,15 +57,12 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
                     &Resolution { happened },
                 )
                 .await?;
-            println!(
-                "{id}: {}",
-                if happened {
-                    "happened"
-                } else {
-                    "did not happen; its budget is free again"
-                }
-            );
+            let said = match happened {
+                true => "happened",
+                false => "did not happen; its budget is free again",
+            };
+            show::line(&format!("{id}: {said}"))?;
         }
     }
-    Ok(0)
+    Ok(Exit::Ok)
 }

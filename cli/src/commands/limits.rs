@@ -2,18 +2,19 @@
 
 use actpass_core::wire::LimitView;
 
-use super::show::table;
+use super::show::{self, table};
 use crate::control::Control;
+use crate::exit::Exit;
 use crate::state::StateDir;
 
-pub(crate) async fn limits(state: &StateDir, json: bool) -> anyhow::Result<u8> {
+pub(crate) async fn limits(state: &StateDir, json: bool) -> anyhow::Result<Exit> {
     let control = Control::connect(state).await?;
     let limits = control.get::<Vec<LimitView>>("/v1/limits").await;
     control.close().await;
     let limits = limits?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&limits)?);
-        return Ok(0);
+        show::json(&limits)?;
+        return Ok(Exit::Ok);
     }
     let mut table = table(&[
         "PASSPORT", "METER", "UNIT", "USED", "LEFT", "MAX", "WINDOW", "FREES",
@@ -31,6 +32,6 @@ pub(crate) async fn limits(state: &StateDir, json: bool) -> anyhow::Result<u8> {
             frees,
         ]);
     }
-    println!("{table}");
-    Ok(0)
+    show::line(&table.to_string())?;
+    Ok(Exit::Ok)
 }

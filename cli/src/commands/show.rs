@@ -1,14 +1,18 @@
-//! How text from elsewhere is shown: nothing an agent wrote can move the cursor, hide or look like ours.
+//! How results are shown. Nothing an agent wrote can move the cursor, hide or look like ours, in text and in JSON;
+//! colours are for terminals only; a reader that has seen enough ends a command quietly.
 
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal, Write};
+
+use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 
 /// Text in which control characters, line ends and what turns the reading direction stand as escapes.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        let hidden = character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if hidden {
+        if is_hidden(character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
@@ -17,14 +21,117 @@ pub(super) fn escaped(text: &str) -> String {
     shown
 }
 
+/// JSON text in which the same characters stand as JSON's own escapes, so that its meaning stays.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        // A line end cannot be inside a JSON string, so it is layout.
+        if is_hidden(character) && character != '\n' {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            // Zero width and direction marks, line ends of Unicode, embeddings and isolates, byte order mark.
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            // Variation selectors and tags: text that no terminal shows.
+            | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// A plain table with the given head.
-pub(super) fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head);
     table
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Writes one line, or several, to standard output.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    line(&escaped_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Whether an error is that nobody reads our output any more.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Paints words where standard output is a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+/// What a word means to the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Doubtful,
+    Bad,
+    Plain,
+}
+
+impl Paint {
+    /// Paints nothing.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self(false)
+    }
+
+    pub(crate) fn of_stdout() -> Self {
+        Self(coloured(io::stdout().is_terminal()))
+    }
+
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
+        let colour = match tone {
+            Tone::Good => AnsiColor::Green,
+            Tone::Doubtful => AnsiColor::Yellow,
+            Tone::Bad => AnsiColor::Red,
+            Tone::Plain => return text.to_owned(),
+        };
+        if !self.0 {
+            return text.to_owned();
+        }
+        let style = Style::new().fg_color(Some(colour.into()));
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// Whether colours are wanted: on a terminal that has them, unless `NO_COLOR` says otherwise (no-color.org).
+pub(crate) fn coloured(terminal: bool) -> bool {
+    let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
+    wants_colour(terminal, no_color.as_deref(), term.as_deref())
+}
+
+fn wants_colour(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+    terminal
+        && no_color.is_none_or(OsStr::is_empty)
+        && term.is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 #[cfg(test)]
@@ -34,14 +141,78 @@ mod tests {
     #[test]
     fn text_of_an_agent_cannot_pretend() {
         let cases = [
-            ("plain ü €", "plain ü €"),
-            ("a\nApproved by root", "a\\u{a}Approved by root"),
-            ("\u{1b}[2K", "\\u{1b}[2K"),
-            ("1\u{202e}00", "1\\u{202e}00"),
-            ("a\u{200b}b", "a\\u{200b}b"),
+            ("plain ü €", "plain ü €", "plain ü €"),
+            (
+                "a\nApproved by root",
+                "a\\u{a}Approved by root",
+                "a\nApproved by root",
+            ),
+            ("\u{1b}[2K", "\\u{1b}[2K", "\\u001b[2K"),
+            ("\u{9b}2K", "\\u{9b}2K", "\\u009b2K"),
+            ("1\u{202e}00", "1\\u{202e}00", "1\\u202e00"),
+            ("a\u{200b}b", "a\\u{200b}b", "a\\u200bb"),
+            ("a\u{ad}b", "a\\u{ad}b", "a\\u00adb"),
+            ("a\u{e0041}b", "a\\u{e0041}b", "a\\udb40\\udc41b"),
         ];
-        for (given, want) in cases {
+        for (given, want, want_json) in cases {
             assert_eq!(escaped(given), want, "{given:?}");
+            assert_eq!(escaped_json(given), want_json, "{given:?}");
         }
+    }
+
+    #[test]
+    fn escapes_in_json_mean_the_same_text() {
+        let text = "a\u{9b}\u{202e}\u{e0041}\"\\\n€";
+        let json = serde_json::to_string(text).unwrap();
+        let again: String = serde_json::from_str(&escaped_json(&json)).unwrap();
+        assert_eq!(again, text);
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_end_with_no_color() {
+        struct Case {
+            name: &'static str,
+            given: (bool, Option<&'static str>, Option<&'static str>),
+            want: bool,
+        }
+        let cases = [
+            Case {
+                name: "a terminal",
+                given: (true, None, Some("xterm")),
+                want: true,
+            },
+            Case {
+                name: "a pipe",
+                given: (false, None, Some("xterm")),
+                want: false,
+            },
+            Case {
+                name: "NO_COLOR",
+                given: (true, Some("1"), Some("xterm")),
+                want: false,
+            },
+            Case {
+                name: "NO_COLOR without a value",
+                given: (true, Some(""), Some("xterm")),
+                want: true,
+            },
+            Case {
+                name: "a dumb terminal",
+                given: (true, None, Some("dumb")),
+                want: false,
+            },
+            Case {
+                name: "no terminal named",
+                given: (true, None, None),
+                want: false,
+            },
+        ];
+        for Case { name, given, want } in cases {
+            let (terminal, no_color, term) = given;
+            let got = wants_colour(terminal, no_color.map(OsStr::new), term.map(OsStr::new));
+            assert_eq!(got, want, "{name}");
+        }
+        assert_eq!(Paint(false).paint(Tone::Bad, "deny"), "deny");
+        assert!(Paint(true).paint(Tone::Bad, "deny").contains("\u{1b}["));
     }
 }

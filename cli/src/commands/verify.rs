@@ -1,120 +1,82 @@
 //! `actpass verify`: offline, with nothing but the log directory.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+mod shown;
 
-use actpass_core::evidence::commitment::Openings;
-use actpass_core::hash::BundleDigest;
-use actpass_core::verify::{Against, Anchor, Class, Inputs, Level, Report, verify as verify_log};
-use actpass_ledger::engine::checkpoint_name;
-use actpass_ledger::storage::Entry;
-use actpass_ledger::storage::reader::{Checked, SegmentReader, Tail};
+use std::path::{Path, PathBuf};
+
+use actpass_core::verify::Class;
+use actpass_ledger::offline::{Verified, verify_dir};
 use anyhow::{Context, bail};
 
+use super::show;
 use crate::args::VerifyArgs;
-use crate::state::StateDir;
+use crate::exit::Exit;
+use crate::state::{StateDir, write_private};
 
 /// Checks the files, then each log in them, and says where the first mistake is.
-pub(crate) fn verify(args: &VerifyArgs, state: &StateDir) -> anyhow::Result<u8> {
-    let dir = args.log.clone().unwrap_or_else(|| state.log());
+pub(crate) fn verify(
+    args: &VerifyArgs,
+    state: impl FnOnce() -> anyhow::Result<StateDir>,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let dir = log_dir(args.log.as_deref(), state)?;
     let mut anchors = Vec::new();
     for path in &args.anchor {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("read `{}`", path.display()))?;
-        anchors.push(Anchor::Checkpoint(text));
+        let read = std::fs::read_to_string(path);
+        anchors.push(read.with_context(|| format!("read the anchor `{}`", path.display()))?);
     }
-    let mut reader = SegmentReader::open_read_only(&dir)?;
-    let mut worst = 0;
-    match reader.check() {
-        Err(error) => {
-            println!("INVALID: {error}");
-            return Ok(3);
-        }
-        Ok(Checked {
-            tail: Tail::Torn { path, offset, what },
-            ..
-        }) => {
-            let path = path.display();
-            println!(
-                "INCOMPLETE: `{path}` ends at byte {offset} in something that is no whole write: {what}"
-            );
-            println!(
-                "  a crash leaves that, a running `actpass` too, and so may a change; compare with a kept checkpoint"
-            );
-            worst = 2;
-        }
-        Ok(_) => {}
+    let verified = verify_dir(&dir, &anchors)?;
+    if json {
+        show::json(&shown::json(&verified))?;
+    } else {
+        show::line(&shown::text(&verified))?;
     }
-    let mut logs: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    reader.replay(&mut |entry| {
-        if let Entry::Leaf { log, bytes, .. } = entry {
-            logs.entry(log.to_owned()).or_default().push(bytes.to_vec());
-        }
-        ControlFlow::Continue(())
-    })?;
-    if logs.is_empty() {
-        bail!("`{}` holds no log yet", dir.display());
+    if let Some(path) = &args.save_anchor {
+        save(path, &verified)?;
     }
-    let inputs = Stored { reader };
-    for (origin, leaves) in logs {
-        let checkpoint = inputs.reader.blob(&checkpoint_name(&origin))?;
-        let checkpoints: Vec<String> = checkpoint
-            .map(|it| String::from_utf8_lossy(&it).into_owned())
-            .into_iter()
-            .collect();
-        let against = Against {
-            checkpoints: &checkpoints,
-            anchors: &anchors,
-            key: None,
-        };
-        let leaves = leaves.into_iter().map(Ok::<_, std::convert::Infallible>);
-        let report = verify_log(leaves, &against, &inputs);
-        print(&origin, &report);
-        worst = worst.max(report.class().exit_code());
-    }
-    Ok(worst)
+    Ok(verified.class().into())
 }
 
-fn print(origin: &str, report: &Report) {
-    let level = |level: Level| match level {
-        Level::Holds => "holds".to_owned(),
-        Level::Broken => "BROKEN".to_owned(),
-        Level::CheckedTo(seq) => format!("checked up to leaf {seq} only"),
+/// The given log directory, or the one of the state directory.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn log_dir(
+    given: Option<&Path>,
+    state: impl FnOnce() -> anyhow::Result<StateDir>,
+) -> anyhow::Result<PathBuf> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => state()?.log(),
     };
-    let verdict = match report.class() {
-        Class::Valid => "VALID",
-        Class::Incomplete => "INCOMPLETE",
-        Class::Invalid => "INVALID",
+    if !dir.join("segments").is_dir() {
+        bail!(
+            "`{}` holds no log; give the directory with `segments` in it, or make one by `actpass run`",
+            dir.display()
+        );
+    }
+    Ok(dir)
+}
+
+/// Saves the newest checkpoint: written whole or not at all, as it may replace the anchor just used.
+fn save(path: &Path, verified: &Verified) -> anyhow::Result<()> {
+    if verified.class() == Class::Invalid {
+        eprintln!("actpass: no anchor saved, as the log is invalid");
+        return Ok(());
+    }
+    let [log] = verified.logs.as_slice() else {
+        bail!(
+            "no anchor saved: the directory holds {} logs, and an anchor is of one",
+            verified.logs.len()
+        );
     };
-    println!(
-        "{verdict}: {origin}, {} leaves, root {}",
-        report.leaves, report.root
+    let Some(checkpoint) = &log.checkpoint else {
+        bail!("no anchor saved: the log has no signed checkpoint yet");
+    };
+    write_private(path, checkpoint)?;
+    eprintln!(
+        "actpass: anchor saved to `{}`; keep it where whoever holds the log cannot change it",
+        path.display()
     );
-    println!("  structure   {}", level(report.structure));
-    println!("  state       {}", level(report.state));
-    println!(
-        "  re-decision {} of {} intents",
-        report.redecided.same, report.redecided.intents
-    );
-    for finding in &report.findings {
-        println!("  {finding}");
-    }
-    for gap in &report.gaps {
-        println!("  not checked: {gap}");
-    }
-}
-
-/// What lies beside the leaves. Openings are encrypted, so what they say is not decided again here.
-struct Stored {
-    reader: SegmentReader,
-}
-
-impl Inputs for Stored {
-    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
-        self.reader.blob(digest.as_bytes()).ok().flatten()
-    }
-
-    fn openings(&self, _: u64) -> Option<Openings> {
-        None
-    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::index::Index;
 use super::io::{Access, Io, SystemIo};
+use super::scan::Position;
 use super::segment::read_blob;
 use super::walk::{Walk, walk};
 use super::{Entry, Head, StorageError};
@@ -15,6 +16,8 @@ pub struct SegmentReader {
     io: Arc<dyn Io>,
     segments: PathBuf,
     index: Index,
+    /// Where [`SegmentReader::read_on`] goes on.
+    next: Position,
 }
 
 /// How the bytes of a directory end.
@@ -73,6 +76,7 @@ impl SegmentReader {
             io,
             segments,
             index: Index::default(),
+            next: Position::start_of(1),
         })
     }
 
@@ -107,6 +111,25 @@ impl SegmentReader {
         })
     }
 
+    /// Shows what was written since the last call, from the start the first time: how a reader follows a writer. Costs
+    /// a read of the segment that is being written, whatever the log's length.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::replay`]. The reader has lost its place then and is to be opened again.
+    pub fn read_on(&mut self, visit: &mut dyn FnMut(Entry<'_>)) -> Result<Tail, StorageError> {
+        let (io, dir) = (&*self.io, &self.segments);
+        let mut shown = |entry: Entry<'_>| {
+            visit(entry);
+            ControlFlow::Continue(())
+        };
+        let access = Access::Read;
+        let walk = walk(io, dir, access, self.next, &mut self.index, &mut shown)?;
+        if let Some(last) = &walk.last {
+            self.next = last.from;
+        }
+        Ok(tail(&walk))
+    }
+
     /// The bytes of the blob stored last under `name` when the directory was last read whole by
     /// [`SegmentReader::replay`] or [`SegmentReader::check`].
     ///
@@ -124,8 +147,9 @@ impl SegmentReader {
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<Walk, StorageError> {
         self.index = Index::default();
+        self.next = Position::start_of(1);
         let (io, dir) = (&*self.io, &self.segments);
-        walk(io, dir, Access::Read, &mut self.index, visit)
+        walk(io, dir, Access::Read, self.next, &mut self.index, visit)
     }
 }
 

@@ -39,7 +39,7 @@ use super::frame::{
 };
 use super::index::{Index, Place};
 use super::io::{Access, Io, SystemIo};
-use super::scan::SegmentEnd;
+use super::scan::{Position, SegmentEnd};
 use super::walk::{Walk, segment_name, unfinished_name, walk};
 use super::{
     Appended, BLOB_BYTES_MAX, Entry, Head, LogGroup, Recovery, Storage, StorageError, check_bounds,
@@ -128,7 +128,15 @@ impl SegmentStorage {
         })?;
         let mut index = Index::default();
         let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
-        let walk = walk(&*io, &segments, Access::Recover, &mut index, &mut unseen)?;
+        let start = Position::start_of(1);
+        let walk = walk(
+            &*io,
+            &segments,
+            Access::Recover,
+            start,
+            &mut index,
+            &mut unseen,
+        )?;
         let mut storage = SegmentStorage {
             io,
             dir: dir.to_path_buf(),
@@ -427,7 +435,15 @@ impl Storage for SegmentStorage {
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         let mut index = Index::default();
-        walk(&*self.io, &self.segments, Access::Read, &mut index, visit)?;
+        let start = Position::start_of(1);
+        walk(
+            &*self.io,
+            &self.segments,
+            Access::Read,
+            start,
+            &mut index,
+            visit,
+        )?;
         Ok(())
     }
 

@@ -39,7 +39,8 @@ pub(super) fn unfinished_name(number: u32) -> String {
 /// How often a reader looks again at a segment that changes under it.
 const LOOKS_MAX: u32 = 16;
 
-/// Reads all segments of `dir` in order into `index`.
+/// Reads the segments of `dir` in order into `index`, from `from` on, which is where an earlier walk into the same
+/// index ended, or the start.
 ///
 /// A writer may be at work while a reader reads, and a read is no snapshot: it may show a later page and not
 /// an earlier one. So what looks cut short or damaged is read again until its bytes stay the same; and a segment that
@@ -48,12 +49,12 @@ pub(super) fn walk(
     io: &dyn Io,
     dir: &Path,
     access: Access,
+    mut from: Position,
     index: &mut Index,
     visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<Walk, StorageError> {
     let mut walk = Walk::default();
     let numbers = sort_names(io, dir, &mut walk)?;
-    let mut from = Position::start_of(1);
     // Where the segment before was left, if it seemed to be the last.
     let mut seemed_last = None;
     'segments: while from.number <= walk.segments {

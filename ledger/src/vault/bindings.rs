@@ -123,7 +123,10 @@ impl Bindings {
     }
 
     /// Whether `to` is within the bindings.
-    pub(super) fn cover(&self, to: &Destination) -> Result<(), Outside> {
+    ///
+    /// # Errors
+    /// The binding it is outside of.
+    pub fn cover(&self, to: &Destination) -> Result<(), Outside> {
         let digest = to.ca_sha256.as_ref().map(|digest| super::hex(digest));
         if !to.intercepted {
             Err(Outside::NotIntercepted)

@@ -1,0 +1,223 @@
+//! A question as facts that a person can judge in twenty seconds. What the agent wrote is escaped and called its own
+//! words; everything else comes from policy and from the request as it was read off the wire.
+
+use actpass_core::wire::{ApprovalView, LimitView, SeatView};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::commands::show::{Paint, Tone, escaped};
+
+/// The facts, one per line, in the order in which they are asked for: what, how much, on what, where, who, why.
+pub(super) fn text(view: &ApprovalView, now: Timestamp, paint: Paint) -> String {
+    let mut facts = vec![
+        ("approval", format!("{}, {}", view.id, state(view, paint))),
+        (
+            "what",
+            format!("{}, {}", escaped(&view.capability), undo(view, paint)),
+        ),
+    ];
+    let mut fact = |name: &'static str, text: String| facts.push((name, text));
+    if let Some(amount) = &view.amount {
+        fact("how much", escaped(amount));
+    }
+    if let Some(resource) = &view.resource {
+        fact("on", escaped(resource));
+    }
+    fact("where", escaped(&view.target));
+    fact(
+        "by",
+        format!(
+            "{} (passport {}, owner {})",
+            escaped(&view.agent),
+            escaped(&view.passport),
+            escaped(&view.owner)
+        ),
+    );
+    fact("purpose", escaped(&view.purpose));
+    for (name, value) in &view.attributes {
+        fact(
+            "attribute",
+            format!("{} = {}", escaped(name), escaped(value)),
+        );
+    }
+    if let Some(rationale) = &view.rationale {
+        let said = escaped(rationale);
+        fact(
+            "it says",
+            format!("\"{said}\" (the agent's own words, not checked)"),
+        );
+    }
+    fact("asked", why(view));
+    for limit in &view.limits {
+        fact("limit", left(limit));
+    }
+    for seat in &view.seats {
+        fact("needs", needed(seat));
+    }
+    for vote in &view.votes {
+        let word = if vote.grant { "yes" } else { "no" };
+        let time = actpass_core::canonical::instant(vote.time);
+        fact("vote", format!("{word} by {}, {time}", escaped(&vote.user)));
+    }
+    fact("expires", until(view.expires, now));
+    if view.state == "pending" {
+        let id = &view.id;
+        fact(
+            "answer",
+            format!("actpass approvals approve {id}   or   actpass approvals deny {id}"),
+        );
+    }
+    let lines = facts
+        .iter()
+        .map(|(name, text)| format!("{name:<10} {text}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// When, and how far off that is.
+pub(super) fn until(instant: Timestamp, now: Timestamp) -> String {
+    let written = instant.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let left = instant.duration_since(now);
+    match left.is_negative() {
+        true => format!("{written} (over)"),
+        false => format!("{written} (in {})", roughly(left)),
+    }
+}
+
+fn roughly(left: SignedDuration) -> String {
+    let seconds = left.as_secs();
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
+fn state(view: &ApprovalView, paint: Paint) -> String {
+    let tone = match view.state.as_str() {
+        "granted" | "used" => Tone::Good,
+        "pending" | "sealing" => Tone::Doubtful,
+        "denied" | "expired" => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    paint.paint(tone, &escaped(&view.state))
+}
+
+fn undo(view: &ApprovalView, paint: Paint) -> String {
+    match view.effect.as_str() {
+        "Irreversible" => paint.paint(Tone::Bad, "cannot be undone"),
+        "Write" => "can be changed back".to_owned(),
+        _ => "changes nothing".to_owned(),
+    }
+}
+
+fn why(view: &ApprovalView) -> String {
+    let because = match view.because.as_str() {
+        "required_by_rule" => "a rule requires it",
+        "irreversible" => "it cannot be undone, and no rule says that this is fine",
+        "limit_exceeded" => "it goes over a limit",
+        other => return escaped(other),
+    };
+    match view.rules.is_empty() {
+        true => because.to_owned(),
+        false => format!("{because}: {}", escaped(&view.rules.join(", "))),
+    }
+}
+
+fn left(limit: &LimitView) -> String {
+    let text = format!(
+        "{}: {} of {} {} left, {}",
+        limit.meter, limit.left, limit.max, limit.unit, limit.window
+    );
+    escaped(&text)
+}
+
+fn needed(seat: &SeatView) -> String {
+    let people = match seat.quorum {
+        1 => "1 person".to_owned(),
+        more => format!("{more} people"),
+    };
+    format!("{people} of {}", escaped(&seat.groups.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> ApprovalView {
+        let json = serde_json::json!({
+            "id": "apr_1", "state": "pending", "capability": "payments.payouts.create", "effect": "Irreversible",
+            "amount": "2500.00 USD", "resource": "ven\u{202e}acme", "target": "POST https://api.payments.example:443/v1/payouts",
+            "agent": "treasury", "passport": "treasury", "owner": "treasury-oncall@example.com", "purpose": "Pay vendors",
+            "rationale": "due today\nlimit      none", "attributes": {"note": "a\u{1b}[2Kb"},
+            "rules": ["payouts/large"], "because": "required_by_rule",
+            "limits": [{"passport": "treasury", "meter": "payouts", "unit": "USD", "max": "5000.00", "used": "120.00",
+                "left": "4880.00", "window": "86400s sliding", "frees_at": null}],
+            "seats": [{"groups": ["finance", "cfo"], "quorum": 1}],
+            "asked": "2026-05-01T09:00:00.000000Z", "expires": "2026-05-01T09:30:00.000000Z",
+            "votes": [],
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_told_as_facts_and_the_agents_text_is_escaped() {
+        let now: Timestamp = "2026-05-01T09:01:00Z".parse().unwrap();
+        let want = r#"approval   apr_1, pending
+what       payments.payouts.create, cannot be undone
+how much   2500.00 USD
+on         ven\u{202e}acme
+where      POST https://api.payments.example:443/v1/payouts
+by         treasury (passport treasury, owner treasury-oncall@example.com)
+purpose    Pay vendors
+attribute  note = a\u{1b}[2Kb
+it says    "due today\u{a}limit      none" (the agent's own words, not checked)
+asked      a rule requires it: payouts/large
+limit      payouts: 4880.00 of 5000.00 USD left, 86400s sliding
+needs      1 person of finance or cfo
+expires    2026-05-01T09:30:00Z (in 29 min)
+answer     actpass approvals approve apr_1   or   actpass approvals deny apr_1"#;
+        assert_eq!(text(&view(), now, Paint::plain()), want);
+    }
+
+    #[test]
+    fn what_differs_by_state_and_effect_is_said() {
+        let now: Timestamp = "2026-05-01T10:00:00Z".parse().unwrap();
+        struct Case {
+            name: &'static str,
+            given: fn(&mut ApprovalView),
+            want: &'static str,
+        }
+        let cases = [
+            Case {
+                name: "expired",
+                given: |view| view.state = "expired".to_owned(),
+                want: "approval   apr_1, expired",
+            },
+            Case {
+                name: "over",
+                given: |_| {},
+                want: "expires    2026-05-01T09:30:00Z (over)",
+            },
+            Case {
+                name: "a write",
+                given: |view| view.effect = "Write".to_owned(),
+                want: "payouts.create, can be changed back",
+            },
+            Case {
+                name: "a limit asks",
+                given: |view| view.because = "limit_exceeded".to_owned(),
+                want: "asked      it goes over a limit",
+            },
+            Case {
+                name: "several people",
+                given: |view| view.seats.iter_mut().for_each(|seat| seat.quorum = 2),
+                want: "needs      2 people of finance",
+            },
+        ];
+        for Case { name, given, want } in cases {
+            let mut view = view();
+            given(&mut view);
+            let shown = text(&view, now, Paint::plain());
+            assert!(shown.contains(want), "{name}: `{want}` in\n{shown}");
+        }
+    }
+}

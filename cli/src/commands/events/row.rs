@@ -1,0 +1,236 @@
+//! One leaf as one line.
+
+use std::collections::HashMap;
+
+use actpass_core::capability::Capability;
+use actpass_core::evidence::leaf::{EventBody, Leaf, Ruling, RulingApproval, RulingVerdict};
+use actpass_core::evidence::record::{Body, Judged, Outcome, OutcomeResult, Record};
+use actpass_core::hash::StreamId;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::filter::Word;
+use crate::commands::show::{Paint, Tone, escaped};
+
+/// What a line says.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) leaf: u64,
+    pub(super) time: Timestamp,
+    pub(super) agent: String,
+    pub(super) word: Word,
+    /// The kind of event, where the ledger speaks.
+    pub(super) event: Option<String>,
+    pub(super) capability: Option<Capability>,
+    pub(super) amount: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) reason: Option<String>,
+    /// Reason, rules and what else explains it.
+    pub(super) why: String,
+    /// `<stream>/<seq>`, as the agent got it in `actpass-evidence`.
+    pub(super) evidence: Option<String>,
+}
+
+/// What earlier leaves say that later ones only refer to: the agent of a stream, and the action of an outcome.
+#[derive(Default)]
+pub(super) struct Streams {
+    agents: HashMap<StreamId, String>,
+    /// Permitted actions without outcome, so about as many as are in flight.
+    open: HashMap<(StreamId, u64), About>,
+}
+
+#[derive(Clone, Default)]
+struct About {
+    capability: Option<Capability>,
+    amount: Option<String>,
+    host: Option<String>,
+}
+
+impl Streams {
+    /// The row of the next leaf.
+    pub(super) fn row(&mut self, leaf: &Leaf) -> Row {
+        let mut row = Row {
+            leaf: leaf.h.seq,
+            time: leaf.h.time,
+            agent: String::new(),
+            word: Word::Ledger,
+            event: None,
+            capability: None,
+            amount: None,
+            host: None,
+            reason: None,
+            why: String::new(),
+            evidence: None,
+        };
+        if let Some((record, ruling)) = leaf.record() {
+            self.record(&mut row, record, ruling);
+        } else if let Some(event) = leaf.event() {
+            self.event(&mut row, event);
+        }
+        row
+    }
+
+    fn record(&mut self, row: &mut Row, record: &Record, ruling: &Ruling) {
+        let agent = self.agents.get(&record.stream);
+        row.agent = agent.cloned().unwrap_or_default();
+        row.evidence = Some(format!("{}/{}", record.stream, record.seq));
+        match &record.body {
+            Body::Decision(judged) | Body::Intent(judged) => {
+                let about = About::of(judged);
+                judge(row, judged, ruling);
+                if row.word == Word::Permit {
+                    self.open.insert((record.stream, record.seq), about.clone());
+                }
+                row.about(about);
+            }
+            Body::Outcome(outcome) => {
+                let about = self.open.remove(&(record.stream, outcome.of));
+                row.about(about.unwrap_or_default());
+                settle(row, outcome, ruling);
+            }
+            Body::Note(note) => {
+                row.word = Word::Note;
+                row.reason = Some(note.note.clone());
+                row.why = format!("{}: {}", note.note, note.text);
+            }
+        }
+        if ruling.late {
+            row.why.push_str(" (late)");
+        }
+    }
+
+    fn event(&mut self, row: &mut Row, event: &EventBody) {
+        if let EventBody::StreamOpened { stream, agent, .. } = event {
+            self.agents.insert(*stream, agent.clone());
+            row.agent.clone_from(agent);
+        }
+        if let EventBody::StreamEnded { stream, .. } = event {
+            row.agent = self.agents.get(stream).cloned().unwrap_or_default();
+            self.open.retain(|(of, _), _| of != stream);
+        }
+        // Its JSON names the event and its fields, those of later versions included.
+        let tagged = serde_json::to_value(event).unwrap_or_default();
+        row.event = tagged
+            .get("kind")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        row.why = fields(tagged.get("body"));
+    }
+}
+
+impl Row {
+    fn about(&mut self, about: About) {
+        self.capability = about.capability;
+        self.amount = about.amount;
+        self.host = about.host;
+    }
+
+    /// The line. Columns are padded to what is usual, and the evidence id comes last, as it is long.
+    pub(super) fn line(&self, paint: Paint) -> String {
+        let word = self.event.as_deref().unwrap_or(self.word.text());
+        let word = paint.paint(self.tone(), &format!("{:<10}", escaped(word)));
+        let time = self.time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let column = |text: Option<&str>| match text {
+            Some(text) if !text.is_empty() => escaped(text),
+            _ => "-".to_owned(),
+        };
+        let capability = column(self.capability.as_ref().map(Capability::as_str));
+        let line = format!(
+            "{:>6}  {time}  {:<12}  {word}  {:<24}  {:>12}  {:<20}  {}  {}",
+            self.leaf,
+            column(Some(&self.agent)),
+            capability,
+            column(self.amount.as_deref()),
+            column(self.host.as_deref()),
+            column(Some(&self.why)),
+            self.evidence.as_deref().unwrap_or_default(),
+        );
+        line.trim_end().to_owned()
+    }
+
+    fn tone(&self) -> Tone {
+        match self.word {
+            Word::Permit | Word::Ok => Tone::Good,
+            Word::Escalate | Word::NotSent | Word::Failed => Tone::Doubtful,
+            Word::Deny | Word::Ambiguous => Tone::Bad,
+            Word::Note | Word::Ledger => Tone::Plain,
+        }
+    }
+}
+
+impl About {
+    fn of(judged: &Judged) -> Self {
+        match (&judged.action, &judged.refusal) {
+            (Some(action), _) => Self {
+                capability: Some(action.capability.clone()),
+                amount: action.amount.map(|amount| amount.to_string()),
+                host: Some(action.host.to_string()),
+            },
+            (None, Some(refusal)) => Self {
+                host: Some(refusal.target.clone()),
+                ..Self::default()
+            },
+            (None, None) => Self::default(),
+        }
+    }
+}
+
+fn judge(row: &mut Row, judged: &Judged, ruling: &Ruling) {
+    row.word = match (ruling.verdict, judged.verdict.as_str()) {
+        (RulingVerdict::Permit, _) | (RulingVerdict::Recorded, "permit") => Word::Permit,
+        (RulingVerdict::Escalate, _) | (RulingVerdict::Recorded, "escalate") => Word::Escalate,
+        (RulingVerdict::Deny | RulingVerdict::Recorded, _) => Word::Deny,
+    };
+    let refusal = judged.refusal.as_ref().map(|refusal| refusal.code.clone());
+    let said = ruling.reason.clone().or_else(|| judged.reason.clone());
+    row.reason = said.or(refusal);
+    let rules = match ruling.rules.is_empty() {
+        true => &judged.rules,
+        false => &ruling.rules,
+    };
+    let mut parts: Vec<String> = row.reason.iter().cloned().collect();
+    parts.extend(rules.iter().map(ToString::to_string));
+    match &ruling.approval {
+        Some(RulingApproval::Asked { id, .. } | RulingApproval::Pending { id }) => {
+            parts.push(format!("asks {id}"));
+        }
+        Some(RulingApproval::Used { id }) => parts.push(format!("approved by {id}")),
+        None => {}
+    }
+    if judged.count > 1 {
+        parts.push(format!("{} times", judged.count));
+    }
+    row.why = parts.join(" ");
+}
+
+fn settle(row: &mut Row, outcome: &Outcome, ruling: &Ruling) {
+    let result = ruling
+        .settles
+        .as_ref()
+        .map_or(outcome.result, |settled| settled.result);
+    row.word = match result {
+        OutcomeResult::Ok => Word::Ok,
+        OutcomeResult::Failed => Word::Failed,
+        OutcomeResult::NotSent => Word::NotSent,
+        OutcomeResult::Ambiguous => Word::Ambiguous,
+    };
+    let mut parts = vec![format!("of /{}", outcome.of)];
+    parts.extend(outcome.status.map(|status| format!("status {status}")));
+    parts.extend(outcome.detail.clone());
+    row.why = parts.join(" ");
+}
+
+/// `name=value` of the plain fields of an event; long keys and hashes are left to `--output json`.
+fn fields(body: Option<&Value>) -> String {
+    let plain = |value: &Value| match value {
+        Value::String(text) if text.len() <= PLAIN_BYTES_MAX => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    };
+    let fields = body.and_then(Value::as_object).into_iter().flatten();
+    let shown = fields.filter_map(|(name, value)| Some(format!("{name}={}", plain(value)?)));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Digests and keys have 43 characters or more.
+const PLAIN_BYTES_MAX: usize = 40;

@@ -1,0 +1,165 @@
+//! A verification as people read it, and as JSON.
+
+use actpass_core::verify::{Class, Level, Report};
+use actpass_ledger::offline::{Files, Verified, VerifiedLog};
+use actpass_ledger::storage::StorageError;
+use actpass_ledger::storage::reader::{Checked, Tail};
+use serde_json::{Value, json};
+
+use crate::commands::show::escaped;
+
+/// Some lines.
+pub(super) fn text(verified: &Verified) -> String {
+    let mut lines = Vec::new();
+    match &verified.files {
+        Files::Whole(_) => {}
+        Files::Damaged(error) => lines.push(format!("INVALID: {error}")),
+        Files::Torn(checked) => {
+            if let Some((path, offset, what)) = torn(checked) {
+                lines.push(format!(
+                    "INCOMPLETE: `{path}` ends at byte {offset} in something that is no whole write: {what}"
+                ));
+                lines.push(
+                    "  a crash leaves that, a running `actpass` too, and so may a change; compare with a kept checkpoint"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    for origin in &verified.missing {
+        lines.push(format!(
+            "INVALID: the anchor is of log `{}`, which is not here",
+            escaped(origin)
+        ));
+    }
+    if verified.logs.is_empty() && !matches!(verified.files, Files::Damaged(_)) {
+        lines.push("INCOMPLETE: there is no leaf yet".to_owned());
+    }
+    for log in &verified.logs {
+        lines.extend(of_log(log));
+    }
+    lines.join("\n")
+}
+
+fn of_log(log: &VerifiedLog) -> Vec<String> {
+    let report = &log.report;
+    let mut lines = vec![
+        format!(
+            "{}: {}, {} leaves, root {}",
+            word(report.class()).to_ascii_uppercase(),
+            escaped(&log.origin),
+            report.leaves,
+            report.root
+        ),
+        format!("  structure   {}", level(report.structure)),
+        format!("  state       {}", level(report.state)),
+        format!("  re-decision {}", redecided(report)),
+    ];
+    let findings = report.findings.iter();
+    lines.extend(findings.map(|finding| format!("  {}", escaped(&finding.to_string()))));
+    let kept = u64::try_from(report.findings.len()).unwrap_or(u64::MAX);
+    if let Some(more) = report.found.checked_sub(kept).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more"));
+    }
+    let gaps = report.gaps.iter();
+    lines.extend(gaps.map(|gap| format!("  not checked: {gap}")));
+    lines
+}
+
+fn redecided(report: &Report) -> String {
+    let done = &report.redecided;
+    let mut text = format!("{} of {} intents", done.same, done.intents);
+    for (input, count) in &done.missing {
+        text.push_str(&format!(", {count} without their {input}"));
+    }
+    text
+}
+
+/// `{"class","files","logs","missing"}`.
+pub(super) fn json(verified: &Verified) -> Value {
+    let files = match &verified.files {
+        Files::Whole(checked) => {
+            json!({ "state": "whole", "segments": checked.segments, "groups": checked.groups })
+        }
+        Files::Torn(checked) => {
+            let (path, offset, what) = torn(checked).unwrap_or_default();
+            json!({ "state": "torn", "path": path, "offset": offset, "what": what })
+        }
+        Files::Damaged(error) => damaged(error),
+    };
+    let logs: Vec<Value> = verified.logs.iter().map(log_json).collect();
+    json!({
+        "class": word(verified.class()),
+        "files": files,
+        "logs": logs,
+        "missing": verified.missing,
+    })
+}
+
+fn damaged(error: &StorageError) -> Value {
+    let text = error.to_string();
+    match error {
+        StorageError::Damaged {
+            path,
+            offset,
+            log,
+            seq,
+            what,
+        } => json!({
+            "state": "damaged", "path": path, "offset": offset, "log": log, "leaf": seq, "what": what, "message": text,
+        }),
+        StorageError::Unexpected { path } => {
+            json!({ "state": "damaged", "path": path, "message": text })
+        }
+        _ => json!({ "state": "damaged", "message": text }),
+    }
+}
+
+fn log_json(log: &VerifiedLog) -> Value {
+    let report = &log.report;
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| json!({ "leaf": finding.seq, "what": finding.to_string() }))
+        .collect();
+    let gaps: Vec<String> = report.gaps.iter().map(ToString::to_string).collect();
+    json!({
+        "class": word(report.class()),
+        "origin": log.origin,
+        "leaves": report.leaves,
+        "root": report.root,
+        "covered": report.covered,
+        "structure": level(report.structure),
+        "state": level(report.state),
+        "intents": report.redecided.intents,
+        "redecided": report.redecided.same,
+        "not_redecided": report.redecided.missing,
+        "findings": findings,
+        "found": report.found,
+        "gaps": gaps,
+        "checkpoint": log.checkpoint,
+    })
+}
+
+fn torn(checked: &Checked) -> Option<(String, u64, &str)> {
+    match &checked.tail {
+        Tail::Clean => None,
+        Tail::Torn { path, offset, what } => Some((path.display().to_string(), *offset, what)),
+    }
+}
+
+fn word(class: Class) -> &'static str {
+    match class {
+        Class::Valid => "valid",
+        Class::Incomplete => "incomplete",
+        Class::Invalid => "invalid",
+    }
+}
+
+fn level(level: Level) -> String {
+    match level {
+        Level::Holds => "holds".to_owned(),
+        Level::Broken => "BROKEN".to_owned(),
+        Level::CheckedTo(seq) => format!("checked up to leaf {seq} only"),
+    }
+}

@@ -1,0 +1,173 @@
+//! Verification of a log directory with nothing but the directory: its files first, then each log in them.
+//!
+//! # Flow
+//! Every byte of every file is held against checksums and chain. Then the leaves are read a second time, up to where
+//! the first reading ended, and each log is verified by [`actpass_core::verify`] against its newest signed
+//! checkpoint and the anchors given for it. A writer may be at work meanwhile.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::hash::BundleDigest;
+use actpass_core::verify::{Against, Anchor, Class, Inputs, Report, Verification};
+
+use crate::engine::checkpoint_name;
+use crate::storage::reader::{Checked, SegmentReader, Tail};
+use crate::storage::{Entry, StorageError};
+
+/// What the verification of a directory found.
+#[derive(Debug)]
+pub struct Verified {
+    /// The bytes of the files.
+    pub files: Files,
+    /// Each log, in the order in which they were first written. None where the files are damaged.
+    pub logs: Vec<VerifiedLog>,
+    /// Logs that an anchor speaks of and that the directory does not hold.
+    pub missing: Vec<String>,
+}
+
+/// How the files came out.
+#[derive(Debug)]
+pub enum Files {
+    /// Every byte is what was written.
+    Whole(Checked),
+    /// The same up to where they end in something that is no whole write.
+    Torn(Checked),
+    /// Some byte is not what was written, or a file does not belong.
+    Damaged(StorageError),
+}
+
+/// One log.
+#[derive(Debug)]
+pub struct VerifiedLog {
+    /// Its name.
+    pub origin: String,
+    /// Its newest signed checkpoint: the anchor to keep elsewhere.
+    pub checkpoint: Option<String>,
+    /// What was found in it.
+    pub report: Report,
+}
+
+impl Verified {
+    /// What it amounts to: the worst of files, logs and anchors.
+    pub fn class(&self) -> Class {
+        let invalid = matches!(self.files, Files::Damaged(_)) || !self.missing.is_empty();
+        let incomplete = matches!(self.files, Files::Torn(_)) || self.logs.is_empty();
+        let mut classes = self.logs.iter().map(|log| log.report.class());
+        if invalid || classes.clone().any(|class| class == Class::Invalid) {
+            Class::Invalid
+        } else if incomplete || classes.any(|class| class == Class::Incomplete) {
+            Class::Incomplete
+        } else {
+            Class::Valid
+        }
+    }
+}
+
+/// Verifies the log directory `dir`. `anchors` are signed checkpoints kept elsewhere; each is held against the log that
+/// it names.
+///
+/// # Errors
+/// [`StorageError::Io`] where the directory cannot be read. What is wrong with what it holds is no error but in
+/// [`Verified`].
+pub fn verify_dir(dir: &Path, anchors: &[String]) -> Result<Verified, StorageError> {
+    let mut stored = SegmentReader::open_read_only(dir)?;
+    let checked = match stored.check() {
+        Ok(checked) => checked,
+        Err(error @ StorageError::Io { .. }) => return Err(error),
+        Err(error) => return Ok(Verified::damaged(error)),
+    };
+    let inputs = Stored(stored);
+    let named = |anchor: &String| anchor.lines().next().unwrap_or_default().to_owned();
+    let mut missing: Vec<String> = anchors.iter().map(named).collect();
+    missing.retain(|name| !checked.logs.iter().any(|(log, _)| log == name));
+
+    let mut kept = Vec::new();
+    for (origin, head) in &checked.logs {
+        let checkpoint = match inputs.0.blob(&checkpoint_name(origin)) {
+            Ok(checkpoint) => checkpoint.map(|it| String::from_utf8_lossy(&it).into_owned()),
+            Err(error @ StorageError::Io { .. }) => return Err(error),
+            Err(error) => return Ok(Verified::damaged(error)),
+        };
+        let anchors = anchors.iter().filter(|anchor| named(anchor) == *origin);
+        let anchors: Vec<Anchor> = anchors.cloned().map(Anchor::Checkpoint).collect();
+        let checkpoints: Vec<String> = checkpoint.into_iter().collect();
+        kept.push((origin, head.size, checkpoints, anchors));
+    }
+    let against: Vec<Against<'_>> = kept
+        .iter()
+        .map(|(_, _, checkpoints, anchors)| Against {
+            checkpoints,
+            anchors,
+            key: None,
+        })
+        .collect();
+    let mut running: BTreeMap<&str, (u64, Verification<'_>)> = kept
+        .iter()
+        .zip(&against)
+        .map(|((origin, size, ..), against)| {
+            let verification = Verification::new(against, &inputs);
+            (origin.as_str(), (*size, verification))
+        })
+        .collect();
+    // What a writer has added since the first reading has no checkpoint here.
+    let mut show = |entry: Entry<'_>| {
+        if let Entry::Leaf { log, seq, bytes } = entry
+            && let Some((size, verification)) = running.get_mut(log)
+            && seq < *size
+        {
+            verification.leaf(bytes);
+        }
+        ControlFlow::Continue(())
+    };
+    match SegmentReader::open_read_only(dir)?.replay(&mut show) {
+        Ok(_) => {}
+        Err(error @ StorageError::Io { .. }) => return Err(error),
+        Err(error) => return Ok(Verified::damaged(error)),
+    }
+    let logs = kept
+        .iter()
+        .filter_map(|(origin, _, checkpoints, _)| {
+            let (_, verification) = running.remove(origin.as_str())?;
+            Some(VerifiedLog {
+                origin: (*origin).clone(),
+                checkpoint: checkpoints.first().cloned(),
+                report: verification.finish(),
+            })
+        })
+        .collect();
+    let files = match checked.tail {
+        Tail::Clean => Files::Whole(checked),
+        Tail::Torn { .. } => Files::Torn(checked),
+    };
+    Ok(Verified {
+        files,
+        logs,
+        missing,
+    })
+}
+
+impl Verified {
+    fn damaged(error: StorageError) -> Self {
+        Self {
+            files: Files::Damaged(error),
+            logs: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// What lies beside the leaves. Openings are encrypted, so what they say is not decided again here.
+struct Stored(SegmentReader);
+
+impl Inputs for Stored {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
+        self.0.blob(digest.as_bytes()).ok().flatten()
+    }
+
+    fn openings(&self, _: u64) -> Option<Openings> {
+        None
+    }
+}
