@@ -1,0 +1,208 @@
+//! The commands beside `run`, as a user meets them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use actpass_tests::actpass;
+use serde_json::Value;
+
+const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: shop}
+spec:
+  hosts: [api.shop.example]
+  actions:
+    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: reader}
+spec:
+  agentId: reader
+  owner: owner@example.com
+  purpose: Read the shop
+  scope: [{capability: shop.read}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: reads}
+spec:
+  targetRefs: [{kind: Passport, name: reader}]
+  rules: [{name: reads, decision: Deny, capabilities: [shop.read]}]
+"#;
+
+/// A read that the policy denies.
+const DENIED: &str = "curl -sS -m 5 https://api.shop.example/v1/items";
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(actpass());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env("ACTPASS_STATE_DIR", self.path().join("state"))
+            .env("ACTPASS_LOG", "error");
+        command
+    }
+
+    fn actpass(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn run(&self, script: &str) {
+        let output = self.actpass(&["run", "-f", "policy.yaml", "--", "sh", "-c", script]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+
+    /// Starts a command whose lines come through the channel.
+    fn lines(&self, args: &[&str]) -> (Child, Receiver<String>) {
+        let mut child = self.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        (child, lines)
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Waits for the end of a child that is to end by itself soon.
+fn ended(mut child: Child) -> Option<i32> {
+    for _ in 0..100 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn events_show_a_denial_under_the_id_the_caller_got() {
+    let home = Home::new();
+    home.run(&format!("{DENIED} -D answer -o /dev/null"));
+    let answer = fs::read_to_string(home.path().join("answer")).unwrap();
+    let header = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("actpass-evidence: "));
+    let id = header.unwrap().trim();
+    let shown = home.actpass(&["events", "--verdict", "deny"]);
+    assert_eq!(shown.status.code(), Some(0));
+    let shown = text(&shown);
+    let [line] = shown.lines().collect::<Vec<_>>()[..] else {
+        panic!("one denial, one line: {shown}");
+    };
+    for part in [
+        "reader",
+        "shop.read",
+        "api.shop.example",
+        "rule_denies: reads/reads",
+        id,
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let json = home.actpass(&["events", "--output", "json", "--capability", "shop.*"]);
+    let event: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(event["id"], id);
+    assert_eq!(event["leaf"]["r"]["body"]["reason"], "rule_denies");
+    let all = text(&home.actpass(&["events"]));
+    let last = text(&home.actpass(&["events", "--limit", "2"]));
+    assert!(all.lines().count() > 4, "{all}");
+    assert!(all.ends_with(&last) && last.lines().count() == 2, "{last}");
+}
+
+#[test]
+fn events_follow_a_run_and_end_with_ctrl_c_or_their_reader() {
+    let home = Home::new();
+    let follow = ["events", "--follow", "--verdict", "deny"];
+    let (child, lines) = home.lines(&follow);
+    home.run(DENIED);
+    let line = lines.recv_timeout(SOON).unwrap();
+    assert!(line.contains("rule_denies"), "{line}");
+    let pid = child.id().to_string();
+    let kill = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(ended(child), Some(0), "Ctrl-C is a clean end");
+
+    let mut child = home
+        .command(&follow)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    assert_eq!(first.trim_end(), line, "what was there comes first");
+    drop(stdout);
+    assert_eq!(ended(child), Some(0), "a closed pipe is a clean end");
+}
+
+#[test]
+fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
+    let home = Home::new();
+    let none = home.actpass(&["events"]);
+    assert_eq!(none.status.code(), Some(1), "{}", text(&none));
+    assert!(text(&none).contains("there is no log"), "{}", text(&none));
+    assert!(!home.path().join("state").exists(), "reading makes nothing");
+    let mut run = home
+        .command(&[
+            "run",
+            "-f",
+            "policy.yaml",
+            "--",
+            "sh",
+            "-c",
+            "echo up; read line",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = String::new();
+    let mut stdout = BufReader::new(run.stdout.take().unwrap());
+    stdout.read_line(&mut up).unwrap();
+    let shown = home.actpass(&["events", "state/log", "--verdict", "stream_opened"]);
+    run.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(run.wait().unwrap().success());
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
+    assert!(text(&shown).contains("passport reader"), "{}", text(&shown));
+}
