@@ -135,15 +135,17 @@ fn events_show_a_denial_under_the_id_the_caller_got() {
         "reader",
         "shop.read",
         "api.shop.example",
-        "rule_denies: reads/reads",
+        "rule_denies reads/reads",
         id,
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
     let json = home.actpass(&["events", "--output", "json", "--capability", "shop.*"]);
     let event: Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(event["id"], id);
-    assert_eq!(event["leaf"]["r"]["body"]["reason"], "rule_denies");
+    let record = &event["r"];
+    let own = format!("{}/{}", record["stream"].as_str().unwrap(), record["seq"]);
+    assert_eq!(own, id);
+    assert_eq!(event["r"]["body"]["reason"], "rule_denies");
     let all = text(&home.actpass(&["events"]));
     let last = text(&home.actpass(&["events", "--limit", "2"]));
     assert!(all.lines().count() > 4, "{all}");
@@ -181,7 +183,7 @@ fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
     let home = Home::new();
     let none = home.actpass(&["events"]);
     assert_eq!(none.status.code(), Some(1), "{}", text(&none));
-    assert!(text(&none).contains("there is no log"), "{}", text(&none));
+    assert!(text(&none).contains("holds no log"), "{}", text(&none));
     assert!(!home.path().join("state").exists(), "reading makes nothing");
     let mut run = home
         .command(&[
@@ -200,9 +202,189 @@ fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
     let mut up = String::new();
     let mut stdout = BufReader::new(run.stdout.take().unwrap());
     stdout.read_line(&mut up).unwrap();
-    let shown = home.actpass(&["events", "state/log", "--verdict", "stream_opened"]);
+    let shown = home.actpass(&["events", "state/log", "--verdict", "ledger"]);
     run.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert!(run.wait().unwrap().success());
     assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
-    assert!(text(&shown).contains("passport reader"), "{}", text(&shown));
+    assert!(text(&shown).contains("passport=reader"), "{}", text(&shown));
+}
+
+#[test]
+fn doctor_says_what_is_wrong_and_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let before = home.actpass(&["doctor"]);
+    assert_eq!(before.status.code(), Some(0), "{}", text(&before));
+    assert!(!home.path().join("state").exists(), "looking makes nothing");
+    home.run(DENIED);
+    let after = home.actpass(&["doctor", "-f", "policy.yaml"]);
+    assert_eq!(after.status.code(), Some(0), "{}", text(&after));
+
+    let kek = home.path().join("state/keys/kek");
+    fs::set_permissions(&kek, fs::Permissions::from_mode(0o644)).unwrap();
+    let segment = home.path().join("state/log/segments/00000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[700] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    fs::write(
+        home.path().join("policy.yaml"),
+        POLICY.replace("Deny", "Dny"),
+    )
+    .unwrap();
+    let found = home.actpass(&["doctor", "-f", "policy.yaml", "--output", "json"]);
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    for (check, part) in [
+        ("kek", "chmod 600"),
+        ("log", "00000001.seg"),
+        ("policy", "Dny"),
+    ] {
+        let of_check = |it: &&Value| it["check"] == check && it["state"] == "problem";
+        let problem = found.as_array().unwrap().iter().find(of_check);
+        let problem = problem.map(ToString::to_string).unwrap_or_default();
+        assert!(problem.contains(part), "{check}: {found:#}");
+    }
+}
+
+#[test]
+fn every_command_ends_with_the_code_it_documents() {
+    struct Case {
+        name: &'static str,
+        given: &'static [&'static str],
+        want: i32,
+    }
+    let cases = [
+        Case {
+            name: "help",
+            given: &["--help"],
+            want: 0,
+        },
+        Case {
+            name: "an unknown command",
+            given: &["rn"],
+            want: 1,
+        },
+        Case {
+            name: "a run that cannot be",
+            given: &["run", "--", "true"],
+            want: 125,
+        },
+        Case {
+            name: "a run with manifests that are not there",
+            given: &["run", "-f", "none", "--", "true"],
+            want: 125,
+        },
+        Case {
+            name: "a command not found",
+            given: &["run", "-f", "policy.yaml", "--", "no-such-program"],
+            want: 127,
+        },
+        Case {
+            name: "a command that fails",
+            given: &["run", "-f", "policy.yaml", "--", "sh", "-c", "exit 9"],
+            want: 9,
+        },
+        Case {
+            name: "a good manifest",
+            given: &["check", "policy.yaml"],
+            want: 0,
+        },
+        Case {
+            name: "a bad manifest",
+            given: &["check", "bad.yaml"],
+            want: 1,
+        },
+        Case {
+            name: "a valid log",
+            given: &["verify"],
+            want: 0,
+        },
+        Case {
+            name: "no log",
+            given: &["verify", "."],
+            want: 1,
+        },
+        Case {
+            name: "limits",
+            given: &["limits"],
+            want: 0,
+        },
+        Case {
+            name: "approvals",
+            given: &["approvals", "list"],
+            want: 0,
+        },
+        Case {
+            name: "an approval nobody asked for",
+            given: &["approvals", "approve", "A-1"],
+            want: 1,
+        },
+        Case {
+            name: "open intents",
+            given: &["intents", "list"],
+            want: 0,
+        },
+        Case {
+            name: "credentials",
+            given: &["credentials", "list"],
+            want: 0,
+        },
+        Case {
+            name: "a credential that is not there",
+            given: &["credentials", "delete", "none"],
+            want: 1,
+        },
+        Case {
+            name: "an event pattern that is none",
+            given: &["events", "--capability", "a..b"],
+            want: 1,
+        },
+    ];
+    let home = Home::new();
+    fs::write(home.path().join("bad.yaml"), POLICY.replace("Deny", "Dny")).unwrap();
+    home.run("true");
+    for Case { name, given, want } in cases {
+        let output = home.actpass(given);
+        assert_eq!(
+            output.status.code(),
+            Some(want),
+            "{name}: {}",
+            text(&output)
+        );
+        let said = text(&output);
+        assert!(
+            want == 0 || want == 9 || !said.trim().is_empty(),
+            "{name} says why"
+        );
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = home.actpass(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let script = text(&output);
+        for word in ["events", "doctor", "approvals", "save-anchor"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let bash = home
+        .command(&["completions", "bash"])
+        .output()
+        .unwrap()
+        .stdout;
+    fs::write(home.path().join("actpass.bash"), bash).unwrap();
+    let checked = Command::new("bash")
+        .args(["-n", "actpass.bash"])
+        .current_dir(home.path())
+        .status();
+    assert!(checked.unwrap().success(), "bash reads it");
+    let man = home.actpass(&["man", "--dir", "man/man1"]);
+    assert_eq!(man.status.code(), Some(0), "{}", text(&man));
+    let page = fs::read_to_string(home.path().join("man/man1/actpass-events.1")).unwrap();
+    assert!(page.starts_with(".ie"), "a manual page: {page:.60}");
+    assert!(page.contains("\\-\\-follow"), "{page}");
 }

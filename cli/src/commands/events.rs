@@ -15,7 +15,7 @@ use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::show::{self, Paint, escaped_json};
-use super::verify::log_dir;
+use super::verify::{holds_log, log_dir, with_log};
 use crate::args::EventsArgs;
 use crate::exit::Exit;
 use crate::state::StateDir;
@@ -33,8 +33,22 @@ pub(crate) async fn events(
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let dir = log_dir(args.log.as_deref(), state)?;
     let filter = Filter::new(args, jiff::Timestamp::now())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let dir = log_dir(args.log.as_deref(), state)?;
+    if args.follow && !holds_log(&dir) {
+        eprintln!(
+            "actpass: `{}` holds no log yet; waiting for one",
+            shown(&dir)
+        );
+        while !holds_log(&dir) {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                _ = interrupted.recv() => return Ok(Exit::Ok),
+            }
+        }
+    }
+    let dir = with_log(dir)?;
     let mut feed = Feed {
         reader: SegmentReader::open_read_only(&dir)?,
         streams: Streams::default(),
@@ -50,11 +64,13 @@ pub(crate) async fn events(
     if !args.follow {
         return Ok(exit);
     }
-    let mut interrupted = signal(SignalKind::interrupt())?;
     while exit == Exit::Ok {
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             _ = interrupted.recv() => return Ok(Exit::Ok),
+        }
+        if show::reader_gone() {
+            return Ok(Exit::Ok);
         }
         let lines;
         (lines, exit) = feed.read(None)?;

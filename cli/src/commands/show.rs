@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 /// Text in which control characters, line ends and what turns the reading direction stand as escapes.
@@ -75,6 +76,15 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 /// Writes a value as indented JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     line(&escaped_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Whether nobody reads our output any more, known without writing to it: the other end of a pipe is closed.
+pub(crate) fn reader_gone() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut watched, Some(&Timespec::default()));
+    let [watched] = &watched;
+    polled.is_ok() && watched.revents().contains(PollFlags::ERR)
 }
 
 /// Whether an error is that nobody reads our output any more.

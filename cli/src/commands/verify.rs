@@ -19,7 +19,7 @@ pub(crate) fn verify(
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let dir = log_dir(args.log.as_deref(), state)?;
+    let dir = with_log(log_dir(args.log.as_deref(), state)?)?;
     let mut anchors = Vec::new();
     for path in &args.anchor {
         let read = std::fs::read_to_string(path);
@@ -40,16 +40,28 @@ pub(crate) fn verify(
 /// The given log directory, or the one of the state directory.
 ///
 /// # Errors
-/// Where there is none.
+/// Where no directory is given and none can be named.
 pub(crate) fn log_dir(
     given: Option<&Path>,
     state: impl FnOnce() -> anyhow::Result<StateDir>,
 ) -> anyhow::Result<PathBuf> {
-    let dir = match given {
-        Some(dir) => dir.to_owned(),
-        None => state()?.log(),
-    };
-    if !dir.join("segments").is_dir() {
+    match given {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Ok(state()?.log()),
+    }
+}
+
+/// Whether a log was begun in this directory.
+pub(crate) fn holds_log(dir: &Path) -> bool {
+    dir.join("segments").is_dir()
+}
+
+/// The directory, if it holds a log.
+///
+/// # Errors
+/// Where it holds none.
+pub(crate) fn with_log(dir: PathBuf) -> anyhow::Result<PathBuf> {
+    if !holds_log(&dir) {
         bail!(
             "`{}` holds no log; give the directory with `segments` in it, or make one by `actpass run`",
             dir.display()
