@@ -3,13 +3,13 @@ CACHE ?= $(CURDIR)/.cache
 SCALE ?= $(if $(CI),0.1,0.3)
 export ACTPASS_TEST_SCALE ?= $(SCALE)
 export ACTPASS_CACHE := $(CACHE)
-
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 # Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes.
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
-.PHONY: help demo test test-full check fmt setup
+.PHONY: help demo test test-full bench check fmt setup
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -56,6 +56,13 @@ test: setup check ## Check, then every test, end to end ones included
 
 test-full: ## All tests with their loops at full length
 	$(MAKE) test ACTPASS_TEST_SCALE=1
+
+bench: ## Measure: decisions, a durable permit, verification, memory; each beside its budget or baseline
+	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli
+	$(RELEASE)/actpass-bench decide
+	$(RELEASE)/actpass-bench permit
+	$(RELEASE)/actpass-bench verify
+	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
 
 demo: ## Build and run the tour
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer from https://rustup.rs"; exit 1; }

@@ -73,6 +73,11 @@ pub(crate) struct Started {
     pub(crate) handover: Handover,
 }
 
+/// Where a ledger in `dir` has its log.
+pub(crate) fn log_dir(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
 /// A ledger whose log follows `bundle`.
 pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<Started> {
     let (log_key, issuer) = (fresh_key()?, fresh_key()?);
@@ -85,7 +90,7 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     let config = Config {
         storage: Box::new(SegmentStorage::open(
-            &dir.join("log"),
+            &log_dir(dir),
             SegmentOptions::default(),
         )?),
         vault,

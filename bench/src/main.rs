@@ -4,12 +4,14 @@
 mod decide;
 mod handover;
 mod ledger;
+mod memory;
 mod permit;
 mod policy;
 mod round_trip;
 mod sample;
 mod session;
 mod sidecar;
+mod verify;
 
 use clap::Parser;
 
@@ -20,6 +22,10 @@ enum Command {
     Decide,
     /// A durable permit, one at a time, against the sum of what it cannot do without
     Permit(permit::PermitArgs),
+    /// Verification of a log, on one core
+    Verify(verify::VerifyArgs),
+    /// Memory of `actpass run` around an idle command
+    Memory(memory::MemoryArgs),
     /// A ledger as a process of its own
     Ledger(ledger::LedgerArgs),
     /// A sidecar in front of one upstream, as a process of its own
@@ -35,6 +41,8 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Decide => decide::decide(),
         Command::Permit(args) => runtime(2)?.block_on(permit::permit(args)),
+        Command::Verify(args) => runtime(2)?.block_on(verify::verify(args)),
+        Command::Memory(args) => memory::memory(&args),
         Command::Ledger(args) => single()?.block_on(ledger::ledger(args)),
         Command::Sidecar(args) => single()?.block_on(sidecar::sidecar(args)),
     }

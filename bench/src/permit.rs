@@ -21,7 +21,8 @@ use crate::round_trip::RoundTrip;
 use crate::sample::{Sample, micros, ratio};
 use crate::sidecar;
 
-const HOST: &str = "api.payments.example";
+/// Where the payments go.
+pub(crate) const HOST: &str = "api.payments.example";
 
 /// Rounds before the measured ones.
 const WARM_UP: usize = 200;
@@ -62,13 +63,13 @@ pub(crate) async fn permit(args: PermitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks for one payment of its own and reports it done.
-async fn one_permit(pep: &Arc<Pep>, round: usize) -> anyhow::Result<Duration> {
+/// A payment of its own.
+pub(crate) fn payment(round: usize) -> anyhow::Result<Received> {
     let mut headers = HeaderMap::new();
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(http::header::CONTENT_TYPE, form);
     let body = format!("amount=1250&currency=eur&description=payment+{round:->200}");
-    let received = Received {
+    Ok(Received {
         host: HOST.parse()?,
         port: 443,
         method: Method::POST,
@@ -76,7 +77,25 @@ async fn one_permit(pep: &Arc<Pep>, round: usize) -> anyhow::Result<Duration> {
         headers,
         body: Bytes::from(body),
         http2: false,
-    };
+    })
+}
+
+/// A read.
+pub(crate) fn read() -> anyhow::Result<Received> {
+    Ok(Received {
+        host: HOST.parse()?,
+        port: 443,
+        method: Method::GET,
+        target: "/json".parse()?,
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        http2: false,
+    })
+}
+
+/// Asks for one payment of its own and reports it done.
+async fn one_permit(pep: &Arc<Pep>, round: usize) -> anyhow::Result<Duration> {
+    let received = payment(round)?;
     let begun = Instant::now();
     let judgement = pep.judge(&received).await;
     let took = begun.elapsed();

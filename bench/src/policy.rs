@@ -40,7 +40,7 @@ pub(crate) fn bundle(host: &str, port: u16, ca_pem: &str, rules: usize) -> anyho
 
 /// The declaration of `up` has 8 actions that are in the way, then those that are measured: reads of `/json` and `/big`,
 /// and a charge as a form of 300 bytes. Every rule but the last two is about something else.
-fn manifests(host: &str, port: u16, ca_pem: &str, rules: usize) -> String {
+pub(crate) fn manifests(host: &str, port: u16, ca_pem: &str, rules: usize) -> String {
     let ca = if ca_pem.is_empty() {
         String::new()
     } else {

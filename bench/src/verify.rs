@@ -1,0 +1,95 @@
+//! Verification: leaves per second on one core, of a log as a busy agent leaves it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actpass_core::evidence::record::{Outcome, OutcomeResult};
+use actpass_core::verify::Class;
+use actpass_ledger::offline::verify_dir;
+use actpass_sidecar::judge::{Judge, Judgement, Received};
+use actpass_sidecar::pep::Pep;
+use anyhow::{bail, ensure};
+use futures_util::future::try_join_all;
+
+use crate::permit::{self, HOST};
+use crate::sample::{Sample, micros};
+use crate::{ledger, policy, sidecar};
+
+#[derive(clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Directory the log is made in
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Writes in the log; each is a permit and an outcome, and nine reads go with it
+    #[arg(long, default_value_t = 2_000)]
+    writes: usize,
+    /// Verifications
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+}
+
+/// Requests in flight while the log is made.
+const AT_ONCE: usize = 50;
+
+/// Reads beside each write.
+const READS: usize = 9;
+
+pub(crate) async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir_in(&args.dir)?;
+    let bundle = Arc::new(policy::bundle(HOST, 443, "", 10)?);
+    let started = ledger::start(dir.path(), &bundle).await?;
+    let (pep, shipping) = sidecar::pep(&started.handover, bundle, dir.path()).await?;
+    for from in (0..args.writes).step_by(AT_ONCE) {
+        let to = args.writes.min(from + AT_ONCE);
+        try_join_all((from..to).map(|round| act(&pep, round))).await?;
+    }
+    pep.close();
+    shipping.await??;
+    started.ledger.stop().await;
+
+    let log = ledger::log_dir(dir.path());
+    let mut sample = Sample::default();
+    let mut leaves = 0;
+    for _ in 0..args.rounds {
+        let begun = Instant::now();
+        let verified = verify_dir(&log, &[])?;
+        sample.push(begun.elapsed());
+        ensure!(verified.class() == Class::Valid, "{verified:?}");
+        leaves = verified.logs.iter().map(|log| log.report.leaves).sum();
+    }
+    let p50 = sample.percentile(50);
+    let per_second = u128::from(leaves) * 1_000_000_000 / p50.max(1);
+    println!("| verification of a log, one core | leaves | p50, µs | leaves/s |");
+    println!("|---|---|---|---|");
+    println!(
+        "| bytes, structure, state | {leaves} | {} | {per_second} |",
+        micros(p50)
+    );
+    println!("\nbudget: 100000 leaves/s");
+    Ok(())
+}
+
+/// One write and its reads, each with its outcome.
+async fn act(pep: &Arc<Pep>, round: usize) -> anyhow::Result<()> {
+    done(pep, &permit::payment(round)?).await?;
+    for _ in 0..READS {
+        done(pep, &permit::read()?).await?;
+    }
+    Ok(())
+}
+
+async fn done(pep: &Arc<Pep>, received: &Received) -> anyhow::Result<()> {
+    match pep.judge(received).await {
+        Judgement::Permit(permit) => pep.outcome(Outcome {
+            of: permit.of,
+            result: OutcomeResult::Ok,
+            status: Some(200),
+            detail: None,
+            micros: 1,
+            response_bytes: 0,
+        }),
+        Judgement::Deny(denial) => bail!("denied: {}", denial.detail),
+    }
+    Ok(())
+}
