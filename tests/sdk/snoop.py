@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 import requests
 
@@ -44,3 +45,6 @@ attempt("read the memory of ActPass", lambda: memory(os.getppid(), "actpass.mem"
 attempt("read environ of ActPass", lambda: print(open(f"/proc/{os.getppid()}/environ").read()))
 print(os.environ, flush=True)
 memory("self", "agent.mem")
+# Whoever looks from outside does so now.
+pathlib.Path("snooped").touch()
+sys.stdin.readline()

@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use actpass_tests::authority::Authority;
 use actpass_tests::front::Front;
@@ -78,17 +79,43 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn run(world: &World, policy: &str, connect_to: &str, charge: &str) -> Output {
+/// Runs the curious agent; with its end comes what `/metrics` showed while it was still there.
+fn run(world: &World, policy: &str, connect_to: &str, charge: &str) -> (Output, Vec<u8>) {
     let python = python();
-    world
+    let (out, log) = (world.path("stdout"), world.path("stderr"));
+    let mut child = world
         .command(&["run", "-f", policy, "--connect-to", connect_to, "--"])
         .args([python.to_str().unwrap(), "snoop.py"])
         .env("CHARGE", charge)
         .env("STATE", world.path("state"))
         .env("ACTPASS_LOG", "trace")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .stdin(Stdio::piped())
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let ready = world.path("snooped");
+    while !ready.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let metrics = ready.exists().then(|| scrape(world));
+    drop(child.stdin.take());
+    let output = Output {
+        status: child.wait().unwrap(),
+        stdout: fs::read(out).unwrap(),
+        stderr: fs::read(log).unwrap(),
+    };
+    // It may be run again in the same place.
+    fs::remove_file(ready).ok();
+    (output, metrics.unwrap_or_default())
+}
+
+fn scrape(world: &World) -> Vec<u8> {
+    let control = fs::read(world.path("state/control.json")).unwrap();
+    let control: serde_json::Value = serde_json::from_slice(&control).unwrap();
+    let url = format!("https://{}/metrics", control["address"].as_str().unwrap());
+    let curl = Command::new("curl").args(["-sk", "-m", "5", &url]).output();
+    curl.unwrap().stdout
 }
 
 #[test]
@@ -96,7 +123,7 @@ fn the_key_reaches_the_provider_and_nobody_else() {
     let world = World::start();
     let charge = world.charge();
     let connect_to = format!("{HOST}:443:127.0.0.1:{}", world.front.port);
-    let output = run(&world, "policy.yaml", &connect_to, &charge);
+    let (output, metrics) = run(&world, "policy.yaml", &connect_to, &charge);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -132,6 +159,12 @@ fn the_key_reaches_the_provider_and_nobody_else() {
         "the log is not at its most talkative"
     );
     clean("the log at level trace", log);
+    assert!(
+        contains(&metrics, b"stripe.refunds.create"),
+        "the metrics are not of this run: {}",
+        String::from_utf8_lossy(&metrics)
+    );
+    clean("the metrics", &metrics);
 
     // All files: evidence, ring, vault, keys, policy, what the agent wrote.
     let all = files(world.path("").as_path());
@@ -167,7 +200,7 @@ fn vault_keys_and_tokens_cannot_be_opened_from_inside() {
     let world = World::start();
     let charge = world.charge();
     let connect_to = format!("{HOST}:443:127.0.0.1:{}", world.front.port);
-    let output = run(&world, "policy.yaml", &connect_to, &charge);
+    let (output, _) = run(&world, "policy.yaml", &connect_to, &charge);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for secret in [
         "vault/credentials.json",
