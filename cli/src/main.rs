@@ -69,7 +69,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args, &made()?).await.map(Exit::Command),
         Command::Demo => demo::demo().await.map(Exit::Command),
         Command::DemoAgent => demo::agent::agent().await.map(Exit::Command),
-        Command::Check(args) => commands::check::check(&args).map(Exit::Command),
+        Command::Check(args) => commands::check::check(&args, json),
         Command::Verify(args) => commands::verify::verify(&args, named, json),
         Command::Events(args) => commands::events::events(&args, named, json).await,
         Command::Doctor(args) => commands::doctor::doctor(&args, &named()?, json),

@@ -1,367 +1,252 @@
 //! What can only be seen by comparing resources: one function, for files and for admission alike.
+//!
+//! An error is what would decide otherwise than written, or not at all; a warning is what is probably not meant.
 
-use std::collections::BTreeSet;
+mod action;
+mod headers;
+mod overlap;
+mod passport;
+mod policy;
+mod rule;
+mod source;
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use actpass_core::bundle::BundleSpec;
-use actpass_core::capability::{Capability, CapabilityPattern};
-use actpass_core::limits::{Unit, WRITES_METER};
-use actpass_core::policy::RuleDecision;
-use actpass_core::upstream::{ActionSpec, CurrencySource, MeterSource, TlsMode};
-use actpass_core::when::Condition;
+use actpass_core::capability::CapabilityPattern;
+use actpass_core::policy::PolicyScope;
+use actpass_core::upstream::ActionSpec;
 
-use crate::read::{Located, Problem, Severity};
-use crate::resource::Resource;
+use crate::bundle::{Options, convert};
+use crate::problem::{Said, listed};
+use crate::read::{Located, Manifests, Problem, Severity};
+use crate::resource::{Kind, Resource};
+use crate::suggest;
 
-/// Compares a namespace's resources, which compiled to `spec`.
-pub fn cross_check(resources: &[Located], spec: &BundleSpec) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let actions: Vec<&ActionSpec> = spec
-        .upstreams
-        .iter()
-        .flat_map(|upstream| &upstream.actions)
-        .collect();
-    let mut names = BTreeSet::new();
-    for located in resources {
-        let kind = match &located.resource {
-            Resource::Passport(..) => "Passport",
-            Resource::Upstream(..) => "Upstream",
-            Resource::ActionPolicy(..) => "ActionPolicy",
-        };
-        let name = located.resource.metadata().name.clone();
-        if !names.insert((kind, name.clone())) {
-            let message = format!("a second {kind} of the name `{name}`");
-            problems.push(located.problem("metadata.name", Severity::Error, message));
-        }
-        match &located.resource {
-            Resource::Passport(metadata, _) => {
-                passport(located, &metadata.name, spec, &actions, &mut problems)
-            }
-            Resource::Upstream(metadata, _) => {
-                upstream(located, &metadata.name, spec, &mut problems)
-            }
-            Resource::ActionPolicy(metadata, _) => {
-                policy(located, &metadata.name, spec, &actions, &mut problems)
-            }
-        }
-    }
+/// Resources that compiled and agree with each other.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The bundle's content.
+    pub spec: BundleSpec,
+    /// What is probably not meant, sorted by place.
+    pub warnings: Vec<Problem>,
+}
+
+/// Compiles the resources of one namespace and compares them with each other, saying all mistakes together, also
+/// those of form that were found before.
+///
+/// # Errors
+/// Every problem, warnings too, sorted by place, where at least one is an error.
+pub fn check(manifests: &Manifests, options: &Options) -> Result<Checked, Vec<Problem>> {
+    let (spec, mut problems) = convert(&manifests.resources, options);
+    problems.extend(manifests.problems.iter().cloned());
+    problems.extend(cross_check(&manifests.resources, &spec, &manifests.unread));
     problems.sort();
-    problems
+    problems.dedup();
+    if problems.iter().any(Problem::is_error) {
+        return Err(problems);
+    }
+    Ok(Checked {
+        spec,
+        warnings: problems,
+    })
 }
 
-fn passport(
-    at: &Located,
-    name: &str,
-    spec: &BundleSpec,
-    actions: &[&ActionSpec],
-    problems: &mut Vec<Problem>,
-) {
-    let Some(passport) = spec.passports.iter().find(|passport| passport.name == name) else {
-        return;
-    };
-    for (index, entry) in passport.scope.iter().enumerate() {
-        let field = format!("spec.scope[{index}].capability");
-        known(at, &field, &entry.capability, actions, problems);
-    }
-    let in_scope = |action: &&&ActionSpec| {
-        passport
-            .scope
-            .iter()
-            .any(|entry| entry.capability.matches(&action.capability))
-    };
-    for (index, limit) in passport.limits.iter().enumerate() {
-        let fed = actions
-            .iter()
-            .filter(in_scope)
-            .any(|action| feeds(action, &limit.meter, limit.unit));
-        if !fed {
-            let message = format!(
-                "no action in scope feeds meter `{}` in {}; declare it under `meters` of an Upstream's action",
-                limit.meter, limit.unit
-            );
-            problems.push(at.problem(
-                &format!("spec.limits[{index}].meter"),
-                Severity::Error,
-                message,
-            ));
+/// Compares a namespace's resources, which compiled to `spec`. What is said of a resource that is `unread` or did not
+/// compile is not held against anyone.
+fn cross_check(resources: &[Located], spec: &BundleSpec, unread: &BTreeSet<Kind>) -> Vec<Problem> {
+    let mut check = Check::new(resources, spec, unread);
+    let firsts = check.names();
+    check.namespaces();
+    for located in firsts {
+        match &located.resource {
+            Resource::Passport(metadata, written) => {
+                check.passport(located, &metadata.name, written)
+            }
+            Resource::Upstream(metadata, written) => {
+                check.upstream(located, &metadata.name, written)
+            }
+            Resource::ActionPolicy(metadata, written) => {
+                check.policy(located, &metadata.name, written)
+            }
+            Resource::ClusterActionPolicy(metadata, written) => {
+                check.cluster_policy(located, &metadata.name, written)
+            }
         }
     }
-    for action in actions
-        .iter()
-        .filter(in_scope)
-        .filter(|action| action.amount.is_some())
-    {
-        let limited = passport
-            .limits
-            .iter()
-            .any(|limit| limit.unit != Unit::Count && feeds(action, &limit.meter, limit.unit));
-        if !limited {
-            let message = format!(
-                "`{}` moves money and no limit of this Passport counts it",
-                action.capability
-            );
-            problems.push(at.problem("spec.limits", Severity::Warning, message));
-        }
-    }
+    check.problems
 }
 
-fn feeds(action: &ActionSpec, meter: &str, unit: Unit) -> bool {
-    if meter == WRITES_METER {
-        return unit == Unit::Count && action.effect.changes();
+/// All resources, and the problems found so far.
+struct Check<'a> {
+    resources: &'a [Located],
+    spec: &'a BundleSpec,
+    /// Every action of every upstream.
+    actions: Vec<&'a ActionSpec>,
+    /// Kinds of which a resource is written whose name is not known.
+    unread: &'a BTreeSet<Kind>,
+    /// Kinds of which not all that is written can be compared with.
+    partial: BTreeSet<Kind>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn new(resources: &'a [Located], spec: &'a BundleSpec, unread: &'a BTreeSet<Kind>) -> Self {
+        let written = |kind: Kind| {
+            let kinds = resources.iter().map(|located| located.resource.kind());
+            kinds.filter(|it| *it == kind).count()
+        };
+        let compiled = |scope: PolicyScope| {
+            let scopes = spec.policies.iter().map(|policy| policy.scope);
+            scopes.filter(|it| *it == scope).count()
+        };
+        let mut partial = unread.clone();
+        for (kind, compiled) in [
+            (Kind::Passport, spec.passports.len()),
+            (Kind::Upstream, spec.upstreams.len()),
+            (Kind::ActionPolicy, compiled(PolicyScope::Namespace)),
+            (Kind::ClusterActionPolicy, compiled(PolicyScope::Cluster)),
+        ] {
+            if compiled < written(kind) {
+                partial.insert(kind);
+            }
+        }
+        let actions = spec.upstreams.iter().flat_map(|upstream| &upstream.actions);
+        Self {
+            resources,
+            spec,
+            actions: actions.collect(),
+            unread,
+            partial,
+            problems: Vec::new(),
+        }
     }
-    action
-        .meters
-        .iter()
-        .filter(|it| it.name == meter)
-        .any(|it| match (&it.from, unit) {
-            (MeterSource::Amount, Unit::Money(currency)) => {
-                match action.amount.as_ref().map(|amount| &amount.currency) {
-                    Some(CurrencySource::Const(constant)) => *constant == currency,
-                    Some(CurrencySource::From(_)) => true,
-                    None => false,
+
+    /// Whether all resources of a kind that are written are there to compare with.
+    fn all(&self, kind: Kind) -> bool {
+        !self.partial.contains(&kind)
+    }
+
+    /// Whether the names and labels of all resources of a kind that are written are known.
+    fn all_named(&self, kind: Kind) -> bool {
+        !self.unread.contains(&kind)
+    }
+
+    fn error(&mut self, at: &Located, field: &str, said: impl Into<Said>) {
+        self.problems.push(at.problem(field, Severity::Error, said));
+    }
+
+    fn warning(&mut self, at: &Located, field: &str, said: impl Into<Said>) {
+        self.problems
+            .push(at.problem(field, Severity::Warning, said));
+    }
+
+    /// All resources of a kind.
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &'a Located> + use<'a> {
+        self.resources
+            .iter()
+            .filter(move |located| located.resource.kind() == kind)
+    }
+
+    /// No two resources of a kind have one name. Gives those that came first.
+    fn names(&mut self) -> Vec<&'a Located> {
+        let mut seen: BTreeMap<(Kind, &str), &Located> = BTreeMap::new();
+        let mut firsts = Vec::with_capacity(self.resources.len());
+        for located in self.resources {
+            let (kind, name) = (
+                located.resource.kind(),
+                located.resource.metadata().name.as_str(),
+            );
+            if let Some(first) = seen.get(&(kind, name)) {
+                let whence = first.whence("metadata.name");
+                let said = Said::from(format!("is given twice, first at {whence}"));
+                let said = said.help(format!("each {kind} has a name of its own"));
+                self.error(located, "metadata.name", said);
+            } else {
+                seen.insert((kind, name), located);
+                firsts.push(located);
+            }
+        }
+        firsts
+    }
+
+    /// A bundle is one namespace's: its Passports and policies are of one, its Upstreams of that or shared with it.
+    fn namespaces(&mut self) {
+        let mut own: Option<(&str, &Located)> = None;
+        for kind in [Kind::Passport, Kind::ActionPolicy] {
+            for located in self.of_kind(kind) {
+                let Some(namespace) = located.resource.metadata().namespace.as_deref() else {
+                    continue;
+                };
+                match own {
+                    None => own = Some((namespace, located)),
+                    Some((first, at)) if first != namespace => {
+                        let whence = at.whence("metadata.namespace");
+                        let said = Said::from(format!(
+                            "namespace `{namespace}` is not `{first}`, which {whence} names"
+                        ));
+                        let said = said.help("Passports and ActionPolicies that are read together belong to one namespace");
+                        self.error(located, "metadata.namespace", said);
+                    }
+                    Some(_) => {}
                 }
             }
-            (MeterSource::Attribute(_) | MeterSource::Constant(_), Unit::Count) => true,
-            _ => false,
-        })
-}
+        }
+        for located in self.of_kind(Kind::ClusterActionPolicy) {
+            if located.resource.metadata().namespace.is_some() {
+                self.error(
+                    located,
+                    "metadata.namespace",
+                    "a ClusterActionPolicy belongs to no namespace; leave it out",
+                );
+            }
+        }
+        if let Some((namespace, _)) = own {
+            self.shared_upstreams(namespace);
+        }
+    }
 
-fn upstream(at: &Located, name: &str, spec: &BundleSpec, problems: &mut Vec<Problem>) {
-    let Some(upstream) = spec.upstreams.iter().find(|upstream| upstream.name == name) else {
-        return;
-    };
-    for other in spec
-        .upstreams
-        .iter()
-        .filter(|other| *other.name < *upstream.name)
-    {
-        let ports = upstream.ports.iter().any(|port| other.ports.contains(port));
-        for (index, host) in upstream.hosts.iter().enumerate() {
-            if ports && other.hosts.iter().any(|theirs| theirs.overlaps(host)) {
-                let message = format!(
-                    "Upstream `{}` serves this host on the same port",
-                    other.name
-                );
-                problems.push(at.problem(
-                    &format!("spec.hosts[{index}]"),
-                    Severity::Error,
-                    message,
-                ));
-            }
+    /// An exact capability must exist; a pattern should match something.
+    fn known(&mut self, at: &Located, field: &str, pattern: &CapabilityPattern) {
+        let mut actions = self.actions.iter();
+        if actions.any(|action| pattern.matches(&action.capability)) {
+            return;
         }
-    }
-    if upstream.tls.mode != TlsMode::Intercept && !upstream.credentials.is_empty() {
-        let message = "a credential is lent only where TLS is intercepted";
-        problems.push(at.problem("spec.credentials", Severity::Error, message));
-    }
-    for (index, action) in upstream.actions.iter().enumerate() {
-        let field = format!("spec.actions[{index}]");
-        for earlier in upstream.actions.iter().take(index) {
-            if earlier.capability == action.capability {
-                let message = format!(
-                    "a second action of the name `{}`",
-                    action.capability.action()
-                );
-                problems.push(at.problem(&format!("{field}.name"), Severity::Error, message));
-            } else if earlier.method == action.method && earlier.path.ties(&action.path) {
-                let message = format!(
-                    "matches the same requests as `{}`, and neither path is more specific",
-                    earlier.capability
-                );
-                problems.push(at.problem(&format!("{field}.match"), Severity::Error, message));
-            }
+        let text = pattern.as_str();
+        let (upstream, _) = text.split_once('.').unwrap_or((text, ""));
+        let there = self.spec.upstreams.iter().any(|it| it.name == upstream);
+        if !there && !self.all(Kind::Upstream) {
+            return;
         }
-        if action.effect.changes()
-            && !upstream.credentials.is_empty()
-            && upstream.credential_for(action.effect).is_none()
-        {
-            let message = format!(
-                "no credential is declared for effect {:?}; it will be sent without one",
-                action.effect
-            );
-            problems.push(at.problem(&format!("{field}.effect"), Severity::Warning, message));
-        }
-        if action.amount.is_none()
-            && action
-                .meters
-                .iter()
-                .any(|meter| meter.from == MeterSource::Amount)
-        {
-            let message = "a meter counts the amount, and the action declares none";
-            problems.push(at.problem(&format!("{field}.meters"), Severity::Error, message));
-        }
-    }
-}
-
-fn policy(
-    at: &Located,
-    name: &str,
-    spec: &BundleSpec,
-    actions: &[&ActionSpec],
-    problems: &mut Vec<Problem>,
-) {
-    let Some(policy) = spec.policies.iter().find(|policy| policy.name == name) else {
-        return;
-    };
-    if let Resource::ActionPolicy(_, written) = &at.resource {
-        for (index, target) in written.target_refs.iter().enumerate() {
-            if target.kind != "Passport"
-                || !spec
-                    .passports
-                    .iter()
-                    .any(|passport| passport.name == target.name)
-            {
-                let message = format!("there is no {} `{}`", target.kind, target.name);
-                problems.push(at.problem(
-                    &format!("spec.targetRefs[{index}]"),
-                    Severity::Error,
-                    message,
-                ));
-            }
-        }
-        if written.target_refs.is_empty() {
-            problems.push(at.problem(
-                "spec.targetRefs",
-                Severity::Warning,
-                "selects no Passport, so it decides nothing",
+        if !pattern.is_exact() {
+            let said = Said::from(format!(
+                "pattern `{text}` matches no action of any Upstream"
             ));
+            let near = suggest::nearest(upstream, self.spec.upstreams.iter().map(|it| &*it.name));
+            let near = near.filter(|_| !there).map(|near| format!("{near}."));
+            let near = near.map(|near| text.replacen(&format!("{upstream}."), &near, 1));
+            return self.warning(at, field, said.meant(near.as_deref()));
         }
-    }
-    let targets: Vec<_> = spec
-        .passports
-        .iter()
-        .filter(|passport| policy.passports.contains(&passport.name))
-        .collect();
-    let mut names = BTreeSet::new();
-    for (index, rule) in policy.rules.iter().enumerate() {
-        let field = format!("spec.rules[{index}]");
-        if !names.insert(&rule.name) {
-            let message = format!("a second rule of the name `{}`", rule.name);
-            problems.push(at.problem(&format!("{field}.name"), Severity::Error, message));
-        }
-        if let Some(text) = &rule.when
-            && let Err(error) = Condition::compile(text, rule, &spec.upstreams)
-        {
-            problems.push(at.problem(&format!("{field}.when"), Severity::Error, error.to_string()));
-        }
-        for (at_index, pattern) in rule.capabilities.iter().enumerate() {
-            known(
-                at,
-                &format!("{field}.capabilities[{at_index}]"),
-                pattern,
-                actions,
-                problems,
-            );
-        }
-        let covered: Vec<_> = actions
-            .iter()
-            .filter(|action| {
-                rule.capabilities
-                    .iter()
-                    .any(|pattern| pattern.matches(&action.capability))
-            })
-            .collect();
-        let reachable = covered.iter().any(|action| {
-            targets.iter().any(|passport| {
-                passport
-                    .scope
-                    .iter()
-                    .any(|entry| entry.capability.matches(&action.capability))
-            })
-        });
-        if !covered.is_empty() && !targets.is_empty() && !reachable {
-            let message = "can never match: no selected Passport has these capabilities in scope";
-            problems.push(at.problem(&format!("{field}.capabilities"), Severity::Warning, message));
-        }
-        for (at_index, bound) in rule.amounts.iter().enumerate() {
-            let low = bound
-                .gt
-                .map(|it| it.minor().saturating_add(1))
-                .max(bound.gte.map(|it| it.minor()));
-            let high = [
-                bound.lt.map(|it| it.minor().saturating_sub(1)),
-                bound.lte.map(|it| it.minor()),
-            ];
-            let high = high.into_iter().flatten().min();
-            if low.zip(high).is_some_and(|(low, high)| low > high) {
-                let message = "can never match: its lower bound is above its upper bound";
-                problems.push(at.problem(
-                    &format!("{field}.amounts[{at_index}]"),
-                    Severity::Warning,
-                    message,
-                ));
-            }
-        }
-        let asks = rule.decision == RuleDecision::RequireApproval && rule.approval.is_none();
-        for passport in targets
-            .iter()
-            .filter(|passport| asks && passport.default_approval.is_none())
-        {
-            let message = format!(
-                "asks nobody: it has no `approval`, and Passport `{}` no `defaultApproval`",
-                passport.name
-            );
-            problems.push(at.problem(&format!("{field}.approval"), Severity::Error, message));
-        }
+        let names = || self.actions.iter().map(|action| action.capability.as_str());
+        let said = if let Some(near) = suggest::nearest(text, names()) {
+            Said::from(format!("no Upstream declares `{text}`")).meant(Some(near))
+        } else if there {
+            let own = names().filter(|name| name.split('.').next() == Some(upstream));
+            let known = listed(own.take(NAMES_SHOWN), "and");
+            Said::from(format!("Upstream `{upstream}` declares no `{text}`")).help(
+                match known.is_empty() {
+                    true => "it declares no action".to_owned(),
+                    false => format!("it declares {known}"),
+                },
+            )
+        } else {
+            Said::from(format!("there is no Upstream `{upstream}` for `{text}`"))
+                .help("add its manifest, or the shipped ones by `--catalog`")
+        };
+        self.error(at, field, said);
     }
 }
 
-/// An exact capability must exist; a pattern should match something.
-fn known(
-    at: &Located,
-    field: &str,
-    pattern: &CapabilityPattern,
-    actions: &[&ActionSpec],
-    problems: &mut Vec<Problem>,
-) {
-    if actions
-        .iter()
-        .any(|action| pattern.matches(&action.capability))
-    {
-        return;
-    }
-    let (severity, what) = match pattern.as_exact() {
-        Some(_) => (Severity::Error, "no Upstream declares this capability"),
-        None => (
-            Severity::Warning,
-            "this pattern matches no declared capability",
-        ),
-    };
-    let message = match closest(pattern.as_str(), actions) {
-        Some(near) => format!("{what}; did you mean `{near}`?"),
-        None => what.to_owned(),
-    };
-    problems.push(at.problem(field, severity, message));
-}
-
-/// The declared capability that differs least, if it differs little.
-fn closest<'a>(text: &str, actions: &[&'a ActionSpec]) -> Option<&'a Capability> {
-    let distances = actions.iter().map(|action| {
-        (
-            distance(text, action.capability.as_str()),
-            &action.capability,
-        )
-    });
-    distances
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, capability)| capability)
-}
-
-/// Levenshtein distance; capabilities have at most 128 bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        if let Some(first) = row.first_mut() {
-            *first = before;
-        }
-        for (cell, right) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            before = replaced.min(diagonal + 1).min(before + 1);
-            *cell = before;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
+/// Enough capabilities to see what an Upstream offers.
+const NAMES_SHOWN: usize = 8;

@@ -1,11 +1,21 @@
-//! The resources people write: Passport, Upstream, ActionPolicy. Read from files, checked, compiled to a bundle.
+//! The resources people write: Passport, Upstream, ActionPolicy, ClusterActionPolicy.
 //!
-//! *Flow*: [`read`] turns YAML into resources with the place of every mistake, [`check`] compares them with each
-//! other, [`bundle`] compiles them into what decisions rest on.
+//! *Flow*: [`read`] turns YAML into resources with the place of every mistake, [`check`] compiles them to what
+//! decisions rest on and compares them with each other; [`bundle`] is the compiling alone.
 
+pub mod action_policy;
 pub mod bundle;
 pub mod catalog;
 pub mod check;
+pub mod passport;
+pub mod problem;
 pub mod read;
 pub mod resource;
+pub mod upstream;
+
+mod schema;
+mod shape;
+mod suggest;
 mod yaml;
+
+pub use schema::schema;

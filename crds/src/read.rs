@@ -1,53 +1,20 @@
 //! Manifests from files: each mistake with file, line, column, field and what would be right.
+//!
+//! *Flow*: [`crate::yaml`] makes nodes with places, the walker holds them against the schema of their kind and says
+//! every mistake at once, and only what has none becomes a [`Resource`].
 
-use std::collections::BTreeMap;
+mod document;
+mod files;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+pub use crate::problem::{Problem, Severity};
 
-use crate::resource::{API_VERSION, Metadata, Resource};
-use crate::yaml::{self, Document, Place};
-
-/// One mistake, as one line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1.
-    pub column: usize,
-    /// The field, as `spec.rules[2].name`; empty where the mistake is the file's.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-    /// Whether nothing can start with it.
-    pub severity: Severity,
-}
-
-/// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Nothing starts.
-    Error,
-    /// Probably not what is meant.
-    Warning,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
-        }
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.message)
-    }
-}
+use crate::problem::Said;
+use crate::resource::{Kind, Resource};
+use crate::yaml::{self, Node, Place, YamlError};
 
 /// A resource and where its fields stand.
 #[derive(Clone, Debug)]
@@ -59,183 +26,128 @@ pub struct Located {
 }
 
 impl Located {
+    /// A resource that came without a file, named by what it came from, for example `ActionPolicy support/refunds`.
+    pub fn new(resource: Resource, origin: impl Into<String>) -> Self {
+        Self {
+            resource,
+            file: origin.into(),
+            places: BTreeMap::new(),
+        }
+    }
+
     /// A problem at a field of this resource, or at the nearest field above it that was written.
     pub(crate) fn problem(
         &self,
         field: &str,
         severity: Severity,
-        message: impl Into<String>,
+        said: impl Into<Said>,
     ) -> Problem {
         let place = nearest(&self.places, field);
-        Problem {
-            file: self.file.clone(),
-            line: place.line,
-            column: place.column,
-            field: field.to_owned(),
-            message: message.into(),
-            severity,
+        let (kind, name) = (self.resource.kind(), &self.resource.metadata().name);
+        let resource = format!("{kind}/{name}");
+        problem(&self.file, place, &resource, field, severity, said.into())
+    }
+
+    /// `FILE:LINE` of a field, to point at from elsewhere.
+    pub(crate) fn whence(&self, field: &str) -> String {
+        match nearest(&self.places, field) {
+            Place { line: 0, .. } => self.file.clone(),
+            Place { line, .. } => format!("{}:{line}", self.file),
         }
     }
 }
 
-/// Reads all manifests of files and directories (`*.yaml`, `*.yml`, not below).
-///
-/// # Errors
-/// Every mistake found, sorted by place.
-pub fn read_paths(paths: &[PathBuf]) -> Result<Vec<Located>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut located = Vec::new();
-    for path in paths {
-        match files(path) {
-            Ok(files) if files.is_empty() => {
-                problems.push(of_file(path, "no *.yaml or *.yml file in this directory"))
-            }
-            Ok(files) => {
-                for file in files {
-                    match std::fs::read_to_string(&file) {
-                        Ok(text) => {
-                            let (found, wrong) =
-                                parse_documents(&file.display().to_string(), &text);
-                            located.extend(found);
-                            problems.extend(wrong);
-                        }
-                        Err(error) => {
-                            problems.push(of_file(&file, &format!("cannot be read: {error}")))
-                        }
+/// Manifests as they were read, for [`crate::check::check`].
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// The resources that have the form of their kind.
+    pub resources: Vec<Located>,
+    /// Every mistake of form.
+    pub problems: Vec<Problem>,
+    /// Kinds of which a resource is written that could not be read: what others say of such a one is not held
+    /// against them.
+    pub unread: BTreeSet<Kind>,
+}
+
+impl Manifests {
+    /// Resources that came otherwise, for example from an API server.
+    pub fn of(resources: Vec<Located>) -> Self {
+        Self {
+            resources,
+            ..Self::default()
+        }
+    }
+
+    /// Reads all manifests of files and of directories (`*.yaml`, `*.yml`, not below).
+    pub fn read(paths: &[PathBuf]) -> Self {
+        let mut manifests = Self::default();
+        for file in files::files_of(paths, &mut manifests.problems) {
+            match files::text_of(&file) {
+                Ok(text) => {
+                    let found = manifests.add(&file.display().to_string(), &text);
+                    if !found && paths.contains(&file) {
+                        manifests.problems.push(of_file(
+                            &file,
+                            files::START,
+                            "holds no resource; expected Passports, Upstreams or policies",
+                        ));
                     }
                 }
+                Err((place, what)) => manifests.problems.push(of_file(&file, place, what)),
             }
-            Err(error) => problems.push(of_file(path, &format!("cannot be read: {error}"))),
         }
+        if manifests.problems.iter().any(|it| it.resource.is_empty()) {
+            manifests.unread.extend(Kind::ALL);
+        }
+        manifests
     }
-    problems.sort();
-    if problems.is_empty() {
-        Ok(located)
-    } else {
-        Err(problems)
+
+    /// Reads the documents of one text, `---` between them, and says whether there were any. Resources without a
+    /// mistake are read even where others have some. Total: any text gives resources or problems.
+    pub fn add(&mut self, file: &str, text: &str) -> bool {
+        let (documents, errors) = yaml::parse(text);
+        let any = !documents.is_empty() || !errors.is_empty();
+        for document in &documents {
+            match document::resource(document) {
+                Ok(resource) => self.resources.push(Located {
+                    resource,
+                    file: file.to_owned(),
+                    places: document.places(),
+                }),
+                Err(mistakes) => {
+                    let name = document::name_of(document);
+                    let kind = document.get("kind").and_then(Node::as_text);
+                    let kinds = Kind::ALL.into_iter();
+                    match kinds.clone().find(|known| Some(known.name()) == kind) {
+                        Some(kind) => self.unread.extend([kind]),
+                        None => self.unread.extend(kinds),
+                    }
+                    let error = Severity::Error;
+                    self.problems
+                        .extend(mistakes.into_iter().map(|(place, field, said)| {
+                            problem(file, place, &name, &field, error, said)
+                        }));
+                }
+            }
+        }
+        for YamlError { place, said } in errors {
+            self.unread.extend(Kind::ALL);
+            self.problems
+                .push(problem(file, place, "", "", Severity::Error, said));
+        }
+        self.problems.sort();
+        any
     }
 }
 
-/// Reads the documents of one file's text.
+/// Reads the documents of one text: the resources, and every mistake of form, sorted by place.
 pub fn parse_documents(file: &str, text: &str) -> (Vec<Located>, Vec<Problem>) {
-    let documents = match yaml::parse(text) {
-        Ok(documents) => documents,
-        Err(error) => {
-            let Place { line, column } = error.place;
-            let (field, severity) = (String::new(), Severity::Error);
-            return (
-                Vec::new(),
-                vec![Problem {
-                    file: file.to_owned(),
-                    line,
-                    column,
-                    field,
-                    message: error.what,
-                    severity,
-                }],
-            );
-        }
-    };
-    let (mut located, mut problems) = (Vec::new(), Vec::new());
-    for document in documents {
-        match resource(&document) {
-            Ok(resource) => located.push(Located {
-                resource,
-                file: file.to_owned(),
-                places: document.places,
-            }),
-            Err((field, message)) => {
-                let Place { line, column } = nearest(&document.places, &field);
-                let severity = Severity::Error;
-                problems.push(Problem {
-                    file: file.to_owned(),
-                    line,
-                    column,
-                    field,
-                    message,
-                    severity,
-                });
-            }
-        }
-    }
-    (located, problems)
+    let mut manifests = Manifests::default();
+    manifests.add(file, text);
+    (manifests.resources, manifests.problems)
 }
 
-fn resource(document: &Document) -> Result<Resource, (String, String)> {
-    let field = |name: &str| {
-        document
-            .value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let (api_version, kind) = (field("apiVersion"), field("kind"));
-    if api_version != API_VERSION {
-        return Err((
-            "apiVersion".to_owned(),
-            format!("expected `{API_VERSION}`, found `{api_version}`"),
-        ));
-    }
-    let resource = match kind.as_str() {
-        "Passport" => {
-            typed(document).map(|Typed { metadata, spec, .. }| Resource::Passport(metadata, spec))
-        }
-        "Upstream" => {
-            typed(document).map(|Typed { metadata, spec, .. }| Resource::Upstream(metadata, spec))
-        }
-        "ActionPolicy" => typed(document)
-            .map(|Typed { metadata, spec, .. }| Resource::ActionPolicy(metadata, spec)),
-        other => {
-            let message =
-                format!("expected one of `Passport`, `Upstream`, `ActionPolicy`, found `{other}`");
-            return Err(("kind".to_owned(), message));
-        }
-    }?;
-    let name = &resource.metadata().name;
-    let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty()
-        || name.len() > 63
-        || !name.bytes().all(label)
-        || name.starts_with('-')
-        || name.ends_with('-')
-    {
-        let message =
-            format!("`{name}` is not a DNS label: lower-case letters, digits and `-`, at most 63");
-        return Err(("metadata.name".to_owned(), message));
-    }
-    Ok(resource)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Typed<T> {
-    #[expect(dead_code, reason = "read before, listed so that it is known")]
-    api_version: String,
-    #[expect(dead_code, reason = "read before, listed so that it is known")]
-    kind: String,
-    metadata: Metadata,
-    spec: T,
-}
-
-fn typed<T: DeserializeOwned>(document: &Document) -> Result<Typed<T>, (String, String)> {
-    serde_path_to_error::deserialize(&document.value).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { path };
-        let message = error.into_inner().to_string();
-        // An unknown field is best shown where it stands.
-        let unknown = message
-            .strip_prefix("unknown field `")
-            .and_then(|rest| rest.split_once('`'))
-            .map(|(name, _)| name);
-        match unknown {
-            Some(name) if !path.ends_with(name) && path.is_empty() => (name.to_owned(), message),
-            Some(name) if !path.ends_with(name) => (format!("{path}.{name}"), message),
-            _ => (path, message),
-        }
-    })
-}
-
+/// The place of a field, or of the nearest one above it.
 fn nearest(places: &BTreeMap<String, Place>, field: &str) -> Place {
     let mut path = field;
     loop {
@@ -244,37 +156,36 @@ fn nearest(places: &BTreeMap<String, Place>, field: &str) -> Place {
         }
         match path.rfind(['.', '[']) {
             Some(cut) => path = path.get(..cut).unwrap_or_default(),
-            None if path.is_empty() => return Place { line: 1, column: 1 },
+            None if path.is_empty() => return Place::default(),
             None => path = "",
         }
     }
 }
 
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let file = entry?.path();
-        let yaml = file
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if yaml && file.is_file() {
-            files.push(file);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// A mistake of a file.
+fn of_file(path: &Path, place: Place, said: impl Into<Said>) -> Problem {
+    let file = path.display().to_string();
+    problem(&file, place, "", "", Severity::Error, said.into())
 }
 
-fn of_file(path: &Path, message: &str) -> Problem {
+fn problem(
+    file: &str,
+    place: Place,
+    resource: &str,
+    field: &str,
+    severity: Severity,
+    said: Said,
+) -> Problem {
+    let Said { message, help } = said;
+    let Place { line, column } = place;
     Problem {
-        file: path.display().to_string(),
-        line: 1,
-        column: 1,
-        field: String::new(),
-        message: message.to_owned(),
-        severity: Severity::Error,
+        file: file.to_owned(),
+        line,
+        column,
+        resource: resource.to_owned(),
+        field: field.to_owned(),
+        message,
+        help,
+        severity,
     }
 }

@@ -1,16 +1,23 @@
-//! YAML with the place of every value, and without what makes two readers disagree: no anchors, aliases, tags,
-//! merge keys or duplicate keys.
+//! YAML with the place of every value. What makes two readers disagree is kept apart, to be refused where it stands:
+//! anchors, aliases, tags, merge keys, duplicate keys, and scalars that YAML 1.1 and 1.2 read differently.
+
+mod parse;
+mod scalar;
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
+
+use crate::problem::Said;
+
+pub(crate) use parse::parse;
+pub(crate) use scalar::{Odd, Scalar};
 
 /// Longest file, in bytes: a bundle has at most as many.
 pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Deepest nesting; resources use about ten.
-const DEPTH_MAX: usize = 64;
+/// Deepest nesting; resources use about ten levels.
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// A line and column, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,200 +26,109 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
-/// One document: its value, and where each field stands, by its path as `spec.rules[2].name`.
-#[derive(Debug)]
-pub(crate) struct Document {
-    pub(crate) value: Value,
-    pub(crate) places: BTreeMap<String, Place>,
+/// A value and where it stands: a list or mapping below a key stands where its key does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) yaml: Yaml,
 }
 
-/// Text that is not one plain YAML document after another.
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Yaml {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    /// In the order written; a key that is given twice stands twice.
+    Map(Vec<Entry>),
+    /// An anchor, alias or tag, with what to say of it.
+    Refused(Said),
+}
+
+/// One field of a mapping.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) node: Node,
+}
+
+/// A document that is not YAML. The others of its file are still read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct YamlError {
     pub(crate) place: Place,
-    pub(crate) what: String,
+    pub(crate) said: Said,
 }
 
-/// Reads all documents of a file.
-pub(crate) fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
-    if text.len() > FILE_BYTES_MAX {
-        let what = format!(
-            "the file has {} bytes, at most {FILE_BYTES_MAX} are read",
-            text.len()
-        );
-        return Err(YamlError {
-            place: Place { line: 1, column: 1 },
-            what,
-        });
-    }
-    let mut events = Events {
-        parser: Parser::new_from_str(text),
-    };
-    let mut documents = Vec::new();
-    loop {
-        match events.next()? {
-            (Event::StreamEnd, _) => return Ok(documents),
-            (Event::DocumentStart(_), _) => {
-                let mut places = BTreeMap::new();
-                let first = events.next()?;
-                let value = events.node(first, "", 0, &mut places)?;
-                if !value.is_null() {
-                    documents.push(Document { value, places });
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-struct Events<'a> {
-    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-}
-
-impl<'a> Events<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Place), YamlError> {
-        match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, place(span))),
-            Some(Err(error)) => {
-                let marker = error.marker();
-                let place = Place {
-                    line: marker.line(),
-                    column: marker.col() + 1,
-                };
-                Err(YamlError {
-                    place,
-                    what: format!("not YAML: {}", error.info()),
-                })
-            }
-            None => Ok((Event::StreamEnd, Place::default())),
+impl Node {
+    /// The value of a field of a mapping, the first of that name.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.yaml {
+            Yaml::Map(entries) => entries
+                .iter()
+                .find(|entry| entry.key == key)
+                .map(|entry| &entry.node),
+            _ => None,
         }
     }
 
-    fn node(
-        &mut self,
-        (event, place): (Event<'a>, Place),
-        path: &str,
-        depth: usize,
-        places: &mut BTreeMap<String, Place>,
-    ) -> Result<Value, YamlError> {
-        let wrong = |what: &str| {
-            Err(YamlError {
-                place,
-                what: what.to_owned(),
-            })
-        };
-        if depth > DEPTH_MAX {
-            return wrong("nested more than 64 deep");
-        }
-        places.insert(path.to_owned(), place);
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                if anchor != 0 || tag.is_some() {
-                    return wrong("anchors and tags are not read; write the value itself");
-                }
-                scalar(&text, style, place)
-            }
-            Event::SequenceStart(anchor, tag) => {
-                if anchor != 0 || tag.is_some() {
-                    return wrong("anchors and tags are not read; write the list itself");
-                }
-                let mut items = Vec::new();
-                loop {
-                    match self.next()? {
-                        (Event::SequenceEnd, _) => return Ok(Value::Array(items)),
-                        item => items.push(self.node(
-                            item,
-                            &format!("{path}[{}]", items.len()),
-                            depth + 1,
-                            places,
-                        )?),
-                    }
-                }
-            }
-            Event::MappingStart(anchor, tag) => {
-                if anchor != 0 || tag.is_some() {
-                    return wrong("anchors and tags are not read; write the fields themselves");
-                }
-                self.mapping(path, depth, places)
-            }
-            Event::Alias(_) => wrong("aliases are not read; write the value itself"),
-            _ => wrong("a value is missing here"),
+    /// The text of a scalar that is text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.yaml {
+            Yaml::Scalar(Scalar::Text { text, .. }) => Some(text),
+            _ => None,
         }
     }
 
-    fn mapping(
-        &mut self,
-        path: &str,
-        depth: usize,
-        places: &mut BTreeMap<String, Place>,
-    ) -> Result<Value, YamlError> {
-        let mut fields = Map::new();
-        loop {
-            let (event, place) = self.next()?;
-            let key = match event {
-                Event::MappingEnd => return Ok(Value::Object(fields)),
-                Event::Scalar(key, ..) => key.into_owned(),
-                _ => {
-                    return Err(YamlError {
-                        place,
-                        what: "a field name must be plain text".to_owned(),
-                    });
-                }
-            };
-            let field = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            if key == "<<" {
-                return Err(YamlError {
-                    place,
-                    what: "merge keys are not read; write the fields themselves".to_owned(),
-                });
-            }
-            let value = self.next()?;
-            let value = self.node(value, &field, depth + 1, places)?;
-            places.insert(field, place);
-            if fields.insert(key.clone(), value).is_some() {
-                return Err(YamlError {
-                    place,
-                    what: format!("field `{key}` is given twice"),
-                });
+    /// Whether nothing stands here.
+    pub(crate) fn is_null(&self) -> bool {
+        self.yaml == Yaml::Scalar(Scalar::Null)
+    }
+
+    /// As JSON. Numbers that are no plain integers become their text; the schema refused them before.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.yaml {
+            Yaml::Scalar(scalar) => scalar.to_json(),
+            Yaml::Refused(_) => Value::Null,
+            Yaml::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
+            Yaml::Map(entries) => {
+                let fields = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.node.to_json()));
+                Value::Object(fields.collect::<Map<_, _>>())
             }
         }
     }
-}
 
-/// The YAML 1.2 core schema, less floats: an amount is text, so that nobody rounds it.
-fn scalar(text: &str, style: ScalarStyle, place: Place) -> Result<Value, YamlError> {
-    if style != ScalarStyle::Plain {
-        return Ok(Value::String(text.to_owned()));
+    /// Where each field stands, by its path as `spec.rules[2].name`.
+    pub(crate) fn places(&self) -> BTreeMap<String, Place> {
+        let mut places = BTreeMap::new();
+        self.collect_places(String::new(), &mut places);
+        places
     }
-    Ok(match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" => Value::Bool(true),
-        "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => match text.parse::<i64>() {
-            Ok(number) => Value::Number(Number::from(number)),
-            Err(_) if looks_like_float(text) => {
-                let what =
-                    format!("`{text}` would be read as a fraction; put it in quotes: \"{text}\"");
-                return Err(YamlError { place, what });
+
+    fn collect_places(&self, path: String, places: &mut BTreeMap<String, Place>) {
+        match &self.yaml {
+            Yaml::Scalar(_) | Yaml::Refused(_) => {}
+            Yaml::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    item.collect_places(format!("{path}[{index}]"), places);
+                }
             }
-            Err(_) => Value::String(text.to_owned()),
-        },
-    })
+            Yaml::Map(entries) => {
+                for entry in entries {
+                    entry.node.collect_places(join(&path, &entry.key), places);
+                }
+            }
+        }
+        places.insert(path, self.place);
+    }
 }
 
-fn looks_like_float(text: &str) -> bool {
-    let digits = text.trim_start_matches(['-', '+']);
-    digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
-        && text.parse::<f64>().is_ok()
-}
-
-fn place(span: Span) -> Place {
-    Place {
-        line: span.start.line(),
-        column: span.start.col() + 1,
+/// The path of a field below `path`.
+pub(crate) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
     }
 }

@@ -208,21 +208,6 @@ fn the_exit_code_is_the_commands_or_that_of_a_shell_or_ours() {
 }
 
 #[test]
-fn a_mistake_in_a_manifest_starts_nothing_and_names_its_place() {
-    let home = own();
-    home.write(
-        "policy.yaml",
-        &POLICY.replace("capabilities: [shop.read]", "capabilities: [shop.raed]"),
-    )
-    .unwrap();
-    let output = home.script("touch started").unwrap();
-    assert_eq!(output.status.code(), Some(125));
-    let line = "policy.yaml:23:57: spec.rules[0].capabilities[0]: no Upstream declares this capability; did you mean `shop.read`?";
-    assert!(text(&output).contains(line), "{}", text(&output));
-    assert!(!home.path().join("started").exists());
-}
-
-#[test]
 fn a_kernel_that_forbids_namespaces_is_named() {
     let home = own();
     // In a user namespace that may have none of its own.

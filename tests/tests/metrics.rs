@@ -33,7 +33,7 @@ kind: ActionPolicy
 metadata: {name: reads}
 spec:
   targetRefs: [{kind: Passport, name: reader}]
-  rules: [{name: no, decision: Deny, capabilities: [shop.read]}]
+  rules: [{name: none, decision: Deny, capabilities: [shop.read]}]
 "#;
 
 /// Is denied a read and a name, then asks for the metrics' address and tries it from inside.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use actpass_core::bundle::{Bundle, BundleSpec};
-use actpass_crds::bundle::{Options, compile};
+use actpass_crds::bundle::Options;
 use actpass_crds::catalog::CATALOG;
-use actpass_crds::check::cross_check;
-use actpass_crds::read::{Located, Problem, Severity, parse_documents, read_paths};
+use actpass_crds::check::{self, Checked};
+use actpass_crds::read::{Manifests, Problem};
 use anyhow::{anyhow, bail};
 
 /// Reads, compiles and cross-checks manifests. Warnings are printed; mistakes are listed and nothing starts.
@@ -20,11 +20,11 @@ pub(crate) fn load(
         tenant: tenant.to_owned(),
         environment,
     };
-    let (spec, warnings) = check(files, catalog, &options).map_err(|problems| listed(&problems))?;
-    for warning in warnings {
+    let checked = check(files, catalog, &options).map_err(|problems| listed(&problems))?;
+    for warning in checked.warnings {
         eprintln!("actpass: {warning}");
     }
-    Ok(spec)
+    Ok(checked.spec)
 }
 
 /// The compiled policy and its warnings, or every mistake.
@@ -32,28 +32,14 @@ pub(crate) fn check(
     files: &[PathBuf],
     catalog: bool,
     options: &Options,
-) -> Result<(BundleSpec, Vec<Problem>), Vec<Problem>> {
-    let mut resources: Vec<Located> = Vec::new();
+) -> Result<Checked, Vec<Problem>> {
+    let mut manifests = Manifests::read(files);
     if catalog {
         for (name, text) in CATALOG {
-            let (found, problems) = parse_documents(name, text);
-            if !problems.is_empty() {
-                return Err(problems);
-            }
-            resources.extend(found);
+            manifests.add(name, text);
         }
     }
-    resources.extend(read_paths(files)?);
-    let spec = compile(&resources, options)?;
-    let problems = cross_check(&resources, &spec);
-    if problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error)
-    {
-        Err(problems)
-    } else {
-        Ok((spec, problems))
-    }
+    check::check(&manifests, options)
 }
 
 /// The passport to run under: the only one, or the one named.

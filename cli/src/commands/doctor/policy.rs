@@ -27,7 +27,7 @@ pub(super) fn policy(args: &DoctorArgs, state: &StateDir) -> Vec<Finding> {
         environment: None,
     };
     let spec = match manifests::check(&args.files, args.catalog, &options) {
-        Ok((spec, _)) => spec,
+        Ok(checked) => checked.spec,
         Err(problems) => {
             let says = problems.iter().map(ToString::to_string);
             return says
