@@ -1,7 +1,25 @@
-//! Upstreams that ship with ActPass.
+//! Upstreams that ship with ActPass, tested with it, so that a first allow needs one Passport and one ActionPolicy.
 
-/// File names and texts of the catalogue.
-pub const CATALOG: [(&str, &str); 1] = [(
-    "catalog/stripe.yaml",
-    include_str!("../../catalog/stripe.yaml"),
-)];
+/// Names and texts of the catalogue's files.
+pub const CATALOG: [(&str, &str); 5] = [
+    (
+        "catalog/anthropic.yaml",
+        include_str!("../../catalog/anthropic.yaml"),
+    ),
+    (
+        "catalog/github.yaml",
+        include_str!("../../catalog/github.yaml"),
+    ),
+    (
+        "catalog/openai.yaml",
+        include_str!("../../catalog/openai.yaml"),
+    ),
+    (
+        "catalog/slack.yaml",
+        include_str!("../../catalog/slack.yaml"),
+    ),
+    (
+        "catalog/stripe.yaml",
+        include_str!("../../catalog/stripe.yaml"),
+    ),
+];
