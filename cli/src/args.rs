@@ -77,7 +77,7 @@ pub(crate) enum Command {
 /// Runs COMMAND in a network of its own, where only what the manifests declare exists, and decides each request.
 ///
 /// In this version local mode contains the network only: files and sockets of your user stay reachable, and every
-/// record says so. Run what you would run under your own account.
+/// record says so. Run what you would run under your own account, and not as root: to root's files belongs the machine.
 ///
 /// Example: actpass run -f policy/ --catalog -- python agent.py
 #[derive(Debug, Args)]

@@ -11,7 +11,8 @@
 //!
 //! *Limits*: this contains the network only. The command still sees the processes of its user and may signal them;
 //! what it starts may outlive ActPass (cut off, since nobody serves its listeners then); sockets in the file system
-//! cross network namespaces, and only those that resolve names are covered.
+//! cross network namespaces, and only those that resolve names are covered. The memory of ActPass itself is closed to them:
+//! it is not dumpable.
 
 mod exec;
 mod inner;

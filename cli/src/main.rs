@@ -13,6 +13,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use args::{Cli, Command};
 use commands::show;
@@ -25,6 +26,12 @@ fn main() -> ExitCode {
         Some(first) if first == local::INNER => return local::inner_main(),
         Some(first) if first == local::TRY => return local::try_main(),
         _ => {}
+    }
+    // The command runs under our user: without this a signal would make us write our memory to a file, keys included,
+    // and /proc would show it. The kernel gives it back with the next exec, so not to the command.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("actpass: cannot close its memory to others: {error}");
+        return Exit::Ours.into();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

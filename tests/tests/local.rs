@@ -8,6 +8,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -375,6 +377,77 @@ fn the_command_dies_with_its_keeper() {
         wait_until("the command outlives a killed actpass", || {
             test_kill_process(command).is_err()
         });
+    });
+}
+
+#[test]
+fn no_signal_makes_the_keeper_write_down_its_memory() {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    if pattern.starts_with(['|', '/']) {
+        println!(
+            "LEFT OUT: looking for the dump, since this machine puts dumps elsewhere: {pattern}"
+        );
+    }
+    let attack =
+        "echo up; read go; prlimit --pid $PPID --core=unlimited && echo raised; kill -ABRT $PPID";
+    each(|home| {
+        // The limit of whoever calls allows dumps, and the signal makes them: the same program, not of ours.
+        let dump = "ulimit -c unlimited; sleep 100 & kill -ABRT $!; wait $!; exit 0";
+        let control = home.command("bash").args(["-c", dump]).status();
+        assert!(control.unwrap().success());
+        let dumps = || {
+            let entries = fs::read_dir(home.path()).unwrap();
+            let names = entries.map(|it| it.unwrap().file_name());
+            names
+                .filter(|it| it.to_string_lossy().starts_with("core"))
+                .count()
+        };
+        let ours = dumps();
+        assert!(ours == 1 || pattern.starts_with(['|', '/']), "{ours} dumps");
+
+        let unlimited = "ulimit -c unlimited; exec ./actpass run -f policy.yaml -- bash -c \"$0\"";
+        let mut command = home.command("bash");
+        command.args(["-c", unlimited, attack]);
+        let mut run = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(run.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n", "{:?}", home.user);
+        let owner = fs::metadata(format!("/proc/{}/environ", run.id()))
+            .unwrap()
+            .uid();
+        assert_eq!(
+            owner, 0,
+            "what /proc shows of the keeper is closed to its user"
+        );
+        run.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        let status = run.wait().unwrap();
+        assert_eq!(status.signal(), Some(6), "{:?}: {status} {rest}", home.user);
+        assert!(!status.core_dumped(), "{:?}", home.user);
+        assert_eq!(dumps(), ours, "{:?}: no dump of the keeper", home.user);
+        assert!(!rest.contains("raised"), "{:?}: {rest}", home.user);
+    });
+}
+
+#[test]
+fn settings_of_the_kernel_cannot_be_written() {
+    // Opened for appending, and nothing appended.
+    let attempt = "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/fs/cgroup/release_agent \
+                   /sys/fs/cgroup/*/release_agent; do (: >> $f) 2>/dev/null && echo open $f; done; true";
+    each(|home| {
+        let outside = home.command("sh").args(["-c", attempt]).output().unwrap();
+        let outside = text(&outside);
+        assert!(
+            outside.contains("core_pattern") || !home.user.is_root(),
+            "root outside can, so that the attempt says something: {outside}"
+        );
+        assert_eq!(said(home, attempt), "", "{:?}", home.user);
     });
 }
 

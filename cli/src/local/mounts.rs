@@ -29,6 +29,7 @@ pub(super) fn cover(plan: &Plan) -> io::Result<()> {
     // Else what is mounted here would show outside.
     let everything = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(NONE, "/", NONE, everything, NONE).map_err(on(Path::new("/")))?;
+    freeze_kernel_settings()?;
     bind_files(&layout)?;
     for dir in &layout.hidden_dirs {
         tmpfs(dir, "0000", MsFlags::MS_RDONLY)?;
@@ -150,6 +151,53 @@ fn bind_files(layout: &Layout) -> io::Result<()> {
         .try_for_each(|(path, ..)| make_read_only(path))
 }
 
+/// What the kernel lets its root write to change the machine itself, as container runtimes list it (OCI runtime
+/// specification, `readonlyPaths`). Without a capability root still could, and the kernel would run a program named
+/// there outside (core_pattern(5), cgroups' `release_agent`).
+const KERNEL_SETTINGS: [&str; 6] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/sys",
+];
+
+/// Makes those read-only, with everything mounted below them.
+fn freeze_kernel_settings() -> io::Result<()> {
+    let present = || {
+        KERNEL_SETTINGS
+            .iter()
+            .map(Path::new)
+            .filter(|it| it.exists())
+    };
+    for path in present() {
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(path), path, NONE, bind, NONE).map_err(on(path))?;
+    }
+    let mounted = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = mounted.lines().filter_map(mount_point);
+    let mut frozen: Vec<PathBuf> = points
+        .filter(|point| present().any(|path| point.starts_with(path)))
+        .collect();
+    frozen.sort_unstable();
+    frozen.dedup();
+    frozen.iter().try_for_each(|point| make_read_only(point))
+}
+
+/// The mount point in a line of mountinfo (proc_pid_mountinfo(5), field 5, octal escapes).
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let field = line.split(' ').nth(4)?;
+    let mut parts = field.split('\\');
+    let mut point = parts.next()?.to_owned();
+    for part in parts {
+        let (octal, rest) = part.split_at_checked(3)?;
+        point.push(char::from(u8::from_str_radix(octal, 8).ok()?));
+        point.push_str(rest);
+    }
+    Some(point.into())
+}
+
 /// Directories one of which is everywhere.
 const SCRATCH: [&str; 3] = ["/tmp", "/mnt", "/etc"];
 
@@ -246,6 +294,13 @@ mod tests {
             ..Layout::default()
         };
         assert_eq!(layout.settle(), want);
+    }
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        let line = "36 35 98:0 /mnt1 /sys/a\\040b\\134c rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some("/sys/a b\\c".into()));
+        assert_eq!(mount_point("36 35 98:0 /"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Trying the ways out from inside, just before the command may.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use rustix::net::{AddressFamily, SocketType, socket};
 /// only to nobody.
 const OUTSIDE: [&str; 2] = ["192.0.2.1:80", "[2001:db8::1]:80"];
 
+/// A setting that makes the kernel run a program outside.
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
+
 /// How long a connection may take to fail. Where there is no route it fails at once.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -19,7 +23,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const NO_FAMILY: [i32; 2] = [97, 99];
 
 /// Fails unless every way out tried is closed: TCP and UDP to foreign addresses, a socket to the machine below this
-/// one, reading or uncovering `hidden`.
+/// one, a setting of the kernel's, reading or uncovering `hidden`.
 pub(super) fn check(hidden: &[PathBuf]) -> io::Result<()> {
     for outside in OUTSIDE {
         let address: SocketAddr = outside.parse().map_err(io::Error::other)?;
@@ -31,6 +35,9 @@ pub(super) fn check(hidden: &[PathBuf]) -> io::Result<()> {
     }
     if socket(AddressFamily::VSOCK, SocketType::STREAM, None).is_ok() {
         return Err(open("a socket to the hypervisor can be made"));
+    }
+    if OpenOptions::new().append(true).open(CORE_PATTERN).is_ok() {
+        return Err(open(&format!("`{CORE_PATTERN}` can be written")));
     }
     for path in hidden {
         let shown = path.display();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
 };
 use tokio::sync::oneshot;
 
@@ -101,6 +101,7 @@ pub(crate) fn start(plan: &Plan) -> Result<Contained, LocalError> {
     let running = Running::spawn(inner).map_err(during("start the inner process"))?;
     // Only now, so that the command keeps the limit its user gave it.
     make_room(plan.listeners.len())?;
+    no_core_dump().map_err(during("give up core dumps"))?;
     wire::send_frame(&control, plan)
         .and_then(|()| wire::send_descriptors(&control, &[io::stdin().as_fd()]))
         .map_err(during("send the plan to the inner process"))?;
@@ -158,6 +159,15 @@ fn make_room(listeners: usize) -> Result<(), LocalError> {
     limit.current = Some(wanted);
     setrlimit(Resource::Nofile, limit)
         .map_err(|errno| during("raise the limit of open files")(errno.into()))
+}
+
+/// Forbids itself core dumps, for good: what holds secrets must not be made to write them down by a signal.
+fn no_core_dump() -> io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    Ok(setrlimit(Resource::Core, none)?)
 }
 
 impl Held {
