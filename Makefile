@@ -17,18 +17,16 @@ help: ## Show this list
 
 setup: tools $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK) ## Install what tests need, where it is missing
 
-.PHONY: tools
-tools:
+.PHONY: rust build-tools tools
+rust:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer from https://rustup.rs"; exit 1; }
-	@missing=""; for tool in cc:gcc curl:curl openssl:openssl ip:iproute2 node:nodejs npm:npm python3:python3; do \
-	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
-	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
-	if [ -n "$$missing" ]; then \
-	  echo "installing$$missing: a C compiler builds the cryptography library, curl, openssl and ip serve the end-to-end tests,"; \
-	  echo "and Python and Node run the SDKs that must work unmodified"; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing libc6-dev; \
-	  else echo "not root: run  apt-get install$$missing libc6-dev  and try again"; exit 1; fi; \
-	else echo "system packages: nothing to install"; fi
+
+build-tools: rust
+	@tools/need "a C compiler builds the cryptography library" cc:gcc cc:libc6-dev
+
+tools: build-tools
+	@tools/need "curl, openssl, ip and prlimit serve the end-to-end tests, Python and Node run the SDKs that must work unmodified" \
+	  curl:curl openssl:openssl ip:iproute2 prlimit:util-linux node:nodejs npm:npm python3:python3
 
 $(CACHE)/python/.$(PYTHON_LOCK): | tools
 	@echo "installing the Python SDKs and the provider they are tested against (tests/sdk/requirements.txt) into $(CACHE)/python"
@@ -64,7 +62,6 @@ bench: ## Measure: decisions, a durable permit, verification, memory; each besid
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
 
-demo: ## Build and run the tour
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer from https://rustup.rs"; exit 1; }
+demo: build-tools ## Build and run the tour
 	cargo build --locked -p actpass-cli
 	target/debug/actpass demo
