@@ -28,16 +28,10 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a command under a passport
     Run(RunArgs),
     /// A two-minute tour: an agent that pays vendors, its limits, an approval, the evidence
     Demo,
-    /// The agent of the tour
-    #[command(name = "__demo-agent", hide = true)]
-    DemoAgent,
-    /// Check manifests without running anything
     Check(CheckArgs),
-    /// Verify the log offline: bytes, chain, signatures, limits, approvals
     Verify(VerifyArgs),
     /// Questions to people
     #[command(subcommand)]
@@ -50,14 +44,11 @@ pub(crate) enum Command {
     Credentials(CredentialsCommand),
     /// Where the limits stand
     Limits,
-    /// The evidence as people read it, one line per leaf of the log
     Events(EventsArgs),
-    /// What is wrong with this machine and state directory, and what to do about it
     Doctor(DoctorArgs),
     /// Print the completions of a shell
     ///
     /// Example: actpass completions bash > ~/.local/share/bash-completion/completions/actpass
-    #[command(verbatim_doc_comment)]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -66,7 +57,6 @@ pub(crate) enum Command {
     /// Write the manual pages, one per command
     ///
     /// Example: actpass man --dir ~/.local/share/man/man1
-    #[command(verbatim_doc_comment)]
     Man {
         /// Directory they go into; made if absent
         #[arg(long, value_name = "DIR")]
@@ -74,6 +64,8 @@ pub(crate) enum Command {
     },
 }
 
+/// Run a command under a passport
+///
 /// Runs COMMAND in a network of its own, where only what the manifests declare exists, and decides each request.
 ///
 /// In this version local mode contains the network only: files and sockets of your user stay reachable, and every
@@ -81,7 +73,6 @@ pub(crate) enum Command {
 ///
 /// Example: actpass run -f policy/ --catalog -- python agent.py
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct RunArgs {
     /// Manifest file, or directory of *.yaml files
     #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
@@ -99,7 +90,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) environment: Option<String>,
 
-    /// Connect to another socket for one host and port, as curl does; TLS still verifies HOST. Recorded.
+    /// Connect to another socket for one declared host and port, as curl does. TLS still verifies HOST: an upstream with
+    /// a CA of its own needs `spec.tls.caBundle` in its Upstream. Recorded.
     #[arg(long, value_name = "HOST:PORT:HOST:PORT")]
     pub(crate) connect_to: Vec<String>,
 
@@ -112,6 +104,14 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 
+/// Check manifests without running anything
+///
+/// Says every mistake of all files together, with its line and what would be right, and warns of what is probably not
+/// meant.
+///
+/// Exit codes: 0 no mistake, 1 some.
+///
+/// Example: actpass check policy/ --catalog
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// Manifest files or directories
@@ -123,6 +123,8 @@ pub(crate) struct CheckArgs {
     pub(crate) catalog: bool,
 }
 
+/// Verify the log offline: bytes, chain, signatures, limits, approvals
+///
 /// Verifies the log with nothing but its files: bytes, chain, signatures, tree, limits and approvals.
 ///
 /// A log that was cut short or rewritten as a whole shows only against a checkpoint kept elsewhere: save one now and
@@ -132,7 +134,6 @@ pub(crate) struct CheckArgs {
 ///
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct VerifyArgs {
     /// Log directory [default: the log of the state directory]
     #[arg(value_name = "DIR")]
@@ -147,12 +148,16 @@ pub(crate) struct VerifyArgs {
     pub(crate) save_anchor: Option<PathBuf>,
 }
 
+/// The evidence as people read it, one line per leaf of the log
+///
 /// Shows the evidence, one line per leaf: its number, time, agent, verdict, capability, amount, host, why, and the
 /// evidence id that the agent was given. Reads the files only, also while a run is active.
 ///
+/// With --output json each line is the leaf as it stands in the log: `h` where it stands, `r` the record or the ledger's
+/// event, `d` what the ledger decided on a record, `s` commitments to what is sealed.
+///
 /// Example: actpass events --since 1h --verdict deny --agent refund-agent
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct EventsArgs {
     /// Log directory [default: the log of the state directory]
     #[arg(value_name = "DIR")]
@@ -187,6 +192,8 @@ pub(crate) struct EventsArgs {
     pub(crate) limit: Option<usize>,
 }
 
+/// What is wrong with this machine and state directory, and what to do about it
+///
 /// Checks what ActPass needs: namespaces, the state directory, keys, the log, clock, disk and name resolution; with -f
 /// also that each credential the manifests name is stored and bound to where it is to go. Changes nothing.
 ///
@@ -194,7 +201,6 @@ pub(crate) struct EventsArgs {
 ///
 /// Example: actpass doctor -f policy/ --catalog
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct DoctorArgs {
     /// Manifest file, or directory of *.yaml files
     #[arg(short = 'f', long = "file", value_name = "PATH")]
@@ -252,7 +258,6 @@ pub(crate) enum CredentialsCommand {
     /// Store a secret read from standard input, bound to where it may be sent
     ///
     /// Example: actpass credentials put stripe-write --host api.stripe.com --effect Write --effect Irreversible < key
-    #[command(verbatim_doc_comment)]
     Put {
         /// Name that Upstreams refer to
         name: String,
@@ -312,7 +317,20 @@ mod tests {
             assert!(argument.get_help().is_some(), "{name} {argument}");
         }
         let mut help = command.clone();
-        assert!(!help.render_long_help().to_string().is_empty(), "{name}");
+        let help = help.render_long_help().to_string();
+        if [
+            "run",
+            "check",
+            "verify",
+            "events",
+            "doctor",
+            "completions",
+            "man",
+        ]
+        .contains(&name)
+        {
+            assert!(help.contains("Example: actpass"), "{name}: {help}");
+        }
         seen.push(name.to_owned());
         let visible = command.get_subcommands().filter(|it| !it.is_hide_set());
         visible.for_each(|it| described(it, seen));

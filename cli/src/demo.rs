@@ -12,13 +12,18 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
+use crate::commands::show;
+use crate::exit::Exit;
 use provider::Provider;
 
 /// What the provider knows the agent's owner by. It is made up, and the agent never sees it.
 const KEY: &str = "live_key_of_the_tour_4f9c2";
 
+/// First argument of the agent of the tour. No person needs it, so no help shows it.
+pub(crate) const AGENT: &str = "__demo-agent";
+
 /// Gives the tour.
-pub(crate) async fn demo() -> anyhow::Result<u8> {
+pub(crate) async fn demo() -> anyhow::Result<Exit> {
     let dir = tempfile::tempdir().context("a directory for the tour")?;
     let provider = Provider::start().await?;
     let tour = Tour {
@@ -39,23 +44,24 @@ pub(crate) async fn demo() -> anyhow::Result<u8> {
 
     say(
         "1. Policy: a Passport (who, what, how much), an Upstream (where, how actions are read), an ActionPolicy (rules).",
-    );
+    )?;
+    show::line(include_str!("demo/treasury.yaml").trim_end())?;
     tour.actpass(&["check", "policy"], None, 0).await?;
-    say("2. The provider's key goes into the vault, bound to one host. The agent never holds it.");
+    say("2. The provider's key goes into the vault, bound to one host. The agent never holds it.")?;
     for (name, effects) in [
         ("payments-read", &["Read"][..]),
         ("payments-write", &["Write", "Irreversible"]),
     ] {
         tour.store(name, effects, &provider).await?;
     }
-    say("3. The agent runs in a network where only api.payments.example exists:");
+    say("3. The agent runs in a network where only api.payments.example exists:")?;
     tour.run_agent(&provider).await?;
 
     let paid = provider.paid();
     say(&format!(
         "4. The provider's own books: {}.",
         paid.join(", ")
-    ));
+    ))?;
     ensure!(
         paid == ["ven_acme 120.00", "ven_acme 2500.00", "ven_initech 400.00"],
         "the provider was paid otherwise than permitted: {paid:?}"
@@ -65,14 +71,12 @@ pub(crate) async fn demo() -> anyhow::Result<u8> {
         "the provider saw another key"
     );
     tour.actpass(&["limits"], None, 0).await?;
-    say("5. Anyone can verify the log, offline and without us:");
+    say("5. Anyone can verify the log, offline and without us:")?;
     tour.actpass(&["verify"], None, 0).await?;
-    say("6. Now one byte of the log changes:");
+    say("6. Now one byte of the log changes:")?;
     tour.tamper().await?;
-    println!(
-        "\nThat is the tour. Next:\n  actpass run --help      your own agent under a Passport\n  actpass check DIR       your manifests, every mistake with its place\n  actpass approvals list  questions that wait for you\nIn this version local mode contains the network only: files and sockets of your user stay reachable."
-    );
-    Ok(0)
+    say(NEXT)?;
+    Ok(Exit::Ok)
 }
 
 /// One tour: the program itself, and where its files are.
@@ -100,7 +104,7 @@ impl Tour {
         input: Option<&str>,
         code: i32,
     ) -> anyhow::Result<String> {
-        println!("   $ actpass {}", args.join(" "));
+        show::line(&format!("   $ actpass {}", args.join(" ")))?;
         let mut child = self
             .command()
             .args(args)
@@ -115,7 +119,7 @@ impl Tour {
         let output = child.wait_with_output().await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         for line in text.lines() {
-            println!("     {line}");
+            show::line(&format!("     {line}"))?;
         }
         ensure!(
             output.status.code() == Some(code),
@@ -144,7 +148,7 @@ impl Tour {
         let mut child = self
             .command()
             .args(["run", "-f", "policy", "--connect-to", &connect_to, "--"])
-            .args([&exe, "__demo-agent"])
+            .args([&exe, AGENT])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -158,14 +162,14 @@ impl Tour {
                 bail!("the agent did more than expected: {line}");
             };
             let text = |field: &str| met.get(field).and_then(Value::as_str).unwrap_or_default();
-            println!("   {:<34} {}", text("what"), text("shown"));
+            show::line(&format!("   {:<34} {}", text("what"), text("shown")))?;
             ensure!(
                 text("what") == *what && text("status") == *status && text("code") == *code,
                 "expected {what}: {status} {code}, met {line}"
             );
             if *code == "approval_required" {
                 let id = text("approval").to_owned();
-                println!("   -- a person looks at it and agrees --");
+                show::line("   -- a person looks at it and agrees --")?;
                 self.actpass(&["approvals", "show", &id], None, 0).await?;
                 self.actpass(&["approvals", "approve", &id], None, 0)
                     .await?;
@@ -191,7 +195,9 @@ impl Tour {
             bail!("the log ends early")
         };
         *digit = b'9';
-        println!("   (120.00 USD becomes 920.00 USD, byte {at} of 00000001.seg)");
+        show::line(&format!(
+            "   (120.00 USD becomes 920.00 USD, byte {at} of 00000001.seg; the record it stands in begins before it)"
+        ))?;
         std::fs::write(&segment, &bytes)?;
         let report = self.actpass(&["verify"], None, 3).await?;
         ensure!(
@@ -202,6 +208,7 @@ impl Tour {
             *digit = b'1';
         }
         std::fs::write(&segment, &bytes)?;
+        show::line("   (the byte is put back)")?;
         self.actpass(&["verify"], None, 0).await.map(drop)
     }
 }
@@ -220,8 +227,15 @@ const EXPECTED: [(&str, &str, &str); 10] = [
     ("resolve example.com", "no such name", ""),
 ];
 
-fn say(text: &str) {
-    println!("\n{text}");
+/// What to try after the tour.
+const NEXT: &str = "That is the tour. Next:
+  actpass run --help      your own agent under a Passport
+  actpass check DIR       your manifests, every mistake with its place
+  actpass approvals list  questions that wait for you
+In this version local mode contains the network only: files and sockets of your user stay reachable.";
+
+fn say(text: &str) -> anyhow::Result<()> {
+    show::line(&format!("\n{text}"))
 }
 
 fn indent(pem: &str) -> String {

@@ -33,6 +33,12 @@ fn main() -> ExitCode {
         eprintln!("actpass: cannot close its memory to others: {error}");
         return Exit::Ours.into();
     }
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == demo::AGENT)
+    {
+        return ended(demo::agent::agent(), Exit::Failure);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -43,13 +49,18 @@ fn main() -> ExitCode {
     } else {
         Exit::Failure
     };
-    match runtime().and_then(|runtime| runtime.block_on(dispatch(cli))) {
+    ended(dispatch(cli), ours)
+}
+
+/// Runs a command; `failed` is its exit where it could not do its part.
+fn ended(command: impl Future<Output = anyhow::Result<Exit>>, failed: Exit) -> ExitCode {
+    match runtime().and_then(|runtime| runtime.block_on(command)) {
         Ok(exit) => exit.into(),
         // Whoever read our output has seen enough of it.
         Err(error) if show::is_broken_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             eprintln!("actpass: {error:#}");
-            ours.into()
+            failed.into()
         }
     }
 }
@@ -74,8 +85,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let named = || StateDir::named(state_dir.clone());
     match command {
         Command::Run(args) => run::run(args, &made()?).await.map(Exit::Command),
-        Command::Demo => demo::demo().await.map(Exit::Command),
-        Command::DemoAgent => demo::agent::agent().await.map(Exit::Command),
+        Command::Demo => demo::demo().await,
         Command::Check(args) => commands::check::check(&args, json),
         Command::Verify(args) => commands::verify::verify(&args, named, json),
         Command::Events(args) => commands::events::events(&args, named, json).await,

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::exit::Exit;
+
 const HOST: &str = "api.payments.example";
 
 /// How long it waits for a person: the tour answers at once.
@@ -22,7 +24,7 @@ const WAIT_STEPS: u32 = 200;
 const WAIT_STEP: Duration = Duration::from_millis(100);
 
 /// Does what a treasury agent does, one line of JSON per step.
-pub(crate) async fn agent() -> anyhow::Result<u8> {
+pub(crate) async fn agent() -> anyhow::Result<Exit> {
     report("read the balance", &call("GET", "/v1/balance", None).await?);
     pay("pay ven_acme 120.00", "ven_acme", "120.00").await?;
     pay("pay ven_acme 15000.00", "ven_acme", "15000.00").await?;
@@ -54,7 +56,7 @@ pub(crate) async fn agent() -> anyhow::Result<u8> {
         "",
         None,
     );
-    Ok(0)
+    Ok(Exit::Ok)
 }
 
 async fn pay(what: &str, vendor: &str, amount: &str) -> anyhow::Result<Value> {
