@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod demo;
 mod exit;
+mod lending;
 mod local;
 mod run;
 mod state;

@@ -57,6 +57,8 @@ pub(crate) async fn run(args: RunArgs, state: &StateDir) -> anyhow::Result<u8> {
     )?;
     let bundle = Arc::new(Bundle::new(spec)?);
     let passport = policy::passport(&bundle, args.passport.as_deref())?;
+    network::declared(&connect_to, &bundle)?;
+    policy::warn(&bundle, args.environment.as_deref(), state);
 
     let opened = Opened::open(state).await?;
     let control = Control::of(&opened);

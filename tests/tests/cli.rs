@@ -388,3 +388,47 @@ fn shells_and_man_know_every_command() {
     assert!(page.starts_with(".ie"), "a manual page: {page:.60}");
     assert!(page.contains("\\-\\-follow"), "{page}");
 }
+
+/// What is probably not meant is said before the command runs, and what cannot be meant is refused.
+#[test]
+fn run_says_what_will_be_denied_and_refuses_to_redirect_what_nobody_declared() {
+    let home = Home::new();
+    let lends = "spec:\n  tls: {mode: Intercept}\n  credentials: [{name: shop-read, effects: [Read], \
+                 header: Authorization, format: \"Bearer {secret}\"}]\n  hosts: [api";
+    fs::write(
+        home.path().join("policy.yaml"),
+        POLICY.replacen("spec:\n  hosts: [api", lends, 1),
+    )
+    .unwrap();
+    let said = home.actpass(&[
+        "run",
+        "-f",
+        "policy.yaml",
+        "--environment",
+        "prod",
+        "--",
+        "true",
+    ]);
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+    for part in [
+        "`shop-read`, which is not stored; run `actpass credentials put shop-read --host 'api.shop.example' --effect Read < KEY`",
+        "no rule is for `--environment prod`",
+    ] {
+        assert!(text(&said).contains(part), "{part}: {}", text(&said));
+    }
+    let mistyped = "api.shp.example:443:127.0.0.1:8443";
+    let args = [
+        "run",
+        "-f",
+        "policy.yaml",
+        "--connect-to",
+        mistyped,
+        "--",
+        "echo",
+        "ran",
+    ];
+    let refused = home.actpass(&args);
+    assert_eq!(refused.status.code(), Some(125), "{}", text(&refused));
+    assert!(text(&refused).contains("no Upstream declares api.shp.example"));
+    assert!(!text(&refused).contains("ran\n"), "{}", text(&refused));
+}

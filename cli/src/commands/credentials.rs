@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Read};
 use actpass_core::upstream::Effect;
 use actpass_core::wire::{Bindings, CredentialView, PutCredential};
 use anyhow::{Context, anyhow, bail};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::show::{self, table};
 use crate::args::CredentialsCommand;
@@ -75,8 +77,13 @@ async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyh
         } => {
             let ca_digest = match ca_file {
                 Some(path) => {
-                    let pem = std::fs::read(&path)
-                        .with_context(|| format!("read `{}`", path.display()))?;
+                    let shown = path.display();
+                    let pem = std::fs::read(&path).with_context(|| format!("read `{shown}`"))?;
+                    let certificates =
+                        CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+                    if !certificates.is_ok_and(|them| !them.is_empty()) {
+                        bail!("`{shown}` holds no certificate in PEM form");
+                    }
                     Some(actpass_core::hash::hex(&actpass_core::hash::sha256(&[
                         &pem,
                     ])))
@@ -113,6 +120,8 @@ async fn run(command: CredentialsCommand, control: &Control, json: bool) -> anyh
 }
 
 async fn put(control: &Control, name: &str, bindings: Option<Bindings>) -> anyhow::Result<()> {
+    let before: Vec<CredentialView> = control.get("/v1/credentials").await?;
+    let before = before.into_iter().find(|it| it.name == name);
     let body = PutCredential {
         secret: read_secret()?,
         bindings,
@@ -121,10 +130,12 @@ async fn put(control: &Control, name: &str, bindings: Option<Bindings>) -> anyho
         .send("PUT", &format!("/v1/credentials/{}", plain(name)?), &body)
         .await?;
     let stored: CredentialView = serde_json::from_slice(&answer)?;
+    let instead = before.map(|before| format!(", in place of version {}", before.version));
     show::line(&format!(
-        "{name}: version {} stored for {}",
+        "{name}: version {} stored for {}{}",
         stored.version,
-        stored.bindings.hosts.join(", ")
+        stored.bindings.hosts.join(", "),
+        instead.unwrap_or_default()
     ))
 }
 

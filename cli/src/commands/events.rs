@@ -5,6 +5,7 @@ mod filter;
 mod row;
 
 use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub(crate) async fn events(
         paint: Paint::of_stdout(),
         json,
     };
+    if !json && io::stdout().is_terminal() {
+        show::line(row::HEADER)?;
+    }
     let (first, mut exit) = feed.read(args.limit)?;
     print(&first)?;
     if exit == Exit::Invalid {

@@ -1,7 +1,9 @@
 //! `actpass intents`.
 
+use actpass_core::hash::StreamId;
 use actpass_core::wire::{IntentView, Resolution};
 use anyhow::anyhow;
+use serde::Serialize;
 
 use super::show::{self, table};
 use crate::args::IntentsCommand;
@@ -25,12 +27,12 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
         IntentsCommand::List => {
             let intents: Vec<IntentView> = control.get("/v1/intents").await?;
             if json {
-                show::json(&intents)?;
+                let rows: Vec<Row> = intents.into_iter().map(Row::from).collect();
+                show::json(&rows)?;
                 return Ok(Exit::Ok);
             }
             let mut table = table(&["ID", "STATE", "CAPABILITY", "AMOUNT", "AGENT", "PERMITTED"]);
-            for intent in intents {
-                let id = format!("{}/{}", intent.stream, intent.seq);
+            for Row { id, intent } in intents.into_iter().map(Row::from) {
                 let (amount, time) = (
                     intent.amount.unwrap_or_default(),
                     actpass_core::canonical::instant(intent.time),
@@ -47,9 +49,8 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
             show::line(&table.to_string())?;
         }
         IntentsCommand::Resolve { id, happened, .. } => {
-            let (stream, seq) = id
-                .split_once('/')
-                .ok_or_else(|| anyhow!("`{id}` is not STREAM/SEQ as listed"))?;
+            let (stream, seq) = stream_and_seq(&id)
+                .ok_or_else(|| anyhow!("`{id}` is not STREAM/SEQ as `intents list` shows it"))?;
             control
                 .send(
                     "POST",
@@ -65,4 +66,24 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
         }
     }
     Ok(Exit::Ok)
+}
+
+/// An intent with the id by which it is resolved.
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    #[serde(flatten)]
+    intent: IntentView,
+}
+
+impl From<IntentView> for Row {
+    fn from(intent: IntentView) -> Self {
+        let id = format!("{}/{}", intent.stream, intent.seq);
+        Self { id, intent }
+    }
+}
+
+fn stream_and_seq(id: &str) -> Option<(StreamId, u64)> {
+    let (stream, seq) = id.split_once('/')?;
+    Some((stream.parse().ok()?, seq.parse().ok()?))
 }

@@ -10,7 +10,7 @@ use actpass_sidecar::connect::ConnectTo;
 use actpass_sidecar::dns::{NameSlot, Zone};
 use actpass_sidecar::listen::Listener;
 use actpass_sidecar::mint::Mint;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use crate::args::RunArgs;
 use crate::local::{
@@ -180,6 +180,21 @@ pub(super) fn connect_to(text: &str) -> anyhow::Result<ConnectTo> {
         to_host: to_host.to_owned(),
         to_port: to_port.parse().map_err(|_| wrong())?,
     })
+}
+
+/// Refuses to redirect what nobody declared: the host is mistyped then, and the real one would be reached.
+pub(super) fn declared(connect_to: &[ConnectTo], bundle: &Bundle) -> anyhow::Result<()> {
+    for ConnectTo { host, port, .. } in connect_to {
+        let mut upstreams = bundle.spec().upstreams.iter();
+        let declares = |upstream: &Upstream| {
+            let mut hosts = upstream.hosts.iter();
+            upstream.ports.contains(port) && hosts.any(|pattern| pattern.matches(host))
+        };
+        if !upstreams.any(declares) {
+            bail!("`--connect-to {host}:{port}:…`: no Upstream declares {host} with port {port}");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

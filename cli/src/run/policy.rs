@@ -9,6 +9,9 @@ use actpass_crds::check::{self, Checked};
 use actpass_crds::read::{Manifests, Problem};
 use anyhow::{anyhow, bail};
 
+use crate::lending::{Lending, lending};
+use crate::state::StateDir;
+
 /// Reads, compiles and cross-checks manifests. Warnings are printed; mistakes are listed and nothing starts.
 pub(crate) fn load(
     files: &[PathBuf],
@@ -25,6 +28,28 @@ pub(crate) fn load(
         eprintln!("actpass: {warning}");
     }
     Ok(checked.spec)
+}
+
+/// Says on standard error what will be denied though the manifests look as if it were not: credentials that cannot be
+/// lent, and an environment no rule knows.
+pub(crate) fn warn(bundle: &Bundle, environment: Option<&str>, state: &StateDir) {
+    match lending(bundle.spec(), state) {
+        Ok(found) => {
+            for Lending { says, remedy } in found {
+                if let Some(remedy) = remedy {
+                    eprintln!("actpass: warning: {says}; {remedy}");
+                }
+            }
+        }
+        Err(error) => eprintln!("actpass: warning: {error}"),
+    }
+    let rules = bundle.spec().policies.iter().flat_map(|it| &it.rules);
+    let mut known = rules.flat_map(|rule| &rule.environments);
+    if let Some(name) = environment
+        && !known.any(|known| known == name)
+    {
+        eprintln!("actpass: warning: no rule is for `--environment {name}`");
+    }
 }
 
 /// The compiled policy and its warnings, or every mistake.

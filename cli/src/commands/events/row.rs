@@ -12,6 +12,10 @@ use serde_json::Value;
 use super::filter::Word;
 use crate::commands::show::{Paint, Tone, escaped};
 
+/// Names of the columns of [`Row::line`], for people; programs get lines only.
+pub(super) const HEADER: &str = "  LEAF  TIME                      AGENT         VERDICT     \
+     CAPABILITY                      AMOUNT  HOST                  WHY  EVIDENCE";
+
 /// What a line says.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -99,14 +103,23 @@ impl Streams {
         }
     }
 
+    /// Forgets a stream; gives its permitted actions of which nobody will say any more what became of them.
+    fn end(&mut self, stream: &StreamId) -> Vec<u64> {
+        let ended = self.open.extract_if(|(of, _), _| of == stream);
+        let mut unknown: Vec<u64> = ended.map(|((_, seq), _)| seq).collect();
+        unknown.sort_unstable();
+        unknown
+    }
+
     fn event(&mut self, row: &mut Row, event: &EventBody) {
+        let mut unknown = Vec::new();
         if let EventBody::StreamOpened { stream, agent, .. } = event {
             self.agents.insert(*stream, agent.clone());
             row.agent.clone_from(agent);
         }
         if let EventBody::StreamEnded { stream, .. } = event {
             row.agent = self.agents.get(stream).cloned().unwrap_or_default();
-            self.open.retain(|(of, _), _| of != stream);
+            unknown = self.end(stream);
         }
         // Its JSON names the event and its fields, those of later versions included.
         let tagged = serde_json::to_value(event).unwrap_or_default();
@@ -115,6 +128,13 @@ impl Streams {
             .and_then(Value::as_str)
             .map(str::to_owned);
         row.why = fields(tagged.get("body"));
+        row.evidence = evidence(tagged.get("body"));
+        if !unknown.is_empty() {
+            row.word = Word::Ambiguous;
+            let unknown: Vec<String> = unknown.iter().map(|seq| format!("/{seq}")).collect();
+            row.why
+                .push_str(&format!(" ambiguous: {}", unknown.join(" ")));
+        }
     }
 }
 
@@ -197,6 +217,8 @@ fn judge(row: &mut Row, judged: &Judged, ruling: &Ruling) {
         Some(RulingApproval::Used { id }) => parts.push(format!("approved by {id}")),
         None => {}
     }
+    let detail = judged.refusal.as_ref().and(judged.detail.as_ref());
+    parts.extend(detail.map(|detail| format!("({detail})")));
     if judged.count > 1 {
         parts.push(format!("{} times", judged.count));
     }
@@ -230,6 +252,15 @@ fn fields(body: Option<&Value>) -> String {
     let fields = body.and_then(Value::as_object).into_iter().flatten();
     let shown = fields.filter_map(|(name, value)| Some(format!("{name}={}", plain(value)?)));
     shown.collect::<Vec<_>>().join(" ")
+}
+
+/// The record an event is about, where it is about one; else its stream.
+fn evidence(body: Option<&Value>) -> Option<String> {
+    let stream = body?.get("stream")?.as_str()?;
+    match body?.get("seq").and_then(Value::as_u64) {
+        Some(seq) => Some(format!("{stream}/{seq}")),
+        None => Some(stream.to_owned()),
+    }
 }
 
 /// Digests and keys have 43 characters or more.
