@@ -7,6 +7,7 @@ pub mod action_policy;
 pub mod bundle;
 pub mod catalog;
 pub mod check;
+pub mod fields;
 pub mod passport;
 pub mod problem;
 pub mod read;
