@@ -231,7 +231,7 @@ impl Pep {
         let of = match self.keep(judged) {
             Ok(of) => of,
             Err(error) => {
-                return self.deny(denial("not_recorded", format!("Denied: {error}."), style));
+                return self.deny(self.not_recorded(bundle.digest(), &action, &error, style));
             }
         };
         let Some(route) = self.route_of(bundle, &upstream.name) else {
@@ -307,7 +307,7 @@ impl Judge for Pep {
 
     fn refuse(&self, refusal: Refusal, detail: &str) -> Option<EvidenceId> {
         self.metrics.refused(&refusal.code);
-        let judged = self.refusal(&self.session.bundle(), refusal, detail);
+        let judged = self.refusal(self.session.bundle().digest(), refusal, detail);
         let kept = self.keep_denial(judged);
         kept.ok().map(|seq| self.evidence(seq))
     }

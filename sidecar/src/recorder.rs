@@ -34,6 +34,9 @@ const UNACKNOWLEDGED_AGE_MAX: Duration = Duration::from_secs(2);
 /// Longest such wait; then the read is denied.
 const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Longest line of a record: a batch's bytes, less the line that ends it and room to spare.
+pub const LINE_BYTES_MAX: usize = BATCH_BYTES_MAX - 1024;
+
 /// Chains, keeps and queues the records of one stream.
 #[derive(Debug)]
 pub struct Recorder {
@@ -89,6 +92,9 @@ pub enum RecordError {
     /// An opening does not fit its form.
     #[error("the record's openings have no canonical form")]
     Openings(#[from] CanonicalError),
+    /// Record and openings are more than the ledger takes at a time, so it would never be sent.
+    #[error("the record has {0} bytes with what it keeps, at most {LINE_BYTES_MAX} are sent")]
+    TooLong(usize),
     /// The ledger broke off the stream for good.
     #[error("the ledger no longer takes this stream: {0}")]
     Broken(String),
@@ -103,6 +109,9 @@ pub enum ResumeError {
     /// A record out of bounds.
     #[error("a record of the ring file has no canonical form")]
     Record(#[from] FormError),
+    /// A line that no batch holds, so that the ledger never takes it nor what is behind it.
+    #[error("a line of the ring file has {0} bytes, at most {LINE_BYTES_MAX} are sent")]
+    TooLong(usize),
     /// A record that does not continue the chain.
     #[error("record {0} of the ring file does not continue the stream")]
     Order(u64),
@@ -135,6 +144,9 @@ impl Recorder {
         let mut chain = Chain::resume(stream, left.acked_seq, left.acked_head);
         let (mut last_time, mut queue) = (Timestamp::UNIX_EPOCH, VecDeque::new());
         for line in &left.lines {
+            if line.len() > LINE_BYTES_MAX {
+                return Err(ResumeError::TooLong(line.len()));
+            }
             let RecordLine { r: record, .. } = canonical::from_slice(line)?;
             let (seq, time) = (record.seq, record.time);
             let bytes = record.canonical()?;
@@ -428,6 +440,9 @@ impl Recorder {
         let start = line.len();
         line.extend_from_slice(&bytes);
         line.push(b'}');
+        if line.len() > LINE_BYTES_MAX {
+            return Err(RecordError::TooLong(line.len()));
+        }
         let seq = made.seq;
         state.ring.append(seq, &line, is_outcome)?;
         let line = Bytes::from(line);
@@ -450,16 +465,18 @@ impl Recorder {
     }
 }
 
+/// What is sent next: of a queue that is not empty at least one, so that whoever sends makes headway.
 fn take_batch(queue: &VecDeque<Queued>) -> Vec<Queued> {
     let mut bytes = 0;
     queue
         .iter()
         .take(BATCH_RECORDS_MAX)
-        .take_while(|queued| {
+        .enumerate()
+        .take_while(|(at, queued)| {
             bytes += queued.line.len() + 1;
-            bytes <= BATCH_BYTES_MAX
+            *at == 0 || bytes <= BATCH_BYTES_MAX
         })
-        .cloned()
+        .map(|(_, queued)| queued.clone())
         .collect()
 }
 

@@ -78,6 +78,9 @@ pub enum ShipError {
     /// What the ledger has cannot be written down here.
     #[error("the acknowledgement is not kept")]
     Ring(#[source] RingError),
+    /// There was nothing to send where something waits.
+    #[error("no record of the queue fits a batch")]
+    EmptyBatch,
     /// The ledger's answer has another shape than asked for.
     #[error("the ledger's answer is not understood: {0}")]
     Answer(String),
@@ -215,7 +218,8 @@ impl Link {
     /// Sends one batch, checks the answer's proofs and hands out its verdicts.
     pub(crate) async fn send(&mut self, batch: &[Queued]) -> Result<(), ShipError> {
         let Some(last) = batch.last() else {
-            return Ok(());
+            // Sent for nothing it would be taken again at once, for ever.
+            return Err(ShipError::EmptyBatch);
         };
         let body = self.sign(batch, last)?;
         let sent = Instant::now();

@@ -540,3 +540,50 @@ async fn a_ledger_that_cannot_write_its_log_permits_nothing_and_loses_nothing() 
         ledger.stop().await;
     }
 }
+
+#[tokio::test]
+async fn what_no_batch_holds_is_denied_on_the_record_and_the_stream_goes_on() {
+    // As much as may be declared: 32 attributes and the resource, each of the one field.
+    let attributes: Vec<_> = (0..32)
+        .map(|at| format!("{{name: a{at}, from: body.big, type: String}}"))
+        .collect();
+    let declared = format!(
+        "params: {{allow: [amount, big, query.q]}}\n      resource: {{from: body.big}}\n      attributes: [{}]",
+        attributes.join(", ")
+    );
+    let policy = POLICY
+        .replace("WITHOUT", "30")
+        .replace("path: /v1/pay}", "path: /v1/pay/**}")
+        .replace("params: {allow: [amount]}", &declared);
+    let parts = Parts::new(&policy).unwrap();
+    let _ledger = parts.ledger().await.unwrap();
+    let agent = parts.agent().await.unwrap();
+    let pay = |big: &str| format!("{{\"amount\":\"60.00\",\"big\":\"{big}\"}}");
+    // A control character is seven bytes as JSON inside JSON.
+    let controls = "%01".repeat(2_700);
+    let target = format!("/v1/pay/{}?q={controls}", "a".repeat(8_000));
+    for (target, request, want) in [
+        (
+            target.as_str(),
+            pay(&"\\u0001".repeat(1024)),
+            "not_recorded",
+        ),
+        ("/v1/pay/a", pay("x"), "permit"),
+    ] {
+        let judging = agent.verdict("POST", target, &request);
+        let judged = tokio::time::timeout(Duration::from_secs(10), judging).await;
+        assert_eq!(judged.expect("it is answered").unwrap(), want);
+    }
+    let closing = tokio::time::timeout(Duration::from_secs(10), agent.close());
+    closing.await.expect("the stream ends").unwrap();
+    let leaves = parts.leaves().unwrap();
+    let reasons: Vec<_> = leaves
+        .iter()
+        .filter_map(|leaf| match &leaf.record()?.0.body {
+            Body::Decision(judged) => judged.reason.clone(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, ["not_recorded"], "{:?}", rulings(&leaves));
+    parts.verified().unwrap();
+}

@@ -1,7 +1,7 @@
 //! Every machine-readable reason there is, so that a metric's label has a known number of values.
 
 /// Reasons of denials and refusals, sorted by byte.
-pub const REASONS: [&str; 49] = [
+pub const REASONS: [&str; 50] = [
     "ambiguous_repeat",
     "approval_denied",
     "approval_expired",
@@ -19,6 +19,7 @@ pub const REASONS: [&str; 49] = [
     "duplicate_header",
     "duplicate_key",
     "evidence_behind",
+    "header_too_large",
     "host_mismatch",
     "internal_error",
     "ledger_unavailable",

@@ -11,6 +11,9 @@ use super::refused::{RefusalCode, Refused, shown_name};
 /// Longest idempotency key, in bytes: what Stripe takes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Longest judged header, in bytes: as long as a field of the evidence, which keeps its text.
+pub const HEADER_BYTES_MAX: usize = 1024;
+
 /// Headers by which frameworks take another method (Rack, Express, Symfony, OData) or another path (IIS, Symfony)
 /// than the request line says. A request that carries one is two actions.
 pub const OVERRIDE_HEADERS: [&str; 6] = [
@@ -73,7 +76,7 @@ pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = St
 /// The declared semantic headers that are there.
 ///
 /// # Errors
-/// Where one is there twice or is not visible ASCII.
+/// Where one is there twice, is not visible ASCII, or has over [`HEADER_BYTES_MAX`].
 pub(super) fn semantic_headers(
     spec: &ActionSpec,
     headers: &HeaderMap,
@@ -83,6 +86,12 @@ pub(super) fn semantic_headers(
         let Some(value) = single(headers, name)? else {
             continue;
         };
+        if value.len() > HEADER_BYTES_MAX {
+            return Err(Refused::new(
+                RefusalCode::HeaderTooLarge,
+                format!("Header `{name}` has more than {HEADER_BYTES_MAX} bytes; send less."),
+            ));
+        }
         found.insert(name.clone(), ascii(name, value)?.to_owned());
     }
     Ok(found)

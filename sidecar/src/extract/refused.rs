@@ -39,6 +39,8 @@ pub enum RefusalCode {
     DuplicateKey,
     /// A judged header given twice.
     DuplicateHeader,
+    /// A judged header over its bound.
+    HeaderTooLarge,
 }
 
 impl RefusalCode {
@@ -56,6 +58,7 @@ impl RefusalCode {
             Self::BadPath => "bad_path",
             Self::DuplicateKey => "duplicate_key",
             Self::DuplicateHeader => "duplicate_header",
+            Self::HeaderTooLarge => "header_too_large",
         }
     }
 }

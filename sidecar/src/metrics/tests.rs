@@ -117,6 +117,7 @@ fn every_reason_in_the_sources_is_a_known_label() {
         BadPath,
         DuplicateKey,
         DuplicateHeader,
+        HeaderTooLarge,
     ];
     for code in refused {
         assert_eq!(reason::label(Some(code.as_str())), code.as_str());

@@ -88,7 +88,7 @@ impl Pep {
         let request = self.judged(bundle, Some(action), decision);
         let kept = self.recorder.intent(request.judged, &request.openings);
         let (seq, answer) =
-            kept.map_err(|error| denial("not_recorded", format!("Denied: {error}."), style))?;
+            kept.map_err(|error| self.not_recorded(bundle.digest(), action, &error, style))?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(answer)) => Ok((seq, answer)),
             Ok(Err(_)) | Err(_) => {

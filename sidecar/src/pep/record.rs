@@ -7,7 +7,8 @@ use actpass_core::decide::{Decision, Verdict};
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::bounded;
 use actpass_core::evidence::record::{Body, Judged, Refusal};
-use actpass_core::hash::sha256;
+use actpass_core::hash::{BundleDigest, sha256};
+use actpass_core::host::HostName;
 use actpass_core::upstream::ErrorStyle;
 
 use super::{Pep, denial};
@@ -67,7 +68,7 @@ impl Pep {
     /// The record of something that is no action.
     pub(super) fn refusal(
         &self,
-        bundle: &Bundle,
+        bundle: BundleDigest,
         refusal: Refusal,
         detail: &str,
     ) -> JudgedRequest<'static> {
@@ -76,7 +77,7 @@ impl Pep {
             reason: Some(refusal.code.clone()),
             detail: Some(bounded(detail)),
             refusal: Some(refusal),
-            bundle: bundle.digest(),
+            bundle,
             verdict: "deny".to_owned(),
             rules: Vec::new(),
             shadow: Vec::new(),
@@ -113,12 +114,9 @@ impl Pep {
         code: &'static str,
         detail: String,
     ) -> Judgement {
-        let target: String = format!("{} {}", received.method, received.host)
-            .chars()
-            .take(TARGET_CHARS_MAX)
-            .collect();
+        let target = target_of(received.method.as_str(), &received.host);
         let request = self.refusal(
-            bundle,
+            bundle.digest(),
             Refusal {
                 code: code.to_owned(),
                 target,
@@ -150,7 +148,12 @@ impl Pep {
             request.judged.reason = Some(denial.code.to_string());
             request.judged.detail = Some(bounded(&denial.detail));
         }
-        let evidence = match self.keep_denial(request) {
+        let (bundle, action) = (request.judged.bundle, request.action);
+        let mut kept = self.keep_denial(request);
+        if let (Err(RecordError::TooLong(_)), Some(action)) = (&kept, action) {
+            kept = self.keep_short(bundle, action, &denial.code, &denial.detail);
+        }
+        let evidence = match kept {
             Ok(seq) => Some(self.evidence(seq)),
             Err(error) => {
                 tracing::error!(%error, "A denial could not be recorded");
@@ -164,9 +167,50 @@ impl Pep {
         })
     }
 
+    /// The no to an action whose record cannot be kept. Where that is for what the agent sent, a record says so.
+    pub(super) fn not_recorded(
+        &self,
+        bundle: BundleDigest,
+        action: &Action,
+        error: &RecordError,
+        style: ErrorStyle,
+    ) -> Denial {
+        let no = denial("not_recorded", format!("Denied: {error}."), style);
+        let RecordError::TooLong(_) = error else {
+            return no;
+        };
+        tracing::info!(code = %no.code, detail = %no.detail, "Action refused");
+        let kept = self.keep_short(bundle, action, &no.code, &no.detail);
+        let evidence = kept.ok().map(|seq| self.evidence(seq));
+        Denial { evidence, ..no }
+    }
+
+    /// Keeps a denial without what the action carries, which is too much for a record.
+    fn keep_short(
+        &self,
+        bundle: BundleDigest,
+        action: &Action,
+        code: &str,
+        detail: &str,
+    ) -> Result<u64, RecordError> {
+        let refusal = Refusal {
+            code: code.to_owned(),
+            target: target_of(&action.method, &action.host),
+        };
+        self.keep_denial(self.refusal(bundle, refusal, detail))
+    }
+
     pub(super) fn deny(&self, denial: Denial) -> Judgement {
         Judgement::Deny(Box::new(denial))
     }
+}
+
+/// What a refusal's record names of a request.
+fn target_of(method: &str, host: &HostName) -> String {
+    format!("{method} {host}")
+        .chars()
+        .take(TARGET_CHARS_MAX)
+        .collect()
 }
 
 /// What makes two denials equal: all that the record says, less its salts; of the action its digest, so that a key an SDK

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use actpass_core::evidence::commitment::Opening;
 use actpass_core::evidence::record::{Containment, Refusal, stream_id};
 use actpass_core::hash::BundleDigest;
 use actpass_core::wire::RecordLine;
@@ -196,4 +197,83 @@ async fn reads_wait_for_a_slow_ledger_and_are_denied_after_a_second() {
     }
     let refused = home.recorder.admit_read(allowed).await;
     assert_eq!(refused, Err(NotAdmitted::Behind), "as many as may be");
+}
+
+/// Openings of one text of so many backslashes: four bytes each on the wire, as JSON inside JSON.
+fn openings(backslashes: usize) -> Openings {
+    let mut openings = Openings::default();
+    let text = canonical::to_vec(&"\\".repeat(backslashes)).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let salt = [1; 32];
+    openings.insert("headers", Opening { salt, text });
+    openings
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_no_batch_holds_is_refused_and_the_stream_goes_on() {
+    let home = home();
+    let body = || Body::Decision(Box::new(denied("a")));
+    let kept = home.recorder.record(body(), &openings(60_000));
+    kept.expect("nearly a whole batch");
+    for backslashes in [65_250, 200_000] {
+        let refused = home.recorder.record(body(), &openings(backslashes));
+        assert!(
+            matches!(refused, Err(RecordError::TooLong(bytes)) if bytes > LINE_BYTES_MAX),
+            "{backslashes}: {refused:?}"
+        );
+    }
+    assert_eq!(home.deny("b"), 1, "the chain has not moved");
+    let want = [(0, "a".to_owned(), 1), (1, "b".to_owned(), 1)];
+    assert_eq!(home.sent().await, want);
+    assert_eq!(home.sent().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_makes_headway_with_any_line() {
+    let home = home();
+    home.deny("a");
+    let mut queue: VecDeque<Queued> = home.recorder.next_batch().await.unwrap().into();
+    queue[0].line = vec![b' '; BATCH_BYTES_MAX + 1].into();
+    queue.push_back(queue[0].clone());
+    assert_eq!(take_batch(&queue).len(), 1);
+}
+
+#[test]
+fn a_line_that_no_batch_holds_makes_a_ring_file_unusable() {
+    for (bytes, usable) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let stream = stream_id(&key.verifying_key());
+        let mut ring = Ring::create(&path, &key).unwrap();
+        let body = Body::Decision(Box::new(denied("a")));
+        let record = Chain::new(stream)
+            .next(body, Timestamp::UNIX_EPOCH)
+            .unwrap();
+        let line = |backslashes: usize, rest: usize| {
+            let o = openings(backslashes);
+            let mut line = RecordLine {
+                o,
+                r: record.record.clone(),
+            };
+            line.o.insert(
+                "query",
+                Opening {
+                    salt: [1; 32],
+                    text: "a".repeat(rest),
+                },
+            );
+            canonical::to_vec(&line).unwrap()
+        };
+        let rest = bytes - line(60_000, 0).len();
+        ring.append(0, &line(60_000, rest), false).unwrap();
+        drop(ring);
+        let (ring, left) = Ring::resume(&path).unwrap();
+        assert_eq!(left.lines[0].len(), bytes);
+        match Recorder::resume(ring, &left) {
+            Ok(_) => assert!(usable, "{bytes}"),
+            Err(ResumeError::TooLong(found)) => assert_eq!((found, usable), (bytes, false)),
+            Err(error) => panic!("{bytes}: {error}"),
+        }
+    }
 }

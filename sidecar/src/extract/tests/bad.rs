@@ -67,6 +67,7 @@ fn every_code_is_shown_by_some_case() {
         RefusalCode::BadPath,
         RefusalCode::DuplicateKey,
         RefusalCode::DuplicateHeader,
+        RefusalCode::HeaderTooLarge,
     ];
     assert_eq!(codes, all.into_iter().map(RefusalCode::as_str).collect());
 }

@@ -463,6 +463,18 @@ pub(super) fn heads() -> Vec<Case> {
             Refused("duplicate_header", "`shop-account`"),
         ),
         case(
+            "semantic header over a KiB",
+            refund,
+            |r| r.label("shop-account", &"\\".repeat(1025)),
+            Refused("header_too_large", "`shop-account` has more than 1024"),
+        ),
+        case(
+            "semantic header of a read over a KiB",
+            read,
+            |r| r.label("shop-account", &"a".repeat(30_000)),
+            Refused("header_too_large", "`shop-account`"),
+        ),
+        case(
             "semantic header is not ASCII",
             refund,
             |r| r.label("shop-account", "äcct"),
