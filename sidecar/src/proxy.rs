@@ -25,7 +25,7 @@ use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Recei
 use crate::metrics::{Answer, Metrics};
 use body::{BodyError, Counted, read_body};
 
-/// All bodies in memory at a time, in units of a KiB: 48 MiB.
+/// All requests' bodies in memory at a time, in units of a KiB: 48 MiB. Over: 503 `busy`.
 const BODY_BUDGET_KIB: usize = 48 * 1024;
 
 /// The name under which ActPass itself answers.

@@ -7,12 +7,15 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::body::read_body;
+use super::body::{hold, kept, read_body};
 use super::{AnswerBody, Proxy, ours, plain};
 use crate::judge::{Denial, DenialKind, InternalAnswer, Redeemed};
 
 /// Longest plan: 64 steps of a KiB.
 const PLAN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Longest sealed request.
+const SEALED_BYTES_MAX: u64 = 1 << 20;
 
 impl Proxy {
     pub(super) async fn serve_internal(
@@ -39,8 +42,13 @@ impl Proxy {
             }
             (&Method::GET, ["v1", "approvals", id]) => self.internal.approval(id).await,
             (&Method::POST, ["v1", "approvals", id, "execute"]) => {
+                let held = hold(&self.budget, SEALED_BYTES_MAX).map_err(|error| {
+                    let (code, kind) = error.code();
+                    plain(code, error.to_string(), kind)
+                })?;
                 return match self.internal.redeem(id).await {
-                    Redeemed::Permit(received, permit) => {
+                    Redeemed::Permit(mut received, permit) => {
+                        received.body = kept(received.body, held);
                         self.run_to_its_end(*permit, *received).await
                     }
                     Redeemed::Deny(denial) => Ok(ours(&denial)),
