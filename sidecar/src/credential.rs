@@ -1,5 +1,7 @@
 //! A lent secret on its way into one request header.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -8,6 +10,7 @@ use zeroize::Zeroizing;
 pub struct Credential {
     name: HeaderName,
     value: HeaderValue,
+    secret: Arc<Zeroizing<Vec<u8>>>,
 }
 
 /// The secret does not make a header.
@@ -27,12 +30,22 @@ impl Credential {
         let text = Zeroizing::new(format.replace("{secret}", secret));
         let mut value = HeaderValue::from_str(&text).map_err(|_| CredentialError)?;
         value.set_sensitive(true);
-        Ok(Self { name, value })
+        let secret = Arc::new(Zeroizing::new(secret.as_bytes().to_vec()));
+        Ok(Self {
+            name,
+            value,
+            secret,
+        })
     }
 
     /// The header's name.
     pub fn name(&self) -> &HeaderName {
         &self.name
+    }
+
+    /// The secret alone, to be searched for.
+    pub(crate) fn secret(&self) -> &Arc<Zeroizing<Vec<u8>>> {
+        &self.secret
     }
 
     /// The header's value, marked sensitive.

@@ -212,6 +212,15 @@ pub(crate) fn result_of(status: StatusCode, route: &Route) -> OutcomeResult {
     }
 }
 
+/// The same where the answer did not come whole: the status said what the upstream did, and only where it said "done" is
+/// that in doubt now.
+pub(crate) fn broken_off(result: OutcomeResult) -> OutcomeResult {
+    match result {
+        OutcomeResult::Failed => OutcomeResult::Failed,
+        _ => OutcomeResult::Ambiguous,
+    }
+}
+
 fn build(
     key: &Key,
     outgoing: &Outgoing,

@@ -76,6 +76,10 @@ pub fn extract(
     let (raw_path, raw_query) = split_target(request.target);
     let path = DecodedPath::parse(raw_path).map_err(|error| bad_path(&error))?;
     head::refuse_overrides(request.headers)?;
+    if request.method == Method::TRACE {
+        let detail = "TRACE is answered with the request as it arrived, the lent credential with it; it is never sent.";
+        return Err(Refused::new(RefusalCode::Undeclared, detail));
+    }
     let (spec, path_params) = match_action(upstream, request.method.as_str(), &path)?;
     read(
         bundle,

@@ -69,6 +69,12 @@ struct Failed {
     result: &'static str,
 }
 
+/// An upstream that sent a lent credential back.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Echoing {
+    upstream: String,
+}
+
 /// A connection or name that was refused.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Refused {
@@ -104,6 +110,7 @@ pub struct Metrics {
     requests: Family<Answered, Histogram, fn() -> Histogram>,
     outcomes: Family<Ended, Counter>,
     upstream_errors: Family<Failed, Counter>,
+    credential_echoes: Family<Echoing, Counter>,
     ledger_round_trip: Histogram,
     connections: Gauge<i64, AtomicI64>,
     denied_connections: Family<Refused, Counter>,
@@ -134,6 +141,7 @@ impl Default for Metrics {
             requests: Family::new_with_constructor(seconds),
             outcomes: Family::default(),
             upstream_errors: Family::default(),
+            credential_echoes: Family::default(),
             ledger_round_trip: seconds(),
             connections: Gauge::default(),
             denied_connections: Family::default(),
@@ -171,6 +179,11 @@ impl Metrics {
             "upstream_errors",
             "Permitted requests that an upstream gave no answer to, by upstream and result",
             self.upstream_errors.clone(),
+        );
+        registry.register(
+            "credential_echoes",
+            "Answers cut off because they held the lent credential, by upstream",
+            self.credential_echoes.clone(),
         );
         registry.register_with_unit(
             "ledger_round_trip",
@@ -284,6 +297,13 @@ impl Metrics {
             result: result_label(result),
         };
         self.upstream_errors.get_or_create(&failed).inc();
+    }
+
+    pub(crate) fn credential_echoed(&self, upstream: &str) {
+        let upstream = upstream.to_owned();
+        self.credential_echoes
+            .get_or_create(&Echoing { upstream })
+            .inc();
     }
 
     pub(crate) fn ledger_round_trip(&self, took: Duration) {

@@ -1,6 +1,7 @@
 //! One request at a time: read whole, judged, run, answered.
 
 mod body;
+mod echo;
 mod internal;
 
 use std::sync::Arc;
@@ -19,11 +20,12 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::answer;
-use crate::execute::{Executor, Outgoing, Sent, result_of};
+use crate::execute::{Executor, Outgoing, Sent, broken_off, result_of};
 use crate::extract::{forwarded_headers, match_action};
 use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
 use crate::metrics::{Answer, Metrics};
-use body::{BodyError, Counted, read_body};
+use body::{BodyError, Counted, ECHOED, read_body};
+use echo::Guard;
 
 /// All requests' bodies in memory at a time, in units of a KiB: 48 MiB. Over: 503 `busy`.
 const BODY_BUDGET_KIB: usize = 48 * 1024;
@@ -252,25 +254,37 @@ impl Proxy {
             .await;
         match sent {
             Sent::Not { result, detail } => {
+                let why = format!("The upstream did not answer: {detail}.");
                 let denial = Denial {
-                    kind: DenialKind::Busy,
-                    code: "upstream_failed".into(),
-                    detail: format!("The upstream did not answer: {detail}."),
-                    rules: Vec::new(),
                     evidence,
                     style: route.upstream().error_style,
+                    ..plain("upstream_failed", why, DenialKind::Busy)
                 };
                 self.metrics.upstream_error(&route.upstream().name, result);
                 pending.end(result, None, Some(detail), 0, 0);
-                let mut response = ours(&denial);
-                *response.status_mut() = http::StatusCode::BAD_GATEWAY;
-                response
+                bad_gateway(&denial)
             }
             Sent::Answered(answered) => {
                 let status = answered.response.status();
                 let result = result_of(status, &route);
                 let (mut parts, body) = answered.response.into_parts();
                 strip_hop_by_hop(&mut parts.headers);
+                // The reason phrase among them: free text of the upstream's.
+                parts.extensions.clear();
+                let mut guard = Guard::new(credential.as_ref(), &route, &self.metrics);
+                if let Some(guard) = &mut guard
+                    && guard.check(&parts.headers).is_err()
+                {
+                    let (status, why) = (Some(status.as_u16()), ECHOED.to_owned());
+                    pending.end(broken_off(result), status, Some(why), 0, 0);
+                    let detail =
+                        "The upstream sent the lent credential back, so its answer is withheld.";
+                    return bad_gateway(&Denial {
+                        style: route.upstream().error_style,
+                        evidence,
+                        ..plain("credential_echoed", detail.to_owned(), DenialKind::Busy)
+                    });
+                }
                 if let Some(evidence) = &evidence
                     && let Ok(value) = evidence.0.parse()
                 {
@@ -285,7 +299,8 @@ impl Proxy {
                     status.as_u16(),
                     answered.started,
                 )
-                .at_most(obligations.max_response_bytes);
+                .at_most(obligations.max_response_bytes)
+                .guarded(guard);
                 Response::from_parts(parts, counted.boxed())
             }
         }
@@ -505,4 +520,10 @@ fn plain(code: &'static str, detail: String, kind: DenialKind) -> Denial {
 
 fn ours(denial: &Denial) -> Response<AnswerBody> {
     answer::deny(denial).map(|body| body.map_err(|never| match never {}).boxed())
+}
+
+fn bad_gateway(denial: &Denial) -> Response<AnswerBody> {
+    let mut response = ours(denial);
+    *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+    response
 }

@@ -7,6 +7,7 @@ pub mod home;
 pub mod outside;
 pub mod parts;
 pub mod provider;
+pub mod proxied;
 pub mod raw;
 pub mod stripe;
 pub mod tools;

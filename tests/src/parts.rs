@@ -19,7 +19,7 @@ use actpass_ledger::api::Token;
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
 use actpass_ledger::tls::Identity;
-use actpass_ledger::vault::{Kek, Vault};
+use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient, stream_id};
@@ -102,6 +102,18 @@ impl Parts {
         let ledger = Ledger::start(config, std::net::TcpListener::bind(self.address)?)?;
         self.put_policy().await?;
         Ok(ledger)
+    }
+
+    /// Puts a secret into the vault; before the ledger starts.
+    ///
+    /// # Errors
+    /// Where the vault does not take it.
+    pub fn store(&self, name: &str, bindings: Bindings, secret: &str) -> anyhow::Result<()> {
+        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
+        let vault = Vault::open(&self.dir.path().join("vault"), kek)?;
+        let secret = Secret::from(secret.to_owned());
+        vault.put(TENANT, name, bindings, &secret, Timestamp::now())?;
+        Ok(())
     }
 
     /// The policy.

@@ -1,7 +1,7 @@
 //! Every machine-readable reason there is, so that a metric's label has a known number of values.
 
 /// Reasons of denials and refusals, sorted by byte.
-pub const REASONS: [&str; 50] = [
+pub const REASONS: [&str; 51] = [
     "ambiguous_repeat",
     "approval_denied",
     "approval_expired",
@@ -14,6 +14,7 @@ pub const REASONS: [&str; 50] = [
     "busy",
     "clock_skew",
     "compressed_body",
+    "credential_echoed",
     "credential_unavailable",
     "declared_fact",
     "duplicate_header",

@@ -12,6 +12,7 @@ fn touched() -> String {
     metrics.answered(Answer::Denied, Duration::from_millis(1));
     metrics.outcome(OutcomeResult::Ok);
     metrics.upstream_error("shop", OutcomeResult::NotSent);
+    metrics.credential_echoed("shop");
     metrics.ledger_round_trip(Duration::from_millis(1));
     metrics.connection_refused(ConnectionRefused::NoName);
     metrics.denied_name("undeclared_name");

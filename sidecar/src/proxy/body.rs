@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::record::OutcomeResult;
@@ -12,7 +12,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Pending;
-use crate::execute::Return;
+use super::echo::{Echoed, Guard};
+use crate::execute::{Return, broken_off};
 use crate::judge::DenialKind;
 
 /// A request body of a MiB takes seconds on the slowest link.
@@ -115,6 +116,9 @@ async fn read_whole<B: Body<Data = Bytes> + Unpin>(
     Ok(read.into_boxed_slice())
 }
 
+/// Why an answer is cut off that holds the lent credential.
+pub(super) const ECHOED: &str = "the answer was cut off: it held the lent credential";
+
 /// An upstream's body on its way to the agent.
 pub(crate) struct Counted {
     body: Incoming,
@@ -124,6 +128,9 @@ pub(crate) struct Counted {
     started: Instant,
     bytes: u64,
     bytes_max: u64,
+    guard: Option<Guard>,
+    /// What goes on before anything else is read.
+    next: Option<Frame<Bytes>>,
 }
 
 impl Counted {
@@ -144,6 +151,8 @@ impl Counted {
             started,
             bytes: 0,
             bytes_max: u64::MAX,
+            guard: None,
+            next: None,
         };
         if counted.body.is_end_stream() {
             counted.finish();
@@ -153,6 +162,12 @@ impl Counted {
 
     pub(super) fn at_most(mut self, bytes: Option<u64>) -> Self {
         self.bytes_max = bytes.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The same, broken off where it would hand on the lent credential.
+    pub(super) fn guarded(mut self, guard: Option<Guard>) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -168,13 +183,43 @@ impl Counted {
         }
     }
 
-    /// The status said what the upstream did; only an answer that breaks off after saying "done" leaves that in doubt.
+    /// What of a frame may go on; `None` where all of it waits for the next.
+    fn guarded_frame(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, Echoed> {
+        let Some(guard) = &mut self.guard else {
+            return Ok(Some(frame));
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let passed = guard.watch(|echo| echo.pass(data))?;
+                Ok((!passed.is_empty()).then(|| Frame::data(passed)))
+            }
+            Err(frame) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    guard.check(trailers)?;
+                }
+                let Some(held) = self.take_held() else {
+                    return Ok(Some(frame));
+                };
+                self.next = Some(frame);
+                Ok(Some(held))
+            }
+        }
+    }
+
+    fn held(&self) -> u64 {
+        self.guard
+            .as_ref()
+            .map_or(0, |guard| guard.echo.held() as u64)
+    }
+
+    fn take_held(&mut self) -> Option<Frame<Bytes>> {
+        let guard = self.guard.as_mut().filter(|guard| guard.echo.held() > 0)?;
+        Some(Frame::data(guard.echo.rest()))
+    }
+
     fn fail(&mut self, detail: String) {
         if let Some((pending, _)) = self.end.take() {
-            let result = match self.result {
-                OutcomeResult::Failed => OutcomeResult::Failed,
-                _ => OutcomeResult::Ambiguous,
-            };
+            let result = broken_off(self.result);
             pending.end(result, Some(self.status), Some(detail), 0, self.bytes);
         }
     }
@@ -191,40 +236,58 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
+        loop {
+            if let Some(frame) = self.next.take() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            let polled = ready!(Pin::new(&mut self.body).poll_frame(context));
+            let Some(polled) = polled else {
                 self.finish();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.fail(format!("the answer broke off: {error}"));
-                Poll::Ready(Some(Err(error.into())))
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.bytes = self.bytes.saturating_add(length);
-                if self.bytes > self.bytes_max {
-                    self.fail("the answer is longer than the permit's maxResponseBytes".to_owned());
-                    return Poll::Ready(Some(Err(
-                        "the answer is longer than the policy allows".into()
-                    )));
+                return Poll::Ready(self.take_held().map(Ok));
+            };
+            let frame = match polled {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.fail(format!("the answer broke off: {error}"));
+                    return Poll::Ready(Some(Err(error.into())));
                 }
-                if self.body.is_end_stream() {
-                    self.finish();
+            };
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.bytes = self.bytes.saturating_add(length);
+            if self.bytes > self.bytes_max {
+                self.fail("the answer is longer than the permit's maxResponseBytes".to_owned());
+                return Poll::Ready(Some(Err(
+                    "the answer is longer than the policy allows".into()
+                )));
+            }
+            let passed = match self.guarded_frame(frame) {
+                Ok(passed) => passed,
+                Err(Echoed) => {
+                    self.fail(ECHOED.to_owned());
+                    return Poll::Ready(Some(Err(ECHOED.into())));
                 }
-                Poll::Ready(Some(Ok(frame)))
+            };
+            if self.body.is_end_stream() {
+                self.finish();
+            }
+            if let Some(frame) = passed {
+                return Poll::Ready(Some(Ok(frame)));
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && self.held() == 0 && self.next.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, held) = (self.body.size_hint(), self.held());
+        let mut with_held = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            with_held.set_upper(upper.saturating_add(held));
+        }
+        with_held.set_lower(hint.lower().saturating_add(held));
+        with_held
     }
 }
 

@@ -463,6 +463,12 @@ pub(super) fn heads() -> Vec<Case> {
             Refused("duplicate_header", "`shop-account`"),
         ),
         case(
+            "TRACE",
+            read,
+            |r| r.method = "TRACE".to_owned(),
+            Refused("undeclared", "it is never sent"),
+        ),
+        case(
             "semantic header over a KiB",
             refund,
             |r| r.label("shop-account", &"\\".repeat(1025)),

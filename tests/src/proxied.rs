@@ -1,0 +1,171 @@
+//! A whole sidecar in the test's own process, in front of an upstream that does over TLS what the test says, and behind a
+//! socket in clear where the test is the agent.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::hash::{hex, sha256};
+use actpass_core::upstream::Effect;
+use actpass_ledger::Ledger;
+use actpass_ledger::vault::Bindings;
+use actpass_sidecar::connect::ConnectTo;
+use actpass_sidecar::execute::Executor;
+use actpass_sidecar::listen::{self, Listener, NameOf};
+use actpass_sidecar::mint::Mint;
+use actpass_sidecar::proxy::Proxy;
+use anyhow::Context;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::authority::Authority;
+use crate::parts::{Agent, Parts};
+
+/// The upstream's name.
+pub const HOST: &str = "api.shop.example";
+
+/// What the upstream is sent as `authorization: Bearer …`.
+pub const SECRET: &str = "sk_live_0123456789";
+
+/// An upstream's way to answer: gets the first line of a request read whole, and where to write. Its error closes
+/// the connection.
+pub type Script = Arc<dyn Fn(&str, &mut dyn Write) -> io::Result<()> + Send + Sync>;
+
+/// A running sidecar.
+pub struct Proxied {
+    /// Ledger's parts, and what is in its log.
+    pub parts: Parts,
+    /// Where the agent connects.
+    pub address: SocketAddr,
+    ledger: Ledger,
+    agent: Agent,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Proxied {
+    /// Starts all of it under a policy that says `TLS` where its Upstream `shop` at [`HOST`] says how.
+    ///
+    /// # Errors
+    /// Where something of it does not start.
+    pub async fn start(policy: &str, script: Script) -> anyhow::Result<Self> {
+        let authority = Authority::new()?;
+        let tls = format!("tls:\n    caBundle: |\n{}", authority.block(6));
+        let parts = Parts::new(&policy.replace("TLS", tls.trim_end()))?;
+        let upstream = parts.bundle().upstream("shop").context("no `shop`")?;
+        let ca = upstream.tls.ca_bundle.as_deref().unwrap_or_default();
+        let bindings = Bindings {
+            ca_sha256: Some(hex(&sha256(&[ca.as_bytes()]))),
+            effects: vec![Effect::Read, Effect::Write, Effect::Irreversible],
+            format: None,
+            header: "authorization".to_owned(),
+            hosts: vec![HOST.to_owned()],
+            ports: vec![443],
+        };
+        parts.store("shop", bindings, SECRET)?;
+        let to_port = answering(authority.server(HOST)?, script)?;
+        let ledger = parts.ledger().await?;
+        let agent = parts.agent().await?;
+        let executor = Executor::new(vec![ConnectTo {
+            host: HOST.parse()?,
+            port: 443,
+            to_host: "127.0.0.1".to_owned(),
+            to_port,
+        }]);
+        let socket = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = socket.local_addr()?;
+        let listener = Listener {
+            socket,
+            port: 443,
+            tls: false,
+        };
+        let name_of: NameOf = Arc::new(|_| HOST.parse().ok());
+        let proxy = Proxy::new(agent.pep.clone(), agent.pep.clone(), executor);
+        let proxy = Arc::new(proxy.measured(agent.pep.metrics().clone()));
+        let (stop, stopped) = watch::channel(false);
+        let mint = Arc::new(Mint::new()?);
+        let serving = tokio::spawn(listen::serve(vec![listener], name_of, mint, proxy, stopped));
+        Ok(Self {
+            parts,
+            address,
+            ledger,
+            agent,
+            stop,
+            serving,
+        })
+    }
+
+    /// The metrics of this moment.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        self.agent.pep.write_metrics(&mut text);
+        text
+    }
+
+    /// Ends in order, once all that runs has ended, and leaves what is in the log.
+    ///
+    /// # Errors
+    /// Where something does not end well.
+    pub async fn close(self) -> anyhow::Result<Parts> {
+        self.stop.send(true)?;
+        self.serving.await??;
+        self.agent.close().await?;
+        self.ledger.stop().await;
+        Ok(self.parts)
+    }
+}
+
+/// Sends a request on a connection of its own and gives all that comes back.
+///
+/// # Errors
+/// Where the sidecar is not reached.
+pub async fn ask(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>> {
+    let asking = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<u8>> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+        socket.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        // An answer that is broken off ends as it may; what came is what counts.
+        socket.read_to_end(&mut answer).ok();
+        Ok(answer)
+    });
+    asking.await?
+}
+
+/// One connection per thread; it ends where the script fails.
+fn answering(config: Arc<ServerConfig>, script: Script) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let (config, script) = (config.clone(), script.clone());
+            // A connection that breaks off is the test's own doing.
+            std::thread::spawn(move || answer(socket, config, &script).ok());
+        }
+    });
+    Ok(port)
+}
+
+fn answer(socket: TcpStream, config: Arc<ServerConfig>, script: &Script) -> anyhow::Result<()> {
+    let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, socket));
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        if stream.read_line(&mut first)? == 0 {
+            return Ok(());
+        }
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line)? == 0 || line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        stream.read_exact(&mut vec![0; length])?;
+        script(first.trim_end(), stream.get_mut())?;
+        stream.get_mut().flush()?;
+    }
+}
