@@ -23,6 +23,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::engine::Engine;
@@ -37,6 +38,9 @@ const CONNECTIONS_MAX: usize = 4_096;
 
 /// A handshake takes milliseconds.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after an error.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Largest request: a sealed request of 1 MiB, or a bundle of the same size, with room for its frame.
 const BODY_BYTES_MAX: usize = (1 << 20) + 64 * 1024;
@@ -107,6 +111,7 @@ pub(crate) async fn serve(
     let acceptor = TlsAcceptor::from(tls);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
+    let mut logged = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -116,7 +121,12 @@ pub(crate) async fn serve(
         let socket = match accepted {
             Ok((socket, _)) => socket,
             Err(error) => {
-                tracing::warn!(%error, "Connection not accepted");
+                // Where descriptors run out it fails again at once.
+                if logged.is_none_or(|last: Instant| last.elapsed() >= Duration::from_secs(1)) {
+                    tracing::warn!(%error, "Connection not accepted");
+                    logged = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
         };

@@ -1,6 +1,7 @@
 //! Listeners: who was dialled is known from the local address, TLS ends here, and SNI must say the same name.
 
 mod lengths;
+mod refused;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use actpass_core::evidence::record::Refusal;
 use actpass_core::host::HostName;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
@@ -18,9 +20,13 @@ use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
 use crate::proxy::{Dialled, Proxy};
 use lengths::{Conflict, Watched};
+use refused::AcceptErrors;
 
 /// Connections of one agent at a time: 1,000 idle ones and room.
 const CONNECTIONS_MAX: usize = 2_048;
+
+/// Descriptors kept for everything but connections and listeners: the log's files, the ledger's own connections, resolvers.
+const DESCRIPTORS_KEPT: usize = 64;
 
 /// A ClientHello is there at once, and so are request headers.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +55,10 @@ pub async fn serve(
     proxy: Arc<Proxy>,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max(
+        getrlimit(Resource::Nofile).current,
+        listeners.len(),
+    )));
     let mut accepting = tokio::task::JoinSet::new();
     for Listener { socket, port, tls } in listeners {
         socket.set_nonblocking(true)?;
@@ -68,6 +77,17 @@ pub async fn serve(
     Ok(())
 }
 
+/// Connections at a time under a limit of open files: each takes one descriptor here and one to its upstream, so at most half
+/// of what is left. More are refused in order instead of failing where something needs a descriptor.
+fn connections_max(open_files: Option<u64>, listeners: usize) -> usize {
+    let open_files = open_files.and_then(|limit| usize::try_from(limit).ok());
+    let left = open_files
+        .unwrap_or(usize::MAX)
+        .saturating_sub(DESCRIPTORS_KEPT)
+        .saturating_sub(listeners);
+    (left / 2).clamp(1, CONNECTIONS_MAX)
+}
+
 struct Accepting {
     listener: TcpListener,
     port: u16,
@@ -81,6 +101,7 @@ struct Accepting {
 impl Accepting {
     async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut connections = tokio::task::JoinSet::new();
+        let mut errors = AcceptErrors::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -90,7 +111,7 @@ impl Accepting {
             let socket = match accepted {
                 Ok((socket, _)) => socket,
                 Err(error) => {
-                    tracing::warn!(%error, "Connection not accepted");
+                    errors.rest(&error).await;
                     continue;
                 }
             };
@@ -228,4 +249,24 @@ where
         refused.refuse_unreadable(&dialled, &detail);
     }
     served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_everything_else() {
+        for (open_files, listeners, want) in [
+            (None, 4, CONNECTIONS_MAX),
+            (Some(1 << 20), 4, CONNECTIONS_MAX),
+            (Some(1_024), 4, 478),
+            (Some(256), 100, 46),
+            (Some(64), 4, 1),
+            (Some(0), 0, 1),
+        ] {
+            let found = connections_max(open_files, listeners);
+            assert_eq!(found, want, "{open_files:?} and {listeners}");
+        }
+    }
 }
