@@ -1,5 +1,6 @@
 //! The head of a request: what in it is judged, and what is refused because it would make another request of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use actpass_core::upstream::{ActionSpec, BodyFormat};
@@ -15,7 +16,7 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const HEADER_BYTES_MAX: usize = 1024;
 
 /// Headers by which frameworks take another method (Rack, Express, Symfony, OData) or another path (IIS, Symfony)
-/// than the request line says. A request that carries one is two actions.
+/// than the request line says. A request that carries one, in any spelling that is [`read_as`] one, is two actions.
 pub const OVERRIDE_HEADERS: [&str; 6] = [
     "x-http-method-override",
     "x-http-method",
@@ -25,13 +26,23 @@ pub const OVERRIDE_HEADERS: [&str; 6] = [
     "x-rewrite-url",
 ];
 
+/// The header that servers take one of this name for. CGI (RFC 3875 section 4.1.18), and with it WSGI, Rack and PHP, know no
+/// difference between `-` and `_` in names.
+pub(super) fn read_as(name: &str) -> Cow<'_, str> {
+    match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    }
+}
+
 /// # Errors
 /// `two_actions` where a header asks for another method or path.
 pub(super) fn refuse_overrides(headers: &HeaderMap) -> Result<(), Refused> {
-    match OVERRIDE_HEADERS
-        .into_iter()
-        .find(|name| headers.contains_key(*name))
-    {
+    let overriding = headers.keys().find_map(|name| {
+        let name = read_as(name.as_str());
+        OVERRIDE_HEADERS.into_iter().find(|known| *known == name)
+    });
+    match overriding {
         None => Ok(()),
         Some(name) => Err(Refused::new(
             RefusalCode::TwoActions,

@@ -181,6 +181,18 @@ fn laden() -> HeaderMap {
         ("x-hop", "1"),
         ("authorization", "Bearer mine"),
         ("x-http-method-override", "DELETE"),
+        ("x_http_method_override", "DELETE"),
+        ("transfer_encoding", "chunked"),
+        ("content_type", "text/plain"),
+        ("content-encoding_", "no"),
+        ("content_encoding", "gzip"),
+        ("shop_account", "acct_2"),
+        ("idempotency_key", "k-2"),
+        ("x_api_key", "mine"),
+        ("x-api_key", "mine"),
+        ("api-token", "mine"),
+        ("actpass_task", "t"),
+        ("x_other", "1"),
         ("actpass-task", "t"),
         ("actpass-anything", "t"),
         ("accept", "application/json"),
@@ -205,7 +217,8 @@ fn forwarded(method: &str, path: &str) -> Vec<(String, String)> {
     let bundle = bundle();
     let (spec, _) =
         match_action(shop(&bundle), method, &DecodedPath::parse(path).unwrap()).unwrap();
-    let kept = forwarded_headers(spec, &laden(), &[http::header::AUTHORIZATION]);
+    let credentials = ["authorization", "x-api-key", "api_token"].map(HeaderName::from_static);
+    let kept = forwarded_headers(spec, &laden(), &credentials);
     let mut kept: Vec<_> = kept
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -257,14 +270,18 @@ fn reads_forward_all_but_credentials_hops_overrides_and_our_own() {
         "accept",
         "accept-language",
         "acceptance",
+        "content-encoding_",
         "content-type",
         "cookie",
         "idempotency-key",
+        // Not declared for this action, so it says nothing here.
+        "idempotency_key",
         "if-none-match",
         "range",
         "shop-account",
         "user-agent",
         "x-other",
+        "x_other",
     ];
     assert_eq!(names, expected);
 }

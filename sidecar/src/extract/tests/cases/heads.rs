@@ -409,6 +409,18 @@ pub(super) fn heads() -> Vec<Case> {
             Refused("two_actions", "`x-http-method-override`"),
         ),
         case(
+            "method override with underscores",
+            read,
+            |r| r.header("X_HTTP_Method_Override", "DELETE"),
+            Refused("two_actions", "`x-http-method-override`"),
+        ),
+        case(
+            "path override, mixed",
+            refund,
+            |r| r.header("x-original_url", "/v1/admin"),
+            Refused("two_actions", "`x-original-url`"),
+        ),
+        case(
             "method override to itself",
             read,
             |r| r.header("x-http-method-override", "GET"),
