@@ -26,10 +26,16 @@ use crate::route::Route;
 /// Language models take minutes to their first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+const RAN_OUT: &str = "the permit ran out before the request could be sent";
+
 /// Sends what is permitted.
 pub struct Executor {
     pool: Arc<Pool>,
     connect_to: Vec<ConnectTo>,
+    clock: Clock,
 }
 
 /// The request as it goes out, less what the executor adds.
@@ -88,7 +94,14 @@ impl Executor {
         Self {
             pool: Arc::new(Pool::default()),
             connect_to,
+            clock: Arc::new(Timestamp::now),
         }
+    }
+
+    /// The same, by this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Sends the request of `permitted`, which ends with this call.
@@ -99,11 +112,9 @@ impl Executor {
         credential: Option<&Credential>,
         outgoing: Outgoing,
     ) -> Sent {
-        if permitted
-            .not_after()
-            .is_some_and(|end| Timestamp::now() >= end)
-        {
-            return not_sent("the permit ran out before the request could be sent".to_owned());
+        let not_after = permitted.not_after();
+        if self.is_over(not_after) {
+            return not_sent(RAN_OUT.to_owned());
         }
         let action = permitted.into_action();
         let key = Key {
@@ -118,7 +129,10 @@ impl Executor {
             let Some((outgoing, credential)) = request.take() else {
                 break;
             };
-            match self.send(sender, &key, &outgoing, credential, route).await {
+            match self
+                .send(sender, &key, &outgoing, credential, route, not_after)
+                .await
+            {
                 Attempt::Sent(sent) => return sent,
                 Attempt::NeverLeft => request = Some((outgoing, credential)),
             }
@@ -144,12 +158,19 @@ impl Executor {
         if let Sender::Http2(sender) = &sender {
             self.pool.put(key.clone(), Sender::Http2(sender.clone()));
         }
-        match self.send(sender, &key, &outgoing, credential, route).await {
+        match self
+            .send(sender, &key, &outgoing, credential, route, not_after)
+            .await
+        {
             Attempt::Sent(sent) => sent,
             Attempt::NeverLeft => {
                 not_sent("the connection closed before it took the request".to_owned())
             }
         }
+    }
+
+    fn is_over(&self, not_after: Option<Timestamp>) -> bool {
+        not_after.is_some_and(|end| (self.clock)() >= end)
     }
 
     async fn send(
@@ -159,7 +180,12 @@ impl Executor {
         outgoing: &Outgoing,
         credential: Option<&Credential>,
         route: &Route,
+        not_after: Option<Timestamp>,
     ) -> Attempt {
+        // Pooled connections were tried and a new one was made since the permit was last looked at.
+        if self.is_over(not_after) {
+            return Attempt::Sent(not_sent(RAN_OUT.to_owned()));
+        }
         let started = Instant::now();
         let http2 = matches!(sender, Sender::Http2(_));
         let request = match build(key, outgoing, credential, http2, route) {

@@ -11,11 +11,12 @@ use actpass_core::upstream::Effect;
 use actpass_ledger::Ledger;
 use actpass_ledger::vault::Bindings;
 use actpass_sidecar::connect::ConnectTo;
-use actpass_sidecar::execute::Executor;
+use actpass_sidecar::execute::{Clock, Executor};
 use actpass_sidecar::listen::{self, Listener, NameOf};
 use actpass_sidecar::mint::Mint;
 use actpass_sidecar::proxy::Proxy;
 use anyhow::Context;
+use jiff::Timestamp;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -51,6 +52,14 @@ impl Proxied {
     /// # Errors
     /// Where something of it does not start.
     pub async fn start(policy: &str, script: Script) -> anyhow::Result<Self> {
+        Self::start_at(policy, script, Arc::new(Timestamp::now)).await
+    }
+
+    /// The same; `clock` tells the time to whatever sends requests.
+    ///
+    /// # Errors
+    /// Where something of it does not start.
+    pub async fn start_at(policy: &str, script: Script, clock: Clock) -> anyhow::Result<Self> {
         let authority = Authority::new()?;
         let tls = format!("tls:\n    caBundle: |\n{}", authority.block(6));
         let parts = Parts::new(&policy.replace("TLS", tls.trim_end()))?;
@@ -73,7 +82,8 @@ impl Proxied {
             port: 443,
             to_host: "127.0.0.1".to_owned(),
             to_port,
-        }]);
+        }])
+        .with_clock(clock);
         let socket = TcpListener::bind(("127.0.0.1", 0))?;
         let address = socket.local_addr()?;
         let listener = Listener {

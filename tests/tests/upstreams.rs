@@ -7,10 +7,12 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actpass_core::evidence::record::{Body, Outcome, OutcomeResult};
 use actpass_tests::parts::Parts;
 use actpass_tests::proxied::{HOST, Proxied, SECRET, ask};
+use jiff::{SignedDuration, Timestamp};
 
 const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
 kind: Upstream
@@ -52,6 +54,15 @@ spec:
 
 fn get(path: &str) -> String {
     format!("GET /v1/{path} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n")
+}
+
+fn pay(path: &str, amount: &str) -> String {
+    let body = format!("{{\"amount\":\"{amount}\"}}");
+    format!(
+        "POST /v1/pay/{path} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn outcomes(parts: &Parts) -> Vec<Outcome> {
@@ -162,5 +173,39 @@ async fn a_lent_key_that_the_upstream_sends_back_does_not_reach_the_agent() {
         })
         .collect();
     assert_eq!(found, want);
+    parts.verified().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permit_that_runs_out_while_connecting_is_not_sent() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let served = asked.clone();
+    let script = move |_: &str, to: &mut dyn Write| {
+        served.fetch_add(1, Ordering::SeqCst);
+        to.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+    };
+    // The first look at the permit is in time, the second an hour later; then time is right again.
+    let looked = AtomicUsize::new(0);
+    let clock = move || match looked.fetch_add(1, Ordering::SeqCst) {
+        1 => Timestamp::now() + SignedDuration::from_hours(1),
+        _ => Timestamp::now(),
+    };
+    let proxied = Proxied::start_at(POLICY, Arc::new(script), Arc::new(clock)).await;
+    let proxied = proxied.unwrap();
+    for (path, status) in [("late", "502"), ("again", "200")] {
+        let answer = ask(proxied.address, pay(path, "60.00")).await.unwrap();
+        let shown = String::from_utf8_lossy(&answer);
+        assert!(
+            shown.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}: {shown}"
+        );
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the upstream got one");
+    let parts = proxied.close().await.unwrap();
+    let found: Vec<_> = outcomes(&parts)
+        .iter()
+        .map(|outcome| outcome.result)
+        .collect();
+    assert_eq!(found, [OutcomeResult::NotSent, OutcomeResult::Ok]);
     parts.verified().unwrap();
 }
