@@ -115,6 +115,14 @@ pub struct ApprovalNeeded {
     pub over_limits: Vec<LimitLeft>,
 }
 
+impl ApprovalNeeded {
+    /// Whether people who were shown `shown` agreed to everything that goes over here.
+    pub(crate) fn is_within(&self, shown: &[LimitLeft]) -> bool {
+        let agreed = |now| shown.iter().any(|shown: &LimitLeft| shown.covers(now));
+        self.over_limits.iter().all(agreed)
+    }
+}
+
 /// Why people are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,8 +202,8 @@ pub struct Reservation {
 pub struct Facts {
     /// Per index of the passport's limits: used and reserved within its window now, counted conservatively.
     pub used: Vec<LimitUse>,
-    /// A granted, unexpired, unconsumed approval for this digest, if there is one.
-    pub grant: Option<Grant>,
+    /// Granted, unexpired, unconsumed approvals for this digest, the one that expires first leading.
+    pub grants: Vec<Grant>,
     /// Whether this token or passport is revoked.
     pub revoked: bool,
     /// Whether the same digest has an outcome that is not known, so that a blind repeat is refused: its record.
@@ -228,6 +236,8 @@ pub struct Grant {
     pub seats: Vec<ApprovalSpec>,
     /// SHA-256 over the text of the rules and of the action that asked, which must be unchanged.
     pub asked_by: [u8; 32],
+    /// Limits it was shown to go over, and how far; it lifts no other, and none further.
+    pub over_limits: Vec<LimitLeft>,
 }
 
 /// A record of one permitted action with the duty to carry it out as judged. Not `Clone`: nothing runs ahead

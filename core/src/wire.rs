@@ -184,8 +184,10 @@ pub struct ApprovalView {
     pub rules: Vec<String>,
     /// `required_by_rule`, `irreversible` or `limit_exceeded`.
     pub because: String,
-    /// Limits as they would stand after it.
+    /// Limits as they stand now.
     pub limits: Vec<LimitView>,
+    /// Limits it goes over, as they stood when it was asked: an approval lifts these, so far and no further.
+    pub over_limits: Vec<OverLimitView>,
     /// Groups of each seat and how many of them have to agree.
     pub seats: Vec<SeatView>,
     /// When it was asked.
@@ -196,6 +198,22 @@ pub struct ApprovalView {
     pub expires: Timestamp,
     /// Votes so far.
     pub votes: Vec<VoteView>,
+}
+
+/// A limit that an approval lifts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverLimitView {
+    /// Meter it caps.
+    pub meter: String,
+    /// Unit of the numbers.
+    pub unit: String,
+    /// The cap, in major units.
+    pub max: String,
+    /// The total with this action, in major units.
+    pub reaches: String,
+    /// Its window.
+    pub window: String,
 }
 
 /// One seat of an approval.

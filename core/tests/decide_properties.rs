@@ -63,11 +63,12 @@ impl World {
         let bundle = Bundle::new(self.spec.clone()).expect("the bundle compiles");
         let asked_by = asked_by(&bundle, decision.rules(), &self.action.capability);
         let mut world = self.clone();
-        world.facts.grant = Some(Grant {
+        world.facts.grants = vec![Grant {
             id: "apr".to_owned(),
             seats: needed.seats.clone(),
             asked_by,
-        });
+            over_limits: needed.over_limits.clone(),
+        }];
         world
     }
 }

@@ -47,7 +47,10 @@ pub(super) fn test(
         match (total, limit.on_exceed) {
             (Some(total), _) if total <= limit.max => {}
             (None, _) | (_, OnExceed::Deny) => return Err(left),
-            (Some(_), OnExceed::RequireApproval) => budget.over.push(left),
+            (Some(_), OnExceed::RequireApproval) => budget.over.push(LimitLeft {
+                window: Some(limit.window),
+                ..left
+            }),
         }
         let (meter, unit) = (limit.meter.clone(), limit.unit);
         budget.reservations.push(Reservation {
@@ -80,5 +83,6 @@ fn left(limit: &Limit, facts: &Facts, index: usize, asked: i64) -> LimitLeft {
         used: known.map_or(INTEGER_MAX, |known| known.used.clamp(0, INTEGER_MAX)),
         asked,
         frees_at: known.and_then(|known| known.frees_at),
+        window: None,
     }
 }

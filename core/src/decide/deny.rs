@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuleRef;
 use crate::action::{Fault, FaultKind};
-use crate::limits::Unit;
+use crate::limits::{Unit, Window};
 use crate::money::Money;
 
 /// Why an action may not run.
@@ -179,9 +179,24 @@ pub struct LimitLeft {
     /// When the oldest part frees.
     #[serde(with = "crate::canonical::serde_instant_opt")]
     pub frees_at: Option<Timestamp>,
+    /// The window it applies to, in a question to people: what they agree to is this very limit. Left out of a denial.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window: Option<Window>,
 }
 
 impl LimitLeft {
+    /// The total the action would reach.
+    pub fn total(&self) -> i64 {
+        self.used.saturating_add(self.asked)
+    }
+
+    /// Whether people who were shown this agreed to `now`: the same limit, at no higher total. A limit edited since
+    /// is another one.
+    pub(crate) fn covers(&self, now: &Self) -> bool {
+        let named = |left: &Self| (left.meter.clone(), left.unit, left.window, left.max);
+        self.window.is_some() && named(self) == named(now) && now.total() <= self.total()
+    }
+
     /// What is left of the cap, zero or more.
     pub fn left(&self) -> i64 {
         self.max.saturating_sub(self.used).max(0)

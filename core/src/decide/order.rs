@@ -6,7 +6,9 @@ use super::budget::{self, Budget};
 use super::declared;
 use super::question::asked_by;
 use super::rules::Found;
-use super::{ApprovalNeeded, Decision, DenyReason, EscalateReason, Facts, Reservation, Verdict};
+use super::{
+    ApprovalNeeded, Decision, DenyReason, EscalateReason, Facts, Grant, Reservation, Verdict,
+};
 use crate::action::Action;
 use crate::bundle::Bundle;
 use crate::passport::{Coverage, Passport};
@@ -145,11 +147,11 @@ fn by_rules(asked: &Asked<'_>, found: Found, decision: &Decision) -> Result<Perm
         Err(left) => return deny(DenyReason::LimitExceeded(left)),
     };
     if !over.is_empty() {
-        match &passport.default_approval {
-            Some(seat) => seats.push(seat.clone()),
-            None if seats.is_empty() => return deny(DenyReason::NoApprover),
-            None => {}
-        }
+        // Whom a rule names agrees to the action; the limit is the passport's, and so are those who lift it.
+        let Some(seat) = &passport.default_approval else {
+            return deny(DenyReason::NoApprover);
+        };
+        seats.push(seat.clone());
         because = because.or(Some(EscalateReason::LimitExceeded));
     }
     let Some(because) = because else {
@@ -168,18 +170,29 @@ fn by_rules(asked: &Asked<'_>, found: Found, decision: &Decision) -> Result<Perm
     }
 }
 
-/// Step 8: a grant for this digest counts while it fills every seat asked for now and its question is unchanged.
+/// Step 8: a grant for this digest counts while it fills every seat asked for now, its question is unchanged, and what
+/// goes over now was shown to those who agreed. Several requests may have been asked about before any of them ran: each
+/// was judged by what was used then, so each is weighed again by what is used now.
 fn granted(
     asked: &Asked<'_>,
     decision: &Decision,
     needed: &ApprovalNeeded,
     facts: &Facts,
 ) -> Option<String> {
-    let grant = facts.grant.as_ref()?;
-    let filled = needed.seats.iter().all(|seat| grant.seats.contains(seat));
-    let unchanged =
-        || grant.asked_by == asked_by(asked.bundle, &decision.rules, &asked.action.capability);
-    (filled && unchanged()).then(|| grant.id.clone())
+    if facts.grants.is_empty() {
+        return None;
+    }
+    let question = asked_by(asked.bundle, &decision.rules, &asked.action.capability);
+    let holds = |grant: &&Grant| {
+        needed.seats.iter().all(|seat| grant.seats.contains(seat))
+            && grant.asked_by == question
+            && needed.is_within(&grant.over_limits)
+    };
+    facts
+        .grants
+        .iter()
+        .find(holds)
+        .map(|grant| grant.id.clone())
 }
 
 fn seat_key(seat: &crate::policy::ApprovalSpec) -> (&[String], u32, u32, u32) {

@@ -174,8 +174,9 @@ impl World {
             id: "apr_1".to_owned(),
             seats: needed.seats.clone(),
             asked_by,
+            over_limits: needed.over_limits.clone(),
         };
-        self.facts.as_mut().unwrap().grant = Some(grant);
+        self.facts.as_mut().unwrap().grants = vec![grant];
         self
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{State, StateError, after};
-use crate::decide::{ApprovalNeeded, Grant};
+use crate::decide::{ApprovalNeeded, Grant, LimitLeft};
 use crate::evidence::record::Judged;
 use crate::hash::{DigestMac, StreamId};
 use crate::policy::ApprovalSpec;
@@ -215,20 +215,25 @@ impl Approvals {
         self.all.values()
     }
 
-    /// What lets a decision about this digest permit; of several grants the one that expires first.
-    pub(super) fn grant(&self, digest: &DigestMac, now: Timestamp) -> Option<Grant> {
-        let granted = self
+    /// What lets a decision about this digest permit, the grant that expires first leading. One that no longer fits
+    /// the question must not hide a newer one that does.
+    pub(super) fn grants(&self, digest: &DigestMac, now: Timestamp) -> Vec<Grant> {
+        let mut granted: Vec<&Approval> = self
             .of_digest(digest)
-            .filter(|approval| approval.state(now) == ApprovalState::Granted);
-        let first = granted.min_by_key(|approval| (approval.expires, approval.leaf))?;
-        Some(Grant {
-            id: first.id.clone(),
-            seats: first.needed.seats.clone(),
-            asked_by: first.asked_by,
-        })
+            .filter(|approval| approval.state(now) == ApprovalState::Granted)
+            .collect();
+        granted.sort_by_key(|approval| (approval.expires, approval.leaf));
+        let grants = granted.into_iter().map(|approval| Grant {
+            id: approval.id.clone(),
+            seats: approval.needed.seats.clone(),
+            asked_by: approval.asked_by,
+            over_limits: approval.needed.over_limits.clone(),
+        });
+        grants.collect()
     }
 
-    /// The same question, if it is open already. One under other rules, or to other people, is another question.
+    /// The same question, if it is open already. One under other rules, to other people, or that does not show what
+    /// goes over now, is another question.
     pub(super) fn same_open(
         &self,
         digest: &DigestMac,
@@ -239,6 +244,7 @@ impl Approvals {
         self.of_digest(digest).find(|approval| {
             approval.needed.seats == needed.seats
                 && approval.asked_by == *asked_by
+                && needed.is_within(&approval.needed.over_limits)
                 && approval.is_open(now)
         })
     }
@@ -270,23 +276,22 @@ impl Approvals {
         Ok(())
     }
 
-    /// Uses a grant up.
+    /// Uses a grant up. What it was shown to go over comes back.
     pub(super) fn consume(
         &mut self,
         id: &str,
         passport: &str,
         digest: &DigestMac,
         now: Timestamp,
-    ) -> Result<(), StateError> {
+    ) -> Result<Vec<LimitLeft>, StateError> {
         let granted = self.all.get_mut(id).filter(|approval| {
             approval.digest == *digest
                 && approval.passport == passport
                 && approval.state(now) == ApprovalState::Granted
         });
-        granted
-            .ok_or_else(|| StateError::NotGranted(id.to_owned()))?
-            .used = true;
-        Ok(())
+        let granted = granted.ok_or_else(|| StateError::NotGranted(id.to_owned()))?;
+        granted.used = true;
+        Ok(granted.needed.over_limits.clone())
     }
 
     /// Gives a use back: what it was used for provably did not start.

@@ -43,7 +43,7 @@ impl State {
         }
         Facts {
             used,
-            grant: self.approvals.grant(&macs.digest, now),
+            grants: self.approvals.grants(&macs.digest, now),
             revoked: self.is_revoked(&passport.name),
             ambiguous: ambiguous.map(|(stream, seq)| format!("{stream}/{seq}")),
             window_totals,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::StateError;
 use crate::action::MeterUse;
-use crate::decide::Reservation;
+use crate::decide::{LimitLeft, Reservation};
 use crate::limits::{BucketId, Limit, LimitState, OnExceed, Unit, Window};
 use crate::passport::Passport;
 
@@ -58,12 +58,13 @@ impl Meters {
     /// Holds what a permit reserves. Two limits over one window of a meter share a total, on which it is held once.
     ///
     /// # Errors
-    /// Where a limit that denies would be exceeded, or one that asks without anybody having `approved`.
+    /// Where a limit that denies would be exceeded, or one that asks further than people who agreed were shown in
+    /// `lifted`.
     pub(super) fn reserve(
         &mut self,
         passport: &Passport,
         reservations: &[Reservation],
-        approved: bool,
+        lifted: &[LimitLeft],
         now: Timestamp,
     ) -> Result<Vec<Held>, StateError> {
         let mut held: Vec<Held> = Vec::with_capacity(reservations.len());
@@ -88,8 +89,20 @@ impl Meters {
                 });
             }
             let used = meter.used_at(now);
-            let may_exceed = approved && limit.on_exceed == OnExceed::RequireApproval;
-            if used > limit.max && !may_exceed {
+            let may_exceed = || {
+                let over = LimitLeft {
+                    meter: limit.meter.clone(),
+                    unit: limit.unit,
+                    max: limit.max,
+                    used: used.saturating_sub(amount),
+                    asked: amount,
+                    frees_at: None,
+                    window: Some(limit.window),
+                };
+                limit.on_exceed == OnExceed::RequireApproval
+                    && lifted.iter().any(|shown| shown.covers(&over))
+            };
+            if used > limit.max && !may_exceed() {
                 return Err(StateError::Overspent {
                     meter: limit.meter.clone(),
                     used,

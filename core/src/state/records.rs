@@ -129,17 +129,17 @@ impl State {
                 "it does not reserve what the action adds to its meters",
             ));
         }
-        let approval = match &ruling.approval {
-            None => None,
+        let (approval, lifted) = match &ruling.approval {
+            None => (None, Vec::new()),
             Some(RulingApproval::Used { id }) => {
-                self.approvals.consume(id, &stream.passport, &digest, now)?;
-                Some(id.clone())
+                let shown = self.approvals.consume(id, &stream.passport, &digest, now)?;
+                (Some(id.clone()), shown)
             }
             Some(_) => return Err(StateError::BadPermit("it asks for an approval")),
         };
         let held = self
             .meters
-            .reserve(&passport, &ruling.reservations, approval.is_some(), now)?;
+            .reserve(&passport, &ruling.reservations, &lifted, now)?;
         self.history.permit(&action.capability, ruling.resource);
         let intent = OpenIntent {
             passport: stream.passport.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::testlog::{PASSPORT, TestLog, bundle, opened, refund, sealed, vote};
 use super::*;
+use crate::decide::LimitLeft;
 use crate::evidence::leaf::{EventBody, Ruling, RulingApproval, RulingVerdict};
 use crate::evidence::record::{Body, OutcomeResult};
 
@@ -452,6 +453,74 @@ fn a_limit_that_asks_is_passed_with_a_grant_and_one_that_denies_is_not() {
     let over = log.intent(&mut sidecar, &refund(10_001, "ch_10"));
     assert_eq!(said(&over), (RulingVerdict::Deny, "limit_exceeded"));
     assert_eq!(over.limit.unwrap().used, 90_000);
+}
+
+/// Three refunds of $500.00, asked about and granted before any of them ran, where more than $800.00 an hour asks.
+fn granted_ahead() -> (TestLog, testlog::Sidecar) {
+    let mut log = TestLog::new();
+    let no_cap = |spec: &mut serde_json::Value| {
+        spec["passports"][0]["limits"]
+            .as_array_mut()
+            .unwrap()
+            .remove(0);
+    };
+    log.activate(bundle(no_cap)).unwrap();
+    let mut sidecar = log.open(1);
+    for (seq, charge) in ["ch_1", "ch_2", "ch_3"].into_iter().enumerate() {
+        let asked = log.intent(&mut sidecar, &refund(50_000, charge));
+        let id = approval_of(&asked);
+        log.event(sealed(&id, &sidecar, seq as u64)).unwrap();
+        log.event(vote(&id, "ann", true)).unwrap();
+    }
+    (log, sidecar)
+}
+
+#[test]
+fn approvals_collected_first_do_not_escape_a_limit_that_asks() {
+    let (mut log, mut sidecar) = granted_ahead();
+    let mut ask = |log: &mut TestLog, charge| log.intent(&mut sidecar, &refund(50_000, charge));
+    assert_eq!(ask(&mut log, "ch_1").verdict, RulingVerdict::Permit);
+    for (charge, total) in [("ch_2", 100_000), ("ch_3", 150_000)] {
+        let over = ask(&mut log, charge);
+        assert_eq!(said(&over), (RulingVerdict::Escalate, "approval_required"));
+        let Some(RulingApproval::Asked { id, needed, .. }) = over.approval else {
+            panic!("{charge}: {:?}", over.approval)
+        };
+        let shown: Vec<_> = needed.over_limits.iter().map(LimitLeft::total).collect();
+        assert_eq!(shown, [total], "{charge}: what people are shown now");
+        let again = ask(&mut log, charge).approval;
+        assert_eq!(again, Some(RulingApproval::Pending { id: id.clone() }));
+        let approval = log.state.approval(&id).unwrap().clone();
+        let blob = crate::hash::BlobDigest::from_bytes([1; 32]);
+        let (stream, seq) = approval.asked_by_intent;
+        log.event(EventBody::Sealed {
+            approval: id.clone(),
+            stream,
+            seq,
+            blob,
+            bytes: 10,
+        })
+        .unwrap();
+        log.event(vote(&id, "ann", true)).unwrap();
+        let permit = ask(&mut log, charge);
+        assert_eq!(permit.verdict, RulingVerdict::Permit, "{charge}");
+        assert_eq!(permit.approval, Some(RulingApproval::Used { id }));
+        assert_eq!(used(&log)[0], total);
+    }
+}
+
+#[test]
+fn a_question_about_more_than_was_shown_is_another_question() {
+    let mut log = TestLog::new();
+    let mut sidecar = log.open(1);
+    let first = log.intent(&mut sidecar, &refund(75_000, "ch_1"));
+    log.intent(&mut sidecar, &refund(10_000, "ch_2"));
+    let second = log.intent(&mut sidecar, &refund(75_000, "ch_1"));
+    assert!(matches!(
+        second.approval,
+        Some(RulingApproval::Asked { .. })
+    ));
+    assert_ne!(approval_of(&first), approval_of(&second));
 }
 
 #[test]

@@ -187,6 +187,12 @@ fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
         rules: approval.rules.clone(),
         because: because.to_owned(),
         limits: found.limits,
+        over_limits: approval
+            .needed
+            .over_limits
+            .iter()
+            .map(control::over_limit_view)
+            .collect(),
         seats: approval
             .needed
             .seats

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
+use actpass_core::decide::LimitLeft;
 use actpass_core::evidence::leaf::EventBody;
 use actpass_core::hash::{StreamId, b64u_encode};
 use actpass_core::limits::{Limit, Unit};
 use actpass_core::money::Money;
 use actpass_core::wire::{
-    Bindings, CredentialView, IntentView, LimitView, PutCredential, Resolution,
+    Bindings, CredentialView, IntentView, LimitView, OverLimitView, PutCredential, Resolution,
 };
 use axum::Json;
 use axum::body::Bytes;
@@ -105,11 +106,29 @@ pub(super) fn limit_views(log: &Log, passport: Option<&str>, now: Timestamp) -> 
         .collect()
 }
 
-fn limit_view(passport: &str, limit: &Limit, used: i64, frees_at: Option<Timestamp>) -> LimitView {
-    let text = |amount: i64| match limit.unit {
+/// A limit that people are asked to lift.
+pub(super) fn over_limit_view(over: &LimitLeft) -> OverLimitView {
+    OverLimitView {
+        meter: over.meter.clone(),
+        unit: over.unit.to_string(),
+        max: major(over.unit, over.max),
+        reaches: major(over.unit, over.total()),
+        window: over
+            .window
+            .map(|window| window.to_string())
+            .unwrap_or_default(),
+    }
+}
+
+fn major(unit: Unit, amount: i64) -> String {
+    match unit {
         Unit::Money(currency) => Money::new(amount, currency).to_major_text(),
         Unit::Count => amount.to_string(),
-    };
+    }
+}
+
+fn limit_view(passport: &str, limit: &Limit, used: i64, frees_at: Option<Timestamp>) -> LimitView {
+    let text = |amount| major(limit.unit, amount);
     LimitView {
         passport: passport.to_owned(),
         meter: limit.meter.clone(),

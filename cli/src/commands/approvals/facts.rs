@@ -1,7 +1,7 @@
 //! A question as facts that a person can judge in twenty seconds. What the agent wrote is escaped and called its own
 //! words; everything else comes from policy and from the request as it was read off the wire.
 
-use actpass_core::wire::{ApprovalView, LimitView, SeatView};
+use actpass_core::wire::{ApprovalView, LimitView, OverLimitView, SeatView};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::commands::show::{Paint, Tone, escaped};
@@ -47,6 +47,9 @@ pub(super) fn text(view: &ApprovalView, now: Timestamp, paint: Paint) -> String 
         );
     }
     fact("asked", why(view));
+    for over in &view.over_limits {
+        fact("goes over", lifted(over, paint));
+    }
     for limit in &view.limits {
         fact("limit", left(limit));
     }
@@ -130,6 +133,14 @@ fn left(limit: &LimitView) -> String {
     escaped(&text)
 }
 
+fn lifted(over: &OverLimitView, paint: Paint) -> String {
+    let text = format!(
+        "{}: reaches {} of {} {}, {}",
+        over.meter, over.reaches, over.max, over.unit, over.window
+    );
+    paint.paint(Tone::Bad, &escaped(&text))
+}
+
 fn needed(seat: &SeatView) -> String {
     let people = match seat.quorum {
         1 => "1 person".to_owned(),
@@ -151,6 +162,7 @@ mod tests {
             "rules": ["payouts/large"], "because": "required_by_rule",
             "limits": [{"passport": "treasury", "meter": "payouts", "unit": "USD", "max": "5000.00", "used": "120.00",
                 "left": "4880.00", "window": "86400s sliding", "frees_at": null}],
+            "over_limits": [{"meter": "payouts", "unit": "USD", "max": "1000.00", "reaches": "2620.00", "window": "sliding 3600 s"}],
             "seats": [{"groups": ["finance", "cfo"], "quorum": 1}],
             "asked": "2026-05-01T09:00:00.000000Z", "expires": "2026-05-01T09:30:00.000000Z",
             "votes": [],
@@ -171,6 +183,7 @@ purpose    Pay vendors
 attribute  note = a\u{1b}[2Kb
 it says    "due today\u{a}limit      none" (the agent's own words, not checked)
 asked      a rule requires it: payouts/large
+goes over  payouts: reaches 2620.00 of 1000.00 USD, sliding 3600 s
 limit      payouts: 4880.00 of 5000.00 USD left, 86400s sliding
 needs      1 person of finance or cfo
 expires    2026-05-01T09:30:00Z (in 29 min)

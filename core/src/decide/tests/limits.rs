@@ -80,6 +80,96 @@ fn a_limit_may_ask_people_instead() {
         over().passport(json!({"default_approval": null})).word(),
         "no_approver"
     );
+    let asking = World::new(vec![ask(json!({"approval": seat("finance")}))])
+        .passport(json!({"limits": [limit("refunds", "USD", 10_000, "RequireApproval")], "default_approval": null}));
+    assert_eq!(
+        asking.used(&[0]).word(),
+        "no_approver",
+        "whom a rule asks does not lift a limit of the passport"
+    );
+}
+
+#[test]
+fn a_grant_lifts_a_limit_only_as_far_as_it_was_shown() {
+    struct Case {
+        name: &'static str,
+        /// Used when people were asked, the limit then, used now.
+        given: (i64, Value, i64),
+        want: &'static str,
+    }
+    let asks = |max| limit("refunds", "USD", max, "RequireApproval");
+    let hourly = |max| {
+        let mut limit = asks(max);
+        merge(
+            &mut limit,
+            json!({"window": {"Sliding": {"seconds": 3600}}}),
+        );
+        limit
+    };
+    // The action adds 12,000, of a limit of 20,000 now.
+    let cases = [
+        Case {
+            name: "nothing was over, and nothing is",
+            given: (0, asks(20_000), 8_000),
+            want: "permit",
+        },
+        Case {
+            name: "nothing was over, and now it is by a cent",
+            given: (0, asks(20_000), 8_001),
+            want: "escalate",
+        },
+        Case {
+            name: "as far over as was shown",
+            given: (9_000, asks(20_000), 9_000),
+            want: "permit",
+        },
+        Case {
+            name: "less far over than was shown",
+            given: (9_000, asks(20_000), 8_500),
+            want: "permit",
+        },
+        Case {
+            name: "further over than was shown",
+            given: (9_000, asks(20_000), 9_001),
+            want: "escalate",
+        },
+        Case {
+            name: "over a limit of another window",
+            given: (9_000, hourly(20_000), 9_000),
+            want: "escalate",
+        },
+        Case {
+            name: "over another limit of the same meter",
+            given: (9_000, asks(20_001), 9_000),
+            want: "escalate",
+        },
+    ];
+    for Case { name, given, want } in cases {
+        let (used_then, limit_then, used_now) = given;
+        let world = |limit: Value| {
+            World::new(vec![ask(json!({"approval": seat("leads")}))])
+                .passport(json!({"limits": [limit]}))
+        };
+        let then = world(limit_then).used(&[used_then]).granted();
+        let mut now = world(asks(20_000)).used(&[used_now]);
+        now.facts.as_mut().unwrap().grants = then.facts.unwrap().grants;
+        assert_eq!(now.word(), want, "{name}");
+    }
+}
+
+#[test]
+fn a_grant_that_falls_short_does_not_hide_one_that_does_not() {
+    let world = || limited(json!([limit("refunds", "USD", 10_000, "RequireApproval")]));
+    let grant = |used: i64, id: &str| {
+        let granted = world().used(&[used]).granted();
+        Grant {
+            id: id.to_owned(),
+            ..granted.facts.unwrap().grants[0].clone()
+        }
+    };
+    let mut now = world().used(&[5_000]);
+    now.facts.as_mut().unwrap().grants = vec![grant(0, "apr_old"), grant(5_000, "apr_new")];
+    assert_eq!(now.decide().approval_used(), Some("apr_new"));
 }
 
 #[test]
@@ -100,9 +190,9 @@ fn the_passports_approvers_are_asked_about_its_limits_beside_those_of_the_rules(
     );
     assert_eq!(groups(ask_finance()), ["finance"]);
     let late = ask_finance().granted().passport(over);
-    let grant = late.facts.clone().unwrap().grant;
+    let grant = late.facts.clone().unwrap().grants;
     let mut late = late.used(&[0]);
-    late.facts.as_mut().unwrap().grant = grant;
+    late.facts.as_mut().unwrap().grants = grant;
     assert_eq!(
         late.word(),
         "escalate",
@@ -113,11 +203,11 @@ fn the_passports_approvers_are_asked_about_its_limits_beside_those_of_the_rules(
 #[test]
 fn no_approval_lifts_a_limit_that_denies() {
     let granted = World::new(vec![ask(json!({}))]).granted();
-    let grant = granted.facts.clone().unwrap().grant;
+    let grant = granted.facts.clone().unwrap().grants;
     let mut world = granted
         .passport(json!({"limits": [limit("refunds", "USD", 10_000, "Deny")]}))
         .used(&[0]);
-    world.facts.as_mut().unwrap().grant = grant;
+    world.facts.as_mut().unwrap().grants = grant;
     assert_eq!(world.word(), "limit_exceeded");
 }
 

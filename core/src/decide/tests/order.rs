@@ -398,15 +398,7 @@ fn a_grant_lifts_the_very_question_it_answered() {
     assert_eq!(more_seats.word(), "escalate", "another rule asks by now");
 
     let mut other_seats = asked().granted();
-    other_seats
-        .facts
-        .as_mut()
-        .unwrap()
-        .grant
-        .as_mut()
-        .unwrap()
-        .seats
-        .clear();
+    other_seats.facts.as_mut().unwrap().grants[0].seats.clear();
     assert_eq!(
         other_seats.word(),
         "escalate",
@@ -414,14 +406,7 @@ fn a_grant_lifts_the_very_question_it_answered() {
     );
 
     let mut other_question = asked().granted();
-    other_question
-        .facts
-        .as_mut()
-        .unwrap()
-        .grant
-        .as_mut()
-        .unwrap()
-        .asked_by = [0; 32];
+    other_question.facts.as_mut().unwrap().grants[0].asked_by = [0; 32];
     assert_eq!(
         other_question.word(),
         "escalate",
@@ -662,6 +647,7 @@ fn every_reason_has_a_listed_code_and_says_something() {
         used: 480_000,
         asked: 30_000,
         frees_at: Some(now()),
+        window: None,
     };
     let reasons = [
         DenyReason::PassportInvalid,

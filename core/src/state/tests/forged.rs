@@ -145,6 +145,48 @@ fn more_than_a_limit_allows_is_overspent() {
 }
 
 #[test]
+fn a_grant_that_was_not_shown_how_far_a_limit_is_passed_does_not_lift_it() {
+    let (mut log, mut sidecar) = granted_ahead();
+    log.intent(&mut sidecar, &refund(50_000, "ch_1"));
+    let permit = Leaf::parse(log.leaves.last().unwrap()).unwrap().d.unwrap();
+    let second = log
+        .state
+        .approvals()
+        .find(|approval| approval.asked_by_intent.1 == 1)
+        .unwrap()
+        .id
+        .clone();
+    let leaf = next(&mut log, &sidecar, &refund(50_000, "ch_2"));
+    let forged = forge(&leaf, |ruling| {
+        ruling.verdict = RulingVerdict::Permit;
+        ruling.reason = None;
+        ruling.approval = Some(RulingApproval::Used { id: second });
+        ruling.reservations = permit.reservations;
+        ruling.not_after = Some(leaf.h.time + PERMIT_LIFE);
+    });
+    assert_eq!(
+        log.state.clone().apply(&forged, &log.bundles),
+        Err(StateError::Overspent {
+            meter: "refunds".to_owned(),
+            used: 100_000,
+            max: 80_000
+        })
+    );
+    // So whoever verifies the log finds it too, without the texts of the requests.
+    log.push_unchecked(&forged);
+    let checkpoints = [log.checkpoint()];
+    let against = crate::verify::Against {
+        checkpoints: &checkpoints,
+        ..Default::default()
+    };
+    log.side.clear();
+    let leaves = log.leaves.iter().map(Ok::<_, String>);
+    let report = crate::verify::verify(leaves, &against, &log);
+    assert_eq!(report.class(), crate::verify::Class::Invalid);
+    assert_eq!(report.first_bad().map(|bad| bad.seq), Some(leaf.h.seq));
+}
+
+#[test]
 fn a_grant_used_twice_is_refused() {
     let (mut log, mut sidecar, id) = granted();
     let action = refund(20_000, "ch_1");
