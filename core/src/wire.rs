@@ -180,6 +180,13 @@ pub struct ApprovalView {
     pub rationale: Option<String>,
     /// Declared attributes.
     pub attributes: std::collections::BTreeMap<String, String>,
+    /// What goes out: judged headers by name, the query, every value of the body in its order. A list carries only
+    /// what no fact above shows, at most 16 KiB of it, and nothing for a question that was answered with no, expired or used.
+    pub sent: Vec<SentView>,
+    /// How many of them the list leaves out; none of them are left out elsewhere.
+    pub sent_more: u64,
+    /// Why not all that goes out is shown.
+    pub unseen: Option<String>,
     /// Rules that ask.
     pub rules: Vec<String>,
     /// `required_by_rule`, `irreversible` or `limit_exceeded`.
@@ -199,6 +206,58 @@ pub struct ApprovalView {
     /// Votes so far.
     pub votes: Vec<VoteView>,
 }
+
+/// One value of a request, as the agent wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentView {
+    /// Where it stands.
+    pub place: SentPlace,
+    /// Its name there: a header in lower case, a decoded key, or the place of a JSON value.
+    pub name: String,
+    /// Its value, decoded; a JSON value that is no string as its text.
+    pub value: String,
+    /// Whether amount, resource or an attribute is read from it, so that the facts show it too.
+    pub fact: bool,
+}
+
+/// Part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SentPlace {
+    /// A judged header.
+    Header,
+    /// The query.
+    Query,
+    /// The body.
+    Body,
+}
+
+/// The exact request behind an escalation, as it is kept for people. What may hold any byte is base64url.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedRequest {
+    /// The body.
+    pub body: String,
+    /// Headers as they came, without the agent's credentials.
+    pub headers: Vec<(String, String)>,
+    /// Name dialled.
+    pub host: String,
+    /// Whether it came over HTTP/2.
+    #[serde(default)]
+    pub http2: bool,
+    /// Method.
+    pub method: String,
+    /// Port dialled.
+    pub port: u16,
+    /// Path and query as sent.
+    pub target: String,
+    /// [`SEALED_VERSION`].
+    pub v: String,
+}
+
+/// Version of the form above.
+pub const SEALED_VERSION: &str = "actpass.sealed/1";
 
 /// A limit that an approval lifts.
 #[derive(Clone, Debug, Serialize, Deserialize)]

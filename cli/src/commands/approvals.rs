@@ -31,12 +31,22 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                 show::json(&approvals)?;
                 return Ok(Exit::Ok);
             }
-            let mut table = table(&["ID", "STATE", "WHAT", "AMOUNT", "ON", "AGENT", "EXPIRES"]);
+            let mut table = table(&[
+                "ID",
+                "STATE",
+                "WHAT",
+                "AMOUNT",
+                "ON",
+                "ALSO SENT",
+                "AGENT",
+                "EXPIRES",
+            ]);
             for it in approvals {
                 let (amount, on) = (
                     it.amount.unwrap_or_default(),
                     escaped(&it.resource.unwrap_or_default()),
                 );
+                let also = facts::also(&it.sent, it.sent_more, it.unseen.as_deref());
                 let expires = facts::until(it.expires, Timestamp::now());
                 table.add_row([
                     it.id,
@@ -44,6 +54,7 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                     it.capability,
                     amount,
                     on,
+                    also,
                     it.agent,
                     expires,
                 ]);

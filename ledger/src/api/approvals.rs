@@ -1,20 +1,22 @@
 //! Questions to people: shown as facts they can judge, answered once each.
 
+mod sent;
+
 use actpass_core::action::Action;
 use actpass_core::canonical;
 use actpass_core::decide::EscalateReason;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::EventBody;
 use actpass_core::passport::Passport;
-use actpass_core::state::Approval;
-use actpass_core::upstream::AttributeValue;
-use actpass_core::wire::{ApprovalView, SeatView, VoteRequest, VoteView};
+use actpass_core::state::{Approval, ApprovalState};
+use actpass_core::upstream::{ActionSpec, AttributeValue};
+use actpass_core::wire::{ApprovalView, SeatView, SentView, VoteRequest, VoteView};
 use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 
 use super::auth::Person;
-use super::{Context, control};
+use super::{Context, control, streams};
 use crate::engine::{Log, Staging, side_frame_aad};
 use crate::error::ApiError;
 
@@ -34,7 +36,7 @@ pub(super) async fn list(
                 })
                 .collect();
             ids.iter()
-                .map(|(origin, id)| find(staging, origin, id))
+                .map(|(origin, id)| find(staging, origin, id, Depth::Listed))
                 .collect::<Result<Vec<_>, _>>()
         },
         |found, _| Ok(found),
@@ -42,7 +44,7 @@ pub(super) async fn list(
     let mut views = found
         .await?
         .into_iter()
-        .map(|found| view(&context, found))
+        .map(|found| view(&context, found).map(shortened))
         .collect::<Result<Vec<_>, _>>()?;
     views.sort_by_key(|view| view.asked);
     Ok(Json(views))
@@ -57,7 +59,7 @@ pub(super) async fn show(
     let found = context.engine.submit(
         move |staging| {
             let origin = origin_of(staging, &id)?;
-            find(staging, &origin, &id)
+            find(staging, &origin, &id, Depth::Whole)
         },
         |found, _| Ok(found),
     );
@@ -100,7 +102,7 @@ pub(super) async fn vote(
                 groups,
             };
             staging.event(&origin, now, vote, Vec::new())?;
-            find(staging, &origin, &shown)
+            find(staging, &origin, &shown, Depth::Whole)
         },
         |found, _| Ok(found),
     );
@@ -114,7 +116,28 @@ struct Found {
     tenant: String,
     aad: String,
     side_frame: Option<Vec<u8>>,
+    kept: Kept,
+    declared: Option<ActionSpec>,
     limits: Vec<actpass_core::wire::LimitView>,
+}
+
+/// The request as it was kept.
+enum Kept {
+    /// Not looked up, since nobody is asked any more.
+    LeftOut,
+    /// There is none, or none yet.
+    Nothing,
+    /// Its ciphertext.
+    Sealed(Vec<u8>),
+}
+
+/// How much of a question is looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// For a list: kept requests, up to 1 MiB each, only while they may still run.
+    Listed,
+    /// All of it.
+    Whole,
 }
 
 fn origin_of(staging: &Staging<'_>, id: &str) -> Result<String, ApiError> {
@@ -125,7 +148,7 @@ fn origin_of(staging: &Staging<'_>, id: &str) -> Result<String, ApiError> {
         .ok_or(ApiError::NotFound("approval"))
 }
 
-fn find(staging: &Staging<'_>, origin: &str, id: &str) -> Result<Found, ApiError> {
+fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<Found, ApiError> {
     let log: &Log = staging.log(origin)?;
     let approval = log
         .state()
@@ -134,26 +157,50 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str) -> Result<Found, ApiError
         .clone();
     let aad = side_frame_aad(origin, approval.leaf);
     let name = actpass_core::hash::sha256(&[aad.as_bytes()]);
-    let passport = log
-        .state()
-        .active()
+    let active = log.state().active();
+    let passport = active
         .and_then(|bundle| bundle.passport(&approval.passport))
         .cloned();
-    let limits = control::limit_views(log, Some(&approval.passport), Timestamp::now());
+    let action = approval.judged.action.as_ref();
+    let declared = active
+        .zip(action)
+        .and_then(|(bundle, action)| bundle.action(&action.capability))
+        .map(|(_, spec)| spec.clone());
+    let now = Timestamp::now();
+    let limits = control::limit_views(log, Some(&approval.passport), now);
     let (tenant, side_frame) = (log.tenant().to_owned(), staging.blob(&name)?);
+    let may_run = matches!(
+        approval.state(now),
+        ApprovalState::Sealing | ApprovalState::Pending | ApprovalState::Granted
+    );
+    let kept = match depth {
+        Depth::Listed if !may_run => Kept::LeftOut,
+        Depth::Listed | Depth::Whole => staging
+            .blob(&streams::sealed_name(id))?
+            .map_or(Kept::Nothing, Kept::Sealed),
+    };
     Ok(Found {
         approval,
         passport,
         tenant,
         aad,
         side_frame,
+        kept,
+        declared,
         limits,
     })
+}
+
+/// A view as a list carries it.
+fn shortened(mut view: ApprovalView) -> ApprovalView {
+    (view.sent, view.sent_more) = sent::listed(std::mem::take(&mut view.sent));
+    view
 }
 
 fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
     let now = Timestamp::now();
     let action = reveal(context, &found)?;
+    let (sent, unseen) = sent_with(context, &found, &action);
     let approval = found.approval;
     let because = match approval.needed.because {
         EscalateReason::RequiredByRule => "required_by_rule",
@@ -184,6 +231,9 @@ fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
             .unwrap_or_default(),
         rationale: action.hints.rationale.clone(),
         attributes: attributes.collect(),
+        sent,
+        sent_more: 0,
+        unseen,
         rules: approval.rules.clone(),
         because: because.to_owned(),
         limits: found.limits,
@@ -214,6 +264,37 @@ fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
             })
             .collect(),
     })
+}
+
+/// What goes out with an action, and why not all of it is known.
+fn sent_with(context: &Context, found: &Found, action: &Action) -> (Vec<SentView>, Option<String>) {
+    let mut sent = sent::beside_the_body(action);
+    let body = match &found.kept {
+        Kept::LeftOut => return (Vec::new(), None),
+        Kept::Nothing if action.body_bytes == 0 => Ok(Vec::new()),
+        Kept::Nothing => Err("the request is not kept".to_owned()),
+        Kept::Sealed(sealed) => body_of(context, found, sealed),
+    };
+    let unseen = match body {
+        Ok(body) => {
+            sent.extend(body);
+            None
+        }
+        Err(why) => Some(format!("the body, {} bytes: {why}", action.body_bytes)),
+    };
+    if let Some(declared) = &found.declared {
+        sent::mark_facts(&mut sent, declared);
+    }
+    (sent, unseen)
+}
+
+fn body_of(context: &Context, found: &Found, sealed: &[u8]) -> Result<Vec<SentView>, String> {
+    let aad = streams::sealed_aad(&found.approval.id);
+    let opened = context
+        .vault
+        .open_sealed(&found.tenant, aad.as_bytes(), sealed)
+        .map_err(|error| error.to_string())?;
+    sent::body(&opened).map_err(|error| error.to_string())
 }
 
 fn reveal(context: &Context, found: &Found) -> Result<Action, ApiError> {

@@ -329,7 +329,7 @@ pub(super) async fn seal(
         BlobKind::Sealed,
         ciphertext.map_err(|error| ApiError::Malformed(error.to_string()))?,
     );
-    kept.name = actpass_core::hash::sha256(&[sealed_aad(&approval).as_bytes()]);
+    kept.name = sealed_name(&approval);
     let bytes = body.len() as u64;
     let checked = move |log: &Log, now| {
         let standing = log
@@ -369,7 +369,7 @@ pub(super) async fn sealed(
         move |staging| {
             let log = staging.log(&origin)?;
             own_approval(log, &sidecar.stream, &id)?;
-            let name = actpass_core::hash::sha256(&[sealed_aad(&id).as_bytes()]);
+            let name = sealed_name(&id);
             let bytes = staging
                 .blob(&name)?
                 .ok_or(ApiError::NotFound("sealed request"))?;
@@ -430,8 +430,14 @@ fn asked_by(log: &Log, stream: &actpass_core::hash::StreamId, seq: u64) -> Optio
     }
 }
 
-fn sealed_aad(approval: &str) -> String {
+/// What a kept request is sealed with.
+pub(super) fn sealed_aad(approval: &str) -> String {
     format!("actpass.sealed/1\n{approval}")
+}
+
+/// What a kept request is found by.
+pub(super) fn sealed_name(approval: &str) -> [u8; 32] {
+    actpass_core::hash::sha256(&[sealed_aad(approval).as_bytes()])
 }
 
 fn log_tenant(log: &Log) -> String {

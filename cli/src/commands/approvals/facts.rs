@@ -1,7 +1,7 @@
 //! A question as facts that a person can judge in twenty seconds. What the agent wrote is escaped and called its own
 //! words; everything else comes from policy and from the request as it was read off the wire.
 
-use actpass_core::wire::{ApprovalView, LimitView, OverLimitView, SeatView};
+use actpass_core::wire::{ApprovalView, LimitView, OverLimitView, SeatView, SentPlace, SentView};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::commands::show::{Paint, Tone, escaped};
@@ -39,6 +39,13 @@ pub(super) fn text(view: &ApprovalView, now: Timestamp, paint: Paint) -> String 
             format!("{} = {}", escaped(name), escaped(value)),
         );
     }
+    for one in &view.sent {
+        fact("also sent", sent(one));
+    }
+    if let Some(unseen) = &view.unseen {
+        let text = format!("not all of it can be shown: {}", escaped(unseen));
+        fact("also sent", paint.paint(Tone::Bad, &text));
+    }
     if let Some(rationale) = &view.rationale {
         let said = escaped(rationale);
         fact(
@@ -73,6 +80,47 @@ pub(super) fn text(view: &ApprovalView, now: Timestamp, paint: Paint) -> String 
         .iter()
         .map(|(name, text)| format!("{name:<10} {text}"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// One value that goes out, and where it stands.
+fn sent(one: &SentView) -> String {
+    let place = match one.place {
+        SentPlace::Header => "header",
+        SentPlace::Query => "query",
+        SentPlace::Body => "body",
+    };
+    format!("{place} {} = {}", escaped(&one.name), escaped(&one.value))
+}
+
+/// The first values that go out beside the facts, each cut short, and how many more there are.
+pub(super) fn also(sent: &[SentView], more: u64, unseen: Option<&str>) -> String {
+    let pair = |one: &SentView| format!("{}={}", short(&one.name), short(&one.value));
+    let mut shown: Vec<String> = sent.iter().take(LISTED).map(pair).collect();
+    let left_out = sent.len().saturating_sub(LISTED);
+    let more = more.saturating_add(u64::try_from(left_out).unwrap_or(u64::MAX));
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    if unseen.is_some() {
+        shown.push("and what cannot be shown".to_owned());
+    }
+    shown.join(", ")
+}
+
+/// Values that a list shows of each question.
+const LISTED: usize = 3;
+
+/// Text cut to what fits in a list.
+fn short(text: &str) -> String {
+    const CHARACTERS: usize = 24;
+    let mut characters = text.chars();
+    let kept: String = characters.by_ref().take(CHARACTERS).collect();
+    let cut = if characters.next().is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{}{cut}", escaped(&kept))
 }
 
 /// When, and how far off that is.
@@ -159,6 +207,12 @@ mod tests {
             "amount": "2500.00 USD", "resource": "ven\u{202e}acme", "target": "POST https://api.payments.example:443/v1/payouts",
             "agent": "treasury", "passport": "treasury", "owner": "treasury-oncall@example.com", "purpose": "Pay vendors",
             "rationale": "due today\nlimit      none", "attributes": {"note": "a\u{1b}[2Kb"},
+            "sent": [
+                {"place": "header", "name": "stripe-account", "value": "acct_other", "fact": false},
+                {"place": "body", "name": "amount", "value": "250000", "fact": true},
+                {"place": "body", "name": "settle\nto", "value": "IBAN\u{202e}", "fact": false},
+            ],
+            "sent_more": 0, "unseen": null,
             "rules": ["payouts/large"], "because": "required_by_rule",
             "limits": [{"passport": "treasury", "meter": "payouts", "unit": "USD", "max": "5000.00", "used": "120.00",
                 "left": "4880.00", "window": "86400s sliding", "frees_at": null}],
@@ -181,6 +235,9 @@ where      POST https://api.payments.example:443/v1/payouts
 by         treasury (passport treasury, owner treasury-oncall@example.com)
 purpose    Pay vendors
 attribute  note = a\u{1b}[2Kb
+also sent  header stripe-account = acct_other
+also sent  body amount = 250000
+also sent  body settle\u{a}to = IBAN\u{202e}
 it says    "due today\u{a}limit      none" (the agent's own words, not checked)
 asked      a rule requires it: payouts/large
 goes over  payouts: reaches 2620.00 of 1000.00 USD, sliding 3600 s
@@ -221,6 +278,11 @@ answer     actpass approvals approve apr_1   or   actpass approvals deny apr_1"#
                 want: "asked      it goes over a limit",
             },
             Case {
+                name: "not all can be shown",
+                given: |view| view.unseen = Some("the body, 9 bytes: gone".to_owned()),
+                want: "also sent  not all of it can be shown: the body, 9 bytes: gone",
+            },
+            Case {
                 name: "several people",
                 given: |view| view.seats.iter_mut().for_each(|seat| seat.quorum = 2),
                 want: "needs      2 people of finance",
@@ -232,5 +294,23 @@ answer     actpass approvals approve apr_1   or   actpass approvals deny apr_1"#
             let shown = text(&view, now, Paint::plain());
             assert!(shown.contains(want), "{name}: `{want}` in\n{shown}");
         }
+    }
+
+    #[test]
+    fn a_list_shows_the_first_values_and_how_many_more_there_are() {
+        let mut sent = view().sent;
+        assert_eq!(
+            also(&sent, 0, None),
+            "stripe-account=acct_other, amount=250000, settle\\u{a}to=IBAN\\u{202e}"
+        );
+        sent.insert(0, sent[0].clone());
+        sent[0].value = "v".repeat(25);
+        assert_eq!(
+            also(&sent, 4, Some("gone")),
+            format!(
+                "stripe-account={}…, stripe-account=acct_other, amount=250000, and 5 more, and what cannot be shown",
+                "v".repeat(24)
+            )
+        );
     }
 }
