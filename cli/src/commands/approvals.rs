@@ -6,11 +6,16 @@ use actpass_core::wire::{ApprovalView, VoteRequest};
 use anyhow::bail;
 use jiff::Timestamp;
 
-use super::show::{self, Paint, escaped, table};
+use super::show::{self, short, table};
 use crate::args::ApprovalsCommand;
 use crate::control::Control;
 use crate::exit::Exit;
 use crate::state::StateDir;
+
+use facts::Look;
+
+/// Characters that a list shows of a resource.
+const RESOURCE_CHARACTERS: usize = 48;
 
 pub(crate) async fn approvals(
     command: ApprovalsCommand,
@@ -44,7 +49,7 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
             for it in approvals {
                 let (amount, on) = (
                     it.amount.unwrap_or_default(),
-                    escaped(&it.resource.unwrap_or_default()),
+                    short(&it.resource.unwrap_or_default(), RESOURCE_CHARACTERS),
                 );
                 let also = facts::also(&it.sent, it.sent_more, it.unseen.as_deref());
                 let expires = facts::until(it.expires, Timestamp::now());
@@ -88,7 +93,7 @@ fn print(view: &ApprovalView, json: bool) -> anyhow::Result<()> {
     if json {
         return show::json(view);
     }
-    show::line(&facts::text(view, Timestamp::now(), Paint::of_stdout()))
+    show::line(&facts::text(view, Timestamp::now(), Look::of_stdout()))
 }
 
 fn plain(id: &str) -> anyhow::Result<&str> {

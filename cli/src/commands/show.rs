@@ -8,18 +8,64 @@ use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Text in which control characters, line ends and what turns the reading direction stand as escapes.
+/// Text in which what a terminal does not show as itself stands as escapes, and runs of blanks as their number: with
+/// enough of them a text could push what follows to the start of a line.
 pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
         if is_hidden(character) {
             shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
+            continue;
+        }
+        let mut run = 1_u32;
+        while character == ' ' && characters.next_if_eq(&' ').is_some() {
+            run += 1;
+        }
+        match run {
+            1 => shown.push(character),
+            run => shown.push_str(&format!(" [{run} blanks] ")),
         }
     }
     shown
+}
+
+/// Escaped text cut to at most so many characters of the original.
+pub(crate) fn short(text: &str, characters: usize) -> String {
+    let mut rest = text.chars();
+    let kept: String = rest.by_ref().take(characters).collect();
+    let cut = if rest.next().is_some() { "…" } else { "" };
+    format!("{}{cut}", escaped(&kept))
+}
+
+/// Columns of the terminal, or 80 where there is none.
+pub(crate) fn columns() -> usize {
+    Table::new().width().map_or(80, usize::from)
+}
+
+/// Escaped text in lines of at most so many columns, broken at blanks where there are some.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line, mut width) = (Vec::new(), String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if width > 0 && width + word.trim_end().width() > columns {
+            lines.push(line.trim_end().to_owned());
+            (line, width) = (String::new(), 0);
+        }
+        for character in word.chars() {
+            let wide = character.width().unwrap_or(0);
+            if width + wide > columns {
+                lines.push(std::mem::take(&mut line));
+                width = 0;
+            }
+            line.push(character);
+            width += wide;
+        }
+    }
+    lines.push(line);
+    lines
 }
 
 /// JSON text in which the same characters stand as JSON's own escapes, so that its meaning stays.
@@ -39,15 +85,23 @@ pub(crate) fn escaped_json(json: &str) -> String {
     shown
 }
 
+/// Whether a terminal shows nothing, a blank or something else than the character: by its general category
+/// (Unicode Standard Annex #44), or because it is a letter or a mark without a shape.
 fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
-            // Zero width and direction marks, line ends of Unicode, embeddings and isolates, byte order mark.
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            // Variation selectors and tags: text that no terminal shows.
-            | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
+    match character.general_category() {
+        GeneralCategory::Control
+        | GeneralCategory::Format
+        | GeneralCategory::PrivateUse
+        | GeneralCategory::Surrogate
+        | GeneralCategory::Unassigned
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator => true,
+        GeneralCategory::SpaceSeparator => character != ' ',
+        _ => matches!(character,
+            // Grapheme joiner, fillers of Hangul and Khmer, the blank of Braille, variation selectors.
+            '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}'
+            | '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'),
+    }
 }
 
 /// A plain table with the given head.
@@ -163,10 +217,62 @@ mod tests {
             ("a\u{200b}b", "a\\u{200b}b", "a\\u200bb"),
             ("a\u{ad}b", "a\\u{ad}b", "a\\u00adb"),
             ("a\u{e0041}b", "a\\u{e0041}b", "a\\udb40\\udc41b"),
+            // Of every category that is not shown, and what looks like a blank or like nothing.
+            ("\u{61c}\u{180e}", "\\u{61c}\\u{180e}", "\\u061c\\u180e"),
+            ("\u{600}\u{fff9}", "\\u{600}\\u{fff9}", "\\u0600\\ufff9"),
+            ("\u{e000}\u{378}", "\\u{e000}\\u{378}", "\\ue000\\u0378"),
+            ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}", "\\u2028\\u2029"),
+            ("\u{a0}\u{3000}", "\\u{a0}\\u{3000}", "\\u00a0\\u3000"),
+            ("\u{3164}\u{2800}", "\\u{3164}\\u{2800}", "\\u3164\\u2800"),
+            (
+                "עברית 日本 e\u{301}",
+                "עברית 日本 e\u{301}",
+                "עברית 日本 e\u{301}",
+            ),
+            ("a b   c", "a b [3 blanks] c", "a b   c"),
         ];
         for (given, want, want_json) in cases {
             assert_eq!(escaped(given), want, "{given:?}");
             assert_eq!(escaped_json(given), want_json, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_asked_for() {
+        struct Case {
+            name: &'static str,
+            given: (&'static str, usize),
+            want: &'static [&'static str],
+        }
+        let cases = [
+            Case {
+                name: "short",
+                given: ("due today", 9),
+                want: &["due today"],
+            },
+            Case {
+                name: "broken at blanks",
+                given: ("due today or later", 10),
+                want: &["due today", "or later"],
+            },
+            Case {
+                name: "a word longer than a line",
+                given: ("a bcdefghij", 4),
+                want: &["a", "bcde", "fghi", "j"],
+            },
+            Case {
+                name: "characters of two columns",
+                given: ("日本語", 5),
+                want: &["日本", "語"],
+            },
+            Case {
+                name: "nothing",
+                given: ("", 4),
+                want: &[""],
+            },
+        ];
+        for Case { name, given, want } in cases {
+            assert_eq!(wrapped(given.0, given.1), want, "{name}");
         }
     }
 

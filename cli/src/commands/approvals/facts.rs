@@ -4,83 +4,122 @@
 use actpass_core::wire::{ApprovalView, LimitView, OverLimitView, SeatView, SentPlace, SentView};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::commands::show::{Paint, Tone, escaped};
+use crate::commands::show::{self, Paint, Tone, escaped, short, wrapped};
 
-/// The facts, one per line, in the order in which they are asked for: what, how much, on what, where, who, why.
-pub(super) fn text(view: &ApprovalView, now: Timestamp, paint: Paint) -> String {
-    let mut facts = vec![
-        ("approval", format!("{}, {}", view.id, state(view, paint))),
-        (
-            "what",
-            format!("{}, {}", escaped(&view.capability), undo(view, paint)),
-        ),
-    ];
-    let mut fact = |name: &'static str, text: String| facts.push((name, text));
-    if let Some(amount) = &view.amount {
-        fact("how much", escaped(amount));
-    }
-    if let Some(resource) = &view.resource {
-        fact("on", escaped(resource));
-    }
-    fact("where", escaped(&view.target));
-    fact(
-        "by",
-        format!(
-            "{} (passport {}, owner {})",
-            escaped(&view.agent),
-            escaped(&view.passport),
-            escaped(&view.owner)
-        ),
+/// The facts in the order in which they are asked for: what, how much, on what, where, who, why. Each starts a line
+/// with its name; what goes on in a further line is marked there, so that no text can pass for a fact of ours.
+pub(super) fn text(view: &ApprovalView, now: Timestamp, look: Look) -> String {
+    let mut facts = Facts::default();
+    facts.toned(
+        "approval",
+        state_tone(view),
+        format!("{}, {}", view.id, view.state),
     );
-    fact("purpose", escaped(&view.purpose));
+    let (tone, undo) = undo(view);
+    facts.toned("what", tone, format!("{}, {undo}", view.capability));
+    facts.maybe("how much", view.amount.as_deref());
+    facts.maybe("on", view.resource.as_deref());
+    facts.add("where", &view.target);
+    let by = format!(
+        "{} (passport {}, owner {})",
+        view.agent, view.passport, view.owner
+    );
+    facts.add("by", by);
+    facts.add("purpose", &view.purpose);
     for (name, value) in &view.attributes {
-        fact(
-            "attribute",
-            format!("{} = {}", escaped(name), escaped(value)),
-        );
+        facts.add("attribute", format!("{name} = {value}"));
     }
     for one in &view.sent {
-        fact("also sent", sent(one));
+        facts.add("also sent", sent(one));
     }
     if let Some(unseen) = &view.unseen {
-        let text = format!("not all of it can be shown: {}", escaped(unseen));
-        fact("also sent", paint.paint(Tone::Bad, &text));
+        let text = format!("not all of it can be shown: {unseen}");
+        facts.toned("also sent", Tone::Bad, text);
     }
     if let Some(rationale) = &view.rationale {
-        let said = escaped(rationale);
-        fact(
+        // Its quotes do not end ours.
+        let said = rationale.replace('"', "\\\"");
+        facts.add(
             "it says",
             format!("\"{said}\" (the agent's own words, not checked)"),
         );
     }
-    fact("asked", why(view));
+    facts.add("asked", why(view));
     for over in &view.over_limits {
-        fact("goes over", lifted(over, paint));
+        facts.toned("goes over", Tone::Bad, lifted(over));
     }
     for limit in &view.limits {
-        fact("limit", left(limit));
+        facts.add("limit", left(limit));
     }
     for seat in &view.seats {
-        fact("needs", needed(seat));
+        facts.add("needs", needed(seat));
     }
     for vote in &view.votes {
         let word = if vote.grant { "yes" } else { "no" };
         let time = actpass_core::canonical::instant(vote.time);
-        fact("vote", format!("{word} by {}, {time}", escaped(&vote.user)));
+        facts.add("vote", format!("{word} by {}, {time}", vote.user));
     }
-    fact("expires", until(view.expires, now));
+    facts.add("expires", until(view.expires, now));
     if view.state == "pending" {
-        let id = &view.id;
-        fact(
-            "answer",
-            format!("actpass approvals approve {id}   or   actpass approvals deny {id}"),
-        );
+        facts.add("answer", format!("actpass approvals approve {}", view.id));
+        facts.add("or", format!("actpass approvals deny {}", view.id));
     }
-    let lines = facts
-        .iter()
-        .map(|(name, text)| format!("{name:<10} {text}"));
-    lines.collect::<Vec<_>>().join("\n")
+    facts.text(look)
 }
+
+/// What facts are written for.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    pub(super) paint: Paint,
+    /// Columns of a line.
+    pub(super) columns: usize,
+}
+
+impl Look {
+    pub(super) fn of_stdout() -> Self {
+        let (paint, columns) = (Paint::of_stdout(), show::columns());
+        Self { paint, columns }
+    }
+}
+
+/// Facts by name, not yet escaped.
+#[derive(Default)]
+struct Facts(Vec<(&'static str, Tone, String)>);
+
+impl Facts {
+    fn add(&mut self, name: &'static str, text: impl Into<String>) {
+        self.toned(name, Tone::Plain, text.into());
+    }
+
+    fn maybe(&mut self, name: &'static str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.add(name, text);
+        }
+    }
+
+    fn toned(&mut self, name: &'static str, tone: Tone, text: String) {
+        self.0.push((name, tone, text));
+    }
+
+    fn text(self, Look { paint, columns }: Look) -> String {
+        // A name, a blank, and a mark with its blank where a line is continued.
+        let columns = columns.saturating_sub(10 + 1 + 2).max(COLUMNS_MIN);
+        let mut lines = Vec::new();
+        for (name, tone, text) in self.0 {
+            for (number, part) in wrapped(&escaped(&text), columns).iter().enumerate() {
+                let part = paint.paint(tone, part);
+                lines.push(match number {
+                    0 => format!("{name:<10} {part}"),
+                    _ => format!("{:<10} | {part}", ""),
+                });
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+/// Fewest columns of text: in a terminal narrower than that nothing can be read anyway.
+const COLUMNS_MIN: usize = 4;
 
 /// One value that goes out, and where it stands.
 fn sent(one: &SentView) -> String {
@@ -89,12 +128,18 @@ fn sent(one: &SentView) -> String {
         SentPlace::Query => "query",
         SentPlace::Body => "body",
     };
-    format!("{place} {} = {}", escaped(&one.name), escaped(&one.value))
+    format!("{place} {} = {}", one.name, one.value)
 }
 
 /// The first values that go out beside the facts, each cut short, and how many more there are.
 pub(super) fn also(sent: &[SentView], more: u64, unseen: Option<&str>) -> String {
-    let pair = |one: &SentView| format!("{}={}", short(&one.name), short(&one.value));
+    let pair = |one: &SentView| {
+        format!(
+            "{}={}",
+            short(&one.name, CHARACTERS),
+            short(&one.value, CHARACTERS)
+        )
+    };
     let mut shown: Vec<String> = sent.iter().take(LISTED).map(pair).collect();
     let left_out = sent.len().saturating_sub(LISTED);
     let more = more.saturating_add(u64::try_from(left_out).unwrap_or(u64::MAX));
@@ -110,18 +155,8 @@ pub(super) fn also(sent: &[SentView], more: u64, unseen: Option<&str>) -> String
 /// Values that a list shows of each question.
 const LISTED: usize = 3;
 
-/// Text cut to what fits in a list.
-fn short(text: &str) -> String {
-    const CHARACTERS: usize = 24;
-    let mut characters = text.chars();
-    let kept: String = characters.by_ref().take(CHARACTERS).collect();
-    let cut = if characters.next().is_some() {
-        "…"
-    } else {
-        ""
-    };
-    format!("{}{cut}", escaped(&kept))
-}
+/// Characters that a list shows of a name or a value.
+const CHARACTERS: usize = 24;
 
 /// When, and how far off that is.
 pub(super) fn until(instant: Timestamp, now: Timestamp) -> String {
@@ -142,21 +177,20 @@ fn roughly(left: SignedDuration) -> String {
     }
 }
 
-fn state(view: &ApprovalView, paint: Paint) -> String {
-    let tone = match view.state.as_str() {
+fn state_tone(view: &ApprovalView) -> Tone {
+    match view.state.as_str() {
         "granted" | "used" => Tone::Good,
         "pending" | "sealing" => Tone::Doubtful,
         "denied" | "expired" => Tone::Bad,
         _ => Tone::Plain,
-    };
-    paint.paint(tone, &escaped(&view.state))
+    }
 }
 
-fn undo(view: &ApprovalView, paint: Paint) -> String {
+fn undo(view: &ApprovalView) -> (Tone, &'static str) {
     match view.effect.as_str() {
-        "Irreversible" => paint.paint(Tone::Bad, "cannot be undone"),
-        "Write" => "can be changed back".to_owned(),
-        _ => "changes nothing".to_owned(),
+        "Irreversible" => (Tone::Bad, "cannot be undone"),
+        "Write" => (Tone::Plain, "can be changed back"),
+        _ => (Tone::Plain, "changes nothing"),
     }
 }
 
@@ -165,28 +199,26 @@ fn why(view: &ApprovalView) -> String {
         "required_by_rule" => "a rule requires it",
         "irreversible" => "it cannot be undone, and no rule says that this is fine",
         "limit_exceeded" => "it goes over a limit",
-        other => return escaped(other),
+        other => return other.to_owned(),
     };
     match view.rules.is_empty() {
         true => because.to_owned(),
-        false => format!("{because}: {}", escaped(&view.rules.join(", "))),
+        false => format!("{because}: {}", view.rules.join(", ")),
     }
 }
 
 fn left(limit: &LimitView) -> String {
-    let text = format!(
+    format!(
         "{}: {} of {} {} left, {}",
         limit.meter, limit.left, limit.max, limit.unit, limit.window
-    );
-    escaped(&text)
+    )
 }
 
-fn lifted(over: &OverLimitView, paint: Paint) -> String {
-    let text = format!(
+fn lifted(over: &OverLimitView) -> String {
+    format!(
         "{}: reaches {} of {} {}, {}",
         over.meter, over.reaches, over.max, over.unit, over.window
-    );
-    paint.paint(Tone::Bad, &escaped(&text))
+    )
 }
 
 fn needed(seat: &SeatView) -> String {
@@ -194,7 +226,7 @@ fn needed(seat: &SeatView) -> String {
         1 => "1 person".to_owned(),
         more => format!("{more} people"),
     };
-    format!("{people} of {}", escaped(&seat.groups.join(" or ")))
+    format!("{people} of {}", seat.groups.join(" or "))
 }
 
 #[cfg(test)]
@@ -224,6 +256,36 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn look(columns: usize) -> Look {
+        let paint = Paint::plain();
+        Look { paint, columns }
+    }
+
+    #[test]
+    fn no_text_of_an_agent_starts_a_line() {
+        let now: Timestamp = "2026-05-01T09:01:00Z".parse().unwrap();
+        let fake = "how much   USD 1.00";
+        for columns in [20, 40, 80, 100, 200] {
+            // As many characters before the fake as fill a line of the terminal, from any of our names on.
+            for before in 0..columns {
+                for filler in [" ", "x", "x "] {
+                    let posing: String = filler.chars().cycle().take(before).collect();
+                    let posing = format!("{posing}{fake}");
+                    let mut view = view();
+                    view.rationale = Some(format!("routine\" {posing}"));
+                    view.resource = Some(posing.clone());
+                    view.sent[0].value.clone_from(&posing);
+                    view.attributes.insert("note".to_owned(), posing);
+                    let shown = text(&view, now, look(columns));
+                    let own = shown.lines().filter(|line| line.starts_with("how much"));
+                    assert_eq!(own.count(), 1, "{columns} {before}\n{shown}");
+                    let fits = |line: &str| line.chars().count() <= columns;
+                    assert!(shown.lines().all(fits), "{columns} {before}\n{shown}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_question_is_told_as_facts_and_the_agents_text_is_escaped() {
         let now: Timestamp = "2026-05-01T09:01:00Z".parse().unwrap();
@@ -238,14 +300,16 @@ attribute  note = a\u{1b}[2Kb
 also sent  header stripe-account = acct_other
 also sent  body amount = 250000
 also sent  body settle\u{a}to = IBAN\u{202e}
-it says    "due today\u{a}limit      none" (the agent's own words, not checked)
+it says    "due today\u{a}limit [6 blanks] none" (the agent's own words, not
+           | checked)
 asked      a rule requires it: payouts/large
 goes over  payouts: reaches 2620.00 of 1000.00 USD, sliding 3600 s
 limit      payouts: 4880.00 of 5000.00 USD left, 86400s sliding
 needs      1 person of finance or cfo
 expires    2026-05-01T09:30:00Z (in 29 min)
-answer     actpass approvals approve apr_1   or   actpass approvals deny apr_1"#;
-        assert_eq!(text(&view(), now, Paint::plain()), want);
+answer     actpass approvals approve apr_1
+or         actpass approvals deny apr_1"#;
+        assert_eq!(text(&view(), now, look(80)), want);
     }
 
     #[test]
@@ -291,7 +355,7 @@ answer     actpass approvals approve apr_1   or   actpass approvals deny apr_1"#
         for Case { name, given, want } in cases {
             let mut view = view();
             given(&mut view);
-            let shown = text(&view, now, Paint::plain());
+            let shown = text(&view, now, look(80));
             assert!(shown.contains(want), "{name}: `{want}` in\n{shown}");
         }
     }
