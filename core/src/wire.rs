@@ -185,7 +185,8 @@ pub struct ApprovalView {
     pub sent: Vec<SentView>,
     /// How many of them the list leaves out; none of them are left out elsewhere.
     pub sent_more: u64,
-    /// Why not all that goes out is shown.
+    /// Why not all of it can be shown; nobody can agree to it then. Where its texts cannot be read, what stands here is
+    /// what the log says in clear: no resource, and the template of the path instead of the path.
     pub unseen: Option<String>,
     /// Rules that ask.
     pub rules: Vec<String>,

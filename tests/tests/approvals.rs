@@ -10,9 +10,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{ChildStdout, Command, Stdio};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
+use actpass_ledger::storage::{BlobKind, Entry, SegmentReader};
 use actpass_tests::actpass;
 use actpass_tests::provider::{HOST, Provider};
 use serde_json::Value;
@@ -111,6 +115,29 @@ impl Home {
         command
     }
 
+    /// The agent, running, and the lines that it prints.
+    fn agent(&self) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let connect_to = format!("{HOST}:443:127.0.0.1:{}", self.provider.port);
+        let run = [
+            "run",
+            "-f",
+            "policy.yaml",
+            "--connect-to",
+            &connect_to,
+            "--",
+            "bash",
+            "agent.sh",
+        ];
+        let mut child = self
+            .command(&run)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    }
+
     fn said(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         assert!(output.status.success(), "{args:?}: {output:?}");
@@ -121,6 +148,49 @@ impl Home {
         let args = [args, &["--output", "json"]].concat();
         serde_json::from_str(&self.said(&args)).unwrap()
     }
+}
+
+/// Flips a byte in the middle of the texts behind the first question.
+fn damage_first_question(home: &Home) {
+    let log = home.dir.path().join("state/log");
+    let (mut asked, mut texts) = (None, Vec::new());
+    SegmentReader::open_read_only(&log)
+        .unwrap()
+        .replay(&mut |entry| {
+            match entry {
+                Entry::Leaf { seq, bytes, .. } => {
+                    let leaf = Leaf::parse(bytes).unwrap();
+                    let escalated = leaf
+                        .d
+                        .is_some_and(|ruling| ruling.verdict == RulingVerdict::Escalate);
+                    asked = asked.or(escalated.then_some(seq));
+                }
+                Entry::Blob {
+                    kind: BlobKind::SideFrame { seq },
+                    bytes,
+                    ..
+                } => texts.push((seq, bytes.to_vec())),
+                Entry::Blob { .. } => {}
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let (_, text) = texts
+        .into_iter()
+        .find(|(seq, _)| Some(*seq) == asked)
+        .unwrap();
+    for file in fs::read_dir(log.join("segments")).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let Some(at) = bytes.windows(text.len()).position(|found| found == text) else {
+            continue;
+        };
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        let at = at + text.len() / 2;
+        file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+        return;
+    }
+    panic!("the texts of the first question are not on disk");
 }
 
 /// The next answers that the agent prints.
@@ -139,24 +209,7 @@ fn asked(answer: &Value) -> String {
 #[test]
 fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_passed() {
     let home = Home::new();
-    let connect_to = format!("{HOST}:443:127.0.0.1:{}", home.provider.port);
-    let run = [
-        "run",
-        "-f",
-        "policy.yaml",
-        "--connect-to",
-        &connect_to,
-        "--",
-        "bash",
-        "agent.sh",
-    ];
-    let mut child = home
-        .command(&run)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut child, mut lines) = home.agent();
     let ids: Vec<String> = three(&mut lines).iter().map(asked).collect();
 
     let shown = home.said(&["approvals", "show", &ids[0]]);
@@ -205,4 +258,45 @@ fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_pas
     child.wait().unwrap();
     assert_eq!(home.provider.paid(), ["n-1"], "one of the three ran");
     assert!(home.said(&["verify"]).contains("VALID"));
+}
+
+#[test]
+fn a_question_that_cannot_be_shown_hides_no_other_and_takes_no_yes() {
+    let home = Home::new();
+    let (mut child, mut lines) = home.agent();
+    let ids: Vec<String> = three(&mut lines).iter().map(asked).collect();
+    damage_first_question(&home);
+
+    let list = home.said(&["approvals", "list"]);
+    let why = format!("{} cannot be shown whole: ", ids[0]);
+    assert!(list.lines().any(|line| line.starts_with(&why)), "{list}");
+    let list = home.json(&["approvals", "list"]);
+    let unseen = list.as_array().unwrap().iter();
+    let unseen: Vec<bool> = unseen.map(|one| one["unseen"].is_string()).collect();
+    assert_eq!(unseen, [true, false, false], "{list}");
+    let shown = home.said(&["approvals", "show", &ids[0]]);
+    for line in [
+        "how much   4000.00 USD",
+        "also sent  not all of it can be shown: ",
+    ] {
+        assert!(shown.contains(line), "`{line}` in\n{shown}");
+    }
+    let yes = home
+        .command(&["approvals", "approve", &ids[0]])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&yes.stderr);
+    assert_eq!(yes.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("nobody can agree to what cannot be shown"),
+        "{said}"
+    );
+    assert!(
+        home.said(&["approvals", "deny", &ids[0]])
+            .contains(", denied"),
+        "a no needs no more"
+    );
+    home.said(&["approvals", "approve", &ids[1]]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }

@@ -6,7 +6,7 @@ use actpass_core::wire::{ApprovalView, VoteRequest};
 use anyhow::bail;
 use jiff::Timestamp;
 
-use super::show::{self, short, table};
+use super::show::{self, escaped, short, table};
 use crate::args::ApprovalsCommand;
 use crate::control::Control;
 use crate::exit::Exit;
@@ -46,12 +46,16 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                 "AGENT",
                 "EXPIRES",
             ]);
+            let mut unseen = Vec::new();
             for it in approvals {
                 let (amount, on) = (
                     it.amount.unwrap_or_default(),
                     short(&it.resource.unwrap_or_default(), RESOURCE_CHARACTERS),
                 );
                 let also = facts::also(&it.sent, it.sent_more, it.unseen.as_deref());
+                if let Some(why) = &it.unseen {
+                    unseen.push(escaped(&format!("{} cannot be shown whole: {why}", it.id)));
+                }
                 let expires = facts::until(it.expires, Timestamp::now());
                 table.add_row([
                     it.id,
@@ -65,6 +69,9 @@ async fn run(command: ApprovalsCommand, control: &Control, json: bool) -> anyhow
                 ]);
             }
             show::line(&table.to_string())?;
+            for line in unseen {
+                show::line(&line)?;
+            }
         }
         ApprovalsCommand::Show { id } => {
             let view: ApprovalView = control

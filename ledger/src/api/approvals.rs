@@ -2,7 +2,9 @@
 
 mod sent;
 
-use actpass_core::action::Action;
+use std::collections::BTreeMap;
+
+use actpass_core::action::{Action, ActionEvidence};
 use actpass_core::canonical;
 use actpass_core::decide::EscalateReason;
 use actpass_core::evidence::commitment::Openings;
@@ -41,11 +43,10 @@ pub(super) async fn list(
         },
         |found, _| Ok(found),
     );
-    let mut views = found
-        .await?
-        .into_iter()
-        .map(|found| view(&context, found).map(shortened))
-        .collect::<Result<Vec<_>, _>>()?;
+    let found = found.await?.into_iter();
+    let mut views: Vec<ApprovalView> = found
+        .map(|found| shortened(view(&context, found)))
+        .collect();
     views.sort_by_key(|view| view.asked);
     Ok(Json(views))
 }
@@ -63,7 +64,7 @@ pub(super) async fn show(
         },
         |found, _| Ok(found),
     );
-    Ok(Json(view(&context, found.await?)?))
+    Ok(Json(view(&context, found.await?)))
 }
 
 /// `POST /v1/approvals/{id}/votes`
@@ -74,6 +75,25 @@ pub(super) async fn vote(
     Json(request): Json<VoteRequest>,
 ) -> Result<Json<ApprovalView>, ApiError> {
     let shown = id.clone();
+    if request.grant {
+        let asked = id.clone();
+        let found = context.engine.submit(
+            move |staging| {
+                let origin = origin_of(staging, &asked)?;
+                find(staging, &origin, &asked, Depth::Whole)
+            },
+            |found, _| Ok(found),
+        );
+        let view = view(&context, found.await?);
+        if let Some(unseen) = view.unseen.filter(|_| view.state == "pending") {
+            return Err(ApiError::Conflict {
+                code: "cannot_be_shown",
+                detail: format!(
+                    "nobody can agree to what cannot be shown ({unseen}); deny it, and let it be asked again"
+                ),
+            });
+        }
+    }
     let found = context.engine.submit(
         move |staging| {
             let origin = origin_of(staging, &id)?;
@@ -106,7 +126,7 @@ pub(super) async fn vote(
         },
         |found, _| Ok(found),
     );
-    Ok(Json(view(&context, found.await?)?))
+    Ok(Json(view(&context, found.await?)))
 }
 
 /// An approval with the ciphertext of the texts behind it.
@@ -115,7 +135,8 @@ struct Found {
     passport: Option<Passport>,
     tenant: String,
     aad: String,
-    side_frame: Option<Vec<u8>>,
+    /// The texts behind its intent, or why they are not at hand.
+    side_frame: Result<Vec<u8>, String>,
     kept: Kept,
     declared: Option<ActionSpec>,
     limits: Vec<actpass_core::wire::LimitView>,
@@ -127,6 +148,8 @@ enum Kept {
     LeftOut,
     /// There is none, or none yet.
     Nothing,
+    /// It is damaged.
+    Unreadable(String),
     /// Its ciphertext.
     Sealed(Vec<u8>),
 }
@@ -168,16 +191,24 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
         .map(|(_, spec)| spec.clone());
     let now = Timestamp::now();
     let limits = control::limit_views(log, Some(&approval.passport), now);
-    let (tenant, side_frame) = (log.tenant().to_owned(), staging.blob(&name)?);
+    let tenant = log.tenant().to_owned();
+    // What is damaged in one question says nothing of the others, so it is part of the answer.
+    let side_frame = match staging.blob(&name) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err("the texts of this request are erased".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
     let may_run = matches!(
         approval.state(now),
         ApprovalState::Sealing | ApprovalState::Pending | ApprovalState::Granted
     );
     let kept = match depth {
         Depth::Listed if !may_run => Kept::LeftOut,
-        Depth::Listed | Depth::Whole => staging
-            .blob(&streams::sealed_name(id))?
-            .map_or(Kept::Nothing, Kept::Sealed),
+        Depth::Listed | Depth::Whole => match staging.blob(&streams::sealed_name(id)) {
+            Ok(Some(bytes)) => Kept::Sealed(bytes),
+            Ok(None) => Kept::Nothing,
+            Err(error) => Kept::Unreadable(error.to_string()),
+        },
     };
     Ok(Found {
         approval,
@@ -197,43 +228,38 @@ fn shortened(mut view: ApprovalView) -> ApprovalView {
     view
 }
 
-fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
+fn view(context: &Context, found: Found) -> ApprovalView {
     let now = Timestamp::now();
-    let action = reveal(context, &found)?;
-    let (sent, unseen) = sent_with(context, &found, &action);
+    let facts = match reveal(context, &found) {
+        Ok(action) => Facts::of(context, &found, action),
+        Err(why) => Facts::in_clear(found.approval.judged.action.as_ref(), why),
+    };
     let approval = found.approval;
     let because = match approval.needed.because {
         EscalateReason::RequiredByRule => "required_by_rule",
         EscalateReason::Irreversible => "irreversible",
         EscalateReason::LimitExceeded => "limit_exceeded",
     };
-    let attributes = action
-        .attributes
-        .iter()
-        .map(|(name, attribute)| (name.clone(), plain(&attribute.value)));
-    Ok(ApprovalView {
+    ApprovalView {
         id: approval.id.clone(),
         state: approval.state(now).word().to_owned(),
-        capability: action.capability.to_string(),
-        effect: format!("{:?}", action.effect),
-        amount: action.amount.map(|amount| amount.to_string()),
-        resource: action.resource.clone(),
-        target: format!(
-            "{} https://{}:{}{}",
-            action.method, action.host, action.port, action.path
-        ),
-        agent: action.agent.clone(),
+        capability: facts.capability,
+        effect: facts.effect,
+        amount: facts.amount,
+        resource: facts.resource,
+        target: facts.target,
+        agent: facts.agent,
         passport: approval.passport.clone(),
         owner: approval.owner.clone(),
         purpose: found
             .passport
             .map(|passport| passport.purpose)
             .unwrap_or_default(),
-        rationale: action.hints.rationale.clone(),
-        attributes: attributes.collect(),
-        sent,
+        rationale: facts.rationale,
+        attributes: facts.attributes,
+        sent: facts.sent,
         sent_more: 0,
-        unseen,
+        unseen: facts.unseen,
         rules: approval.rules.clone(),
         because: because.to_owned(),
         limits: found.limits,
@@ -263,7 +289,73 @@ fn view(context: &Context, found: Found) -> Result<ApprovalView, ApiError> {
                 time: vote.time,
             })
             .collect(),
-    })
+    }
+}
+
+/// What a view says of the action itself.
+#[derive(Default)]
+struct Facts {
+    capability: String,
+    effect: String,
+    amount: Option<String>,
+    resource: Option<String>,
+    target: String,
+    agent: String,
+    rationale: Option<String>,
+    attributes: BTreeMap<String, String>,
+    sent: Vec<SentView>,
+    unseen: Option<String>,
+}
+
+impl Facts {
+    fn of(context: &Context, found: &Found, action: Action) -> Self {
+        let (sent, unseen) = sent_with(context, found, &action);
+        let attributes = action.attributes.iter();
+        Self {
+            capability: action.capability.to_string(),
+            effect: format!("{:?}", action.effect),
+            amount: action.amount.map(|amount| amount.to_string()),
+            target: format!(
+                "{} https://{}:{}{}",
+                action.method, action.host, action.port, action.path
+            ),
+            attributes: attributes
+                .map(|(name, attribute)| (name.clone(), plain(&attribute.value)))
+                .collect(),
+            resource: action.resource,
+            agent: action.agent,
+            rationale: action.hints.rationale,
+            sent,
+            unseen,
+        }
+    }
+
+    /// What the leaf says in clear, of a question whose texts cannot be shown.
+    fn in_clear(action: Option<&ActionEvidence>, why: String) -> Self {
+        let unseen = Some(why);
+        let Some(action) = action else {
+            return Self {
+                unseen,
+                ..Self::default()
+            };
+        };
+        let attributes = action.attributes.iter();
+        Self {
+            capability: action.capability.to_string(),
+            effect: format!("{:?}", action.effect),
+            amount: action.amount.map(|amount| amount.to_string()),
+            target: format!(
+                "{} https://{}:{}{}",
+                action.method, action.host, action.port, action.path_template
+            ),
+            attributes: attributes
+                .map(|(name, value)| (name.clone(), plain(value)))
+                .collect(),
+            agent: action.agent.clone(),
+            unseen,
+            ..Self::default()
+        }
+    }
 }
 
 /// What goes out with an action, and why not all of it is known.
@@ -273,6 +365,7 @@ fn sent_with(context: &Context, found: &Found, action: &Action) -> (Vec<SentView
         Kept::LeftOut => return (Vec::new(), None),
         Kept::Nothing if action.body_bytes == 0 => Ok(Vec::new()),
         Kept::Nothing => Err("the request is not kept".to_owned()),
+        Kept::Unreadable(why) => Err(why.clone()),
         Kept::Sealed(sealed) => body_of(context, found, sealed),
     };
     let unseen = match body {
@@ -297,22 +390,19 @@ fn body_of(context: &Context, found: &Found, sealed: &[u8]) -> Result<Vec<SentVi
     sent::body(&opened).map_err(|error| error.to_string())
 }
 
-fn reveal(context: &Context, found: &Found) -> Result<Action, ApiError> {
-    let erased = || ApiError::Conflict {
-        code: "erased",
-        detail: "the texts of this request are erased".to_owned(),
-    };
-    let sealed = found.side_frame.as_ref().ok_or_else(erased)?;
+/// The action as it was judged, or why it cannot be shown.
+fn reveal(context: &Context, found: &Found) -> Result<Action, String> {
+    let sealed = found.side_frame.as_ref().map_err(Clone::clone)?;
     let opened = context
         .vault
         .open_sealed(&found.tenant, found.aad.as_bytes(), sealed);
-    let opened = opened.map_err(|error| ApiError::Malformed(error.to_string()))?;
-    let openings: Openings =
-        canonical::from_slice(&opened).map_err(|error| ApiError::Malformed(error.to_string()))?;
-    let evidence = found.approval.judged.action.as_ref().ok_or_else(erased)?;
+    let opened = opened.map_err(|error| error.to_string())?;
+    let openings: Openings = canonical::from_slice(&opened).map_err(|error| error.to_string())?;
+    let evidence = found.approval.judged.action.as_ref();
+    let evidence = evidence.ok_or_else(|| "the question names no action".to_owned())?;
     evidence
         .reveal(&openings)
-        .map_err(|error| ApiError::Malformed(error.to_string()))
+        .map_err(|error| error.to_string())
 }
 
 fn plain(value: &AttributeValue) -> String {
