@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use actpass_core::evidence::record::{Outcome, OutcomeResult};
 use actpass_core::verify::Class;
-use actpass_ledger::offline::verify_dir;
+use actpass_ledger::offline::{Known, verify_dir};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
 use actpass_sidecar::pep::Pep;
 use anyhow::{bail, ensure};
@@ -53,7 +53,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
     let mut leaves = 0;
     for _ in 0..args.rounds {
         let begun = Instant::now();
-        let verified = verify_dir(&log, &[])?;
+        let verified = verify_dir(&log, &Known::default())?;
         sample.push(begun.elapsed());
         ensure!(verified.class() == Class::Valid, "{verified:?}");
         leaves = verified.logs.iter().map(|log| log.report.leaves).sum();

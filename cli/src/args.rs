@@ -143,6 +143,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
 
+    /// The log's public key, kept elsewhere: the verifier key of `verify --output json`, or the public half of keys/log.key
+    ///
+    /// Without DIR the log is held against the key of the state directory; of a copy elsewhere the key that the log
+    /// itself names is believed unless this is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
     /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
     #[arg(long, value_name = "FILE")]
     pub(crate) save_anchor: Option<PathBuf>,

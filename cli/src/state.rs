@@ -67,18 +67,31 @@ impl StateDir {
 
     /// `local/default/<id>`: the id is made once, so that another state directory is another tenant.
     pub(crate) fn tenant(&self) -> anyhow::Result<String> {
-        let path = self.0.join("cluster-id");
-        let id = match fs::read_to_string(&path) {
-            Ok(id) => id.trim().to_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let id = random_hex()?;
-                write_private(&path, &id)?;
-                id
-            }
-            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
-        };
-        Ok(format!("local/default/{id}"))
+        if let Some(tenant) = self.tenant_made()? {
+            return Ok(tenant);
+        }
+        let id = random_hex()?;
+        write_private(&self.cluster_id(), &id)?;
+        Ok(tenant_of(&id))
     }
+
+    /// [`StateDir::tenant`], if it was made.
+    pub(crate) fn tenant_made(&self) -> anyhow::Result<Option<String>> {
+        let path = self.cluster_id();
+        match fs::read_to_string(&path) {
+            Ok(id) => Ok(Some(tenant_of(id.trim()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
+        }
+    }
+
+    fn cluster_id(&self) -> PathBuf {
+        self.0.join("cluster-id")
+    }
+}
+
+fn tenant_of(id: &str) -> String {
+    format!("local/default/{id}")
 }
 
 /// 128 random bits as hex.

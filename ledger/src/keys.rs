@@ -44,17 +44,21 @@ pub enum KeyError {
 }
 
 impl Keys {
+    /// The key in `<dir>/<name>.key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Keys::load_or_make`].
+    pub fn load(dir: &Path, name: &str) -> Result<Option<SigningKey>, KeyError> {
+        load(&path_of(dir, name)?)
+    }
+
     /// The key in `<dir>/<name>.key`, which is made if absent: mode 0600, durable before it is used, and by one of
     /// several processes that try at once.
     ///
     /// # Errors
     /// [`PrivateFileError::Loose`] when others may read the file, and [`KeyError::Damaged`].
     pub fn load_or_make(dir: &Path, name: &str) -> Result<SigningKey, KeyError> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || !name.bytes().all(plain) {
-            return Err(KeyError::Name(name.escape_debug().to_string()));
-        }
-        let path = dir.join(format!("{name}.key"));
+        let path = path_of(dir, name)?;
         if let Some(key) = load(&path)? {
             return Ok(key);
         }
@@ -68,6 +72,14 @@ impl Keys {
             Err(exists @ PrivateFileError::Exists { .. }) => load(&path)?.ok_or(exists.into()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn path_of(dir: &Path, name: &str) -> Result<PathBuf, KeyError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match !name.is_empty() && name.bytes().all(plain) {
+        true => Ok(dir.join(format!("{name}.key"))),
+        false => Err(KeyError::Name(name.escape_debug().to_string())),
     }
 }
 

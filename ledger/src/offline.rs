@@ -1,14 +1,17 @@
-//! Verification of a log directory with nothing but the directory: its files first, then each log in them.
+//! Verification of a log directory without a server: its files first, then each log in them.
 //!
 //! # Flow
 //! Every byte of every file is held against checksums and chain. Then the leaves are read a second time, up to where
 //! the first reading ended, and each log is verified by [`actpass_core::verify`] against its newest signed
 //! checkpoint and the anchors given for it. A writer may be at work meanwhile.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::hash::BundleDigest;
 use actpass_core::verify::{Against, Anchor, Class, Inputs, Report, Verification};
@@ -17,6 +20,8 @@ use crate::engine::checkpoint_name;
 use crate::storage::reader::{Checked, SegmentReader, Tail};
 use crate::storage::{Entry, StorageError};
 
+pub use known::{Known, LogKey, LogKeyError};
+
 /// What the verification of a directory found.
 #[derive(Debug)]
 pub struct Verified {
@@ -24,7 +29,7 @@ pub struct Verified {
     pub files: Files,
     /// Each log, in the order in which they were first written. None where the files are damaged.
     pub logs: Vec<VerifiedLog>,
-    /// Logs that an anchor speaks of and that the directory does not hold.
+    /// Logs that an anchor or a key is of and that the directory does not hold.
     pub missing: Vec<String>,
 }
 
@@ -46,6 +51,8 @@ pub struct VerifiedLog {
     pub origin: String,
     /// Its newest signed checkpoint: the anchor to keep elsewhere.
     pub checkpoint: Option<String>,
+    /// Whether its key was known from elsewhere, and not believed because the log names it.
+    pub key_known: bool,
     /// What was found in it.
     pub report: Report,
 }
@@ -66,13 +73,12 @@ impl Verified {
     }
 }
 
-/// Verifies the log directory `dir`. `anchors` are signed checkpoints kept elsewhere; each is held against the log that
-/// it names.
+/// Verifies the log directory `dir` against what is known from elsewhere.
 ///
 /// # Errors
 /// [`StorageError::Io`] where the directory cannot be read. What is wrong with what it holds is no error but in
 /// [`Verified`].
-pub fn verify_dir(dir: &Path, anchors: &[String]) -> Result<Verified, StorageError> {
+pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
     let mut stored = SegmentReader::open_read_only(dir)?;
     let checked = match stored.check() {
         Ok(checked) => checked,
@@ -80,9 +86,9 @@ pub fn verify_dir(dir: &Path, anchors: &[String]) -> Result<Verified, StorageErr
         Err(error) => return Ok(Verified::damaged(error)),
     };
     let inputs = Stored(stored);
-    let named = |anchor: &String| anchor.lines().next().unwrap_or_default().to_owned();
-    let mut missing: Vec<String> = anchors.iter().map(named).collect();
+    let mut missing: Vec<String> = known.logs().map(str::to_owned).collect();
     missing.retain(|name| !checked.logs.iter().any(|(log, _)| log == name));
+    missing.dedup();
 
     let mut kept = Vec::new();
     for (origin, head) in &checked.logs {
@@ -91,25 +97,30 @@ pub fn verify_dir(dir: &Path, anchors: &[String]) -> Result<Verified, StorageErr
             Err(error @ StorageError::Io { .. }) => return Err(error),
             Err(error) => return Ok(Verified::damaged(error)),
         };
-        let anchors = anchors.iter().filter(|anchor| named(anchor) == *origin);
-        let anchors: Vec<Anchor> = anchors.cloned().map(Anchor::Checkpoint).collect();
         let checkpoints: Vec<String> = checkpoint.into_iter().collect();
-        kept.push((origin, head.size, checkpoints, anchors));
+        let key = known.key.and_then(|key| key.of(origin));
+        kept.push(Kept {
+            origin,
+            size: head.size,
+            checkpoints,
+            anchors: known.anchors_of(origin),
+            key,
+        });
     }
     let against: Vec<Against<'_>> = kept
         .iter()
-        .map(|(_, _, checkpoints, anchors)| Against {
-            checkpoints,
-            anchors,
-            key: None,
+        .map(|kept| Against {
+            checkpoints: &kept.checkpoints,
+            anchors: &kept.anchors,
+            key: kept.key.as_ref(),
         })
         .collect();
     let mut running: BTreeMap<&str, (u64, Verification<'_>)> = kept
         .iter()
         .zip(&against)
-        .map(|((origin, size, ..), against)| {
+        .map(|(kept, against)| {
             let verification = Verification::new(against, &inputs);
-            (origin.as_str(), (*size, verification))
+            (kept.origin, (kept.size, verification))
         })
         .collect();
     // What a writer has added since the first reading has no checkpoint here.
@@ -129,11 +140,12 @@ pub fn verify_dir(dir: &Path, anchors: &[String]) -> Result<Verified, StorageErr
     }
     let logs = kept
         .iter()
-        .filter_map(|(origin, _, checkpoints, _)| {
-            let (_, verification) = running.remove(origin.as_str())?;
+        .filter_map(|kept| {
+            let (_, verification) = running.remove(kept.origin)?;
             Some(VerifiedLog {
-                origin: (*origin).clone(),
-                checkpoint: checkpoints.first().cloned(),
+                origin: kept.origin.to_owned(),
+                checkpoint: kept.checkpoints.first().cloned(),
+                key_known: kept.key.is_some(),
                 report: verification.finish(),
             })
         })
@@ -157,6 +169,15 @@ impl Verified {
             missing: Vec::new(),
         }
     }
+}
+
+/// One log, and what it is held against.
+struct Kept<'a> {
+    origin: &'a str,
+    size: u64,
+    checkpoints: Vec<String>,
+    anchors: Vec<Anchor>,
+    key: Option<NoteVerifier>,
 }
 
 /// What lies beside the leaves. Openings are encrypted, so what they say is not decided again here.

@@ -6,6 +6,9 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
+#[path = "verify/state.rs"]
+mod state;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use actpass_core::verify::Class;
-use actpass_ledger::offline::{Files, Verified, verify_dir};
+use actpass_ledger::offline::{Files, Known, Verified, verify_dir};
 use actpass_ledger::storage::reader::{Checked, Tail};
 use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
 use actpass_ledger::storage::{
@@ -151,8 +154,17 @@ impl Stored {
     fn verified(&self, anchors: &[String]) -> Verified {
         let dir = tempfile::tempdir().unwrap();
         self.write(dir.path());
-        verify_dir(dir.path(), anchors).unwrap()
+        let known = Known {
+            anchors,
+            ..Known::default()
+        };
+        verify_dir(dir.path(), &known).unwrap()
     }
+}
+
+/// A directory verified with nothing but itself.
+fn alone(dir: &Path) -> Verified {
+    verify_dir(dir, &Known::default()).unwrap()
 }
 
 fn first_bad(verified: &Verified) -> Option<u64> {
@@ -201,7 +213,7 @@ fn any_changed_byte_of_any_file_is_found_and_located() {
             let mut other = bytes.clone();
             other[at] ^= if at % 2 == 0 { 0x01 } else { 0x80 };
             fs::write(path, &other).unwrap();
-            let verified = verify_dir(dir.path(), &[]).unwrap();
+            let verified = alone(dir.path());
             let name = path.file_name().unwrap().to_string_lossy();
             let place = match &verified.files {
                 Files::Damaged(error) => error.to_string(),
@@ -223,7 +235,7 @@ fn any_changed_byte_of_any_file_is_found_and_located() {
         segments.len()
     );
     assert_eq!(
-        verify_dir(dir.path(), &[]).unwrap().class(),
+        alone(dir.path()).class(),
         Class::Valid,
         "as it was, it is valid"
     );
@@ -237,7 +249,7 @@ fn a_missing_a_swapped_and_a_strange_file_are_found() {
         let files = files(dir.path());
         (dir, files)
     };
-    let class = |dir: &Path| verify_dir(dir, &[]).unwrap().class();
+    let class = |dir: &Path| alone(dir).class();
 
     let (dir, segments) = make();
     fs::remove_file(&segments[0]).unwrap();

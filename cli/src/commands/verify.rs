@@ -1,12 +1,14 @@
-//! `actpass verify`: offline, with nothing but the log directory.
+//! `actpass verify`: offline, with the log directory and what is known of the log from elsewhere.
 
+pub(crate) mod known;
 mod shown;
 
 use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
 use actpass_ledger::offline::{Verified, verify_dir};
-use anyhow::{Context, bail};
+use anyhow::bail;
+use known::Elsewhere;
 
 use super::show;
 use crate::args::VerifyArgs;
@@ -19,17 +21,23 @@ pub(crate) fn verify(
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let dir = with_log(log_dir(args.log.as_deref(), state)?)?;
-    let mut anchors = Vec::new();
-    for path in &args.anchor {
-        let read = std::fs::read_to_string(path);
-        anchors.push(read.with_context(|| format!("read the anchor `{}`", path.display()))?);
-    }
-    let verified = verify_dir(&dir, &anchors)?;
+    let (dir, mut elsewhere) = match &args.log {
+        Some(dir) => {
+            let dir = with_log(dir.clone())?;
+            let elsewhere = Elsewhere::of_copy(&dir, state().ok().as_ref())?;
+            (dir, elsewhere)
+        }
+        None => {
+            let state = state()?;
+            (with_log(state.log())?, Elsewhere::of_state(&state)?)
+        }
+    };
+    elsewhere.add(&args.anchor, args.key.as_deref())?;
+    let verified = verify_dir(&dir, &elsewhere.known())?;
     if json {
-        show::json(&shown::json(&verified))?;
+        show::json(&shown::json(&verified, &elsewhere))?;
     } else {
-        show::line(&shown::text(&verified))?;
+        show::line(&shown::text(&verified, &elsewhere))?;
     }
     if let Some(path) = &args.save_anchor {
         save(path, &verified)?;

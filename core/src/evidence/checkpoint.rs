@@ -154,6 +154,11 @@ impl NoteVerifier {
         )
     }
 
+    /// Which key it is, in short: 8 hex digits of a hash over name and key, as the text form has it.
+    pub fn id(&self) -> String {
+        hex(&self.key_hash())
+    }
+
     /// Reads [`NoteVerifier::to_vkey`]'s text; the hash must be the key's.
     pub fn from_vkey(text: &str) -> Result<Self, CheckpointError> {
         let wrong = |why| CheckpointError::VerifierKey {

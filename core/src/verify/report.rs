@@ -6,7 +6,7 @@ use std::fmt;
 use super::replay::Replay;
 use super::structure::End;
 use crate::action::ActionEvidenceError;
-use crate::evidence::checkpoint::CheckpointError;
+use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use crate::evidence::leaf::LeafError;
 use crate::evidence::record::BatchError;
 use crate::hash::{BundleDigest, StreamId, TreeRoot};
@@ -20,6 +20,8 @@ pub const FINDINGS_MAX: usize = 64;
 pub struct Report {
     /// Name of the log; `None` where there is no first leaf to tell.
     pub origin: Option<String>,
+    /// The key its checkpoints were held against: the given one, else the one its first leaf names.
+    pub key: Option<NoteVerifier>,
     /// Leaves read.
     pub leaves: u64,
     /// Root over them, as computed here.
@@ -204,7 +206,7 @@ pub enum What {
     #[error("names a log key that cannot be used")]
     LogKey(#[source] CheckpointError),
     /// The key named in the log is not the one known from elsewhere.
-    #[error("names another log key than the given one")]
+    #[error("names another log key than the one it is held against")]
     OtherLogKey,
     /// A record out of its stream's order or chain.
     #[error("record {seq} does not continue its stream")]
@@ -296,6 +298,7 @@ impl Findings {
 pub(super) fn report(end: End, replay: Replay<'_>, findings: Findings) -> Report {
     let End {
         origin,
+        key,
         leaves,
         root,
         covered,
@@ -329,6 +332,7 @@ pub(super) fn report(end: End, replay: Replay<'_>, findings: Findings) -> Report
         .collect();
     Report {
         origin,
+        key,
         leaves,
         root,
         covered,

@@ -20,6 +20,7 @@ use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot, b64u_decode_array};
 pub(super) struct Structure<'a> {
     against: &'a Against<'a>,
     origin: Option<String>,
+    key: Option<NoteVerifier>,
     heads: Heads,
     /// The tree so far, and as it was before the last leaf.
     tree: Frontier,
@@ -49,6 +50,7 @@ struct Stream {
 /// What is known once all leaves were seen.
 pub(super) struct End {
     pub(super) origin: Option<String>,
+    pub(super) key: Option<NoteVerifier>,
     pub(super) leaves: u64,
     pub(super) root: TreeRoot,
     pub(super) covered: u64,
@@ -60,6 +62,7 @@ impl<'a> Structure<'a> {
         Self {
             against,
             origin: None,
+            key: None,
             heads: Heads::default(),
             tree: Frontier::default(),
             before_last: Frontier::default(),
@@ -142,6 +145,7 @@ impl<'a> Structure<'a> {
         let (root, covered) = (self.tree.root(), self.heads.signed_to().min(leaves));
         End {
             origin: self.origin,
+            key: self.key,
             leaves,
             root,
             covered,
@@ -182,7 +186,8 @@ impl<'a> Structure<'a> {
 
     /// A key known from elsewhere is believed before one that the log names.
     fn read_heads(&mut self, named: Option<&NoteVerifier>, findings: &mut Findings) {
-        self.heads = Heads::read(self.against, self.against.key.or(named), findings);
+        self.key = self.against.key.or(named).cloned();
+        self.heads = Heads::read(self.against, self.key.as_ref(), findings);
     }
 
     fn place(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {

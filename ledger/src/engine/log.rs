@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actpass_core::action::Action;
 use actpass_core::bundle::{Bundle, BundleError};
-use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner, NoteVerifier};
 use actpass_core::evidence::leaf::{
     ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Ruling, genesis_prev,
 };
@@ -16,7 +16,7 @@ use actpass_core::hash::{BundleDigest, LeafHash, StreamId};
 use actpass_core::state::{Bundles, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Logs, Parts};
+use super::{Logs, Parts, checkpoint_name};
 use crate::error::ApiError;
 use crate::storage::{Entry as StoredEntry, Head, LogGroup, StorageError};
 use crate::vault::VaultError;
@@ -83,6 +83,28 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: Box<BundleError>,
+    },
+    /// A log that another ledger began, or one whose key is not the one in use.
+    #[error(
+        "log `{log}` was begun under key {named} and the log key here is {ours}; put back the log that belongs to this key, or the `log.key` that belongs to this log"
+    )]
+    OtherKey {
+        /// The log.
+        log: String,
+        /// Id of the key that its first leaf names, or what it says instead.
+        named: String,
+        /// Id of the key in use.
+        ours: String,
+    },
+    /// The leaves are not those that were signed last.
+    #[error(
+        "log `{log}` ends otherwise than it was signed: {what}; run `actpass verify` and restore the log from a copy"
+    )]
+    Unsigned {
+        /// The log.
+        log: String,
+        /// What is wrong.
+        what: String,
     },
     /// No thread.
     #[error("the sequencer cannot start")]
@@ -282,6 +304,45 @@ impl Log {
         self.checkpoint = checkpoint.sign(&self.signer);
     }
 
+    /// Whether it was begun under our key. `first` is its first leaf.
+    fn check_key(&self, first: &[u8]) -> Result<(), OpenError> {
+        let named = match Leaf::parse(first).ok().as_ref().and_then(Leaf::event) {
+            Some(EventBody::Genesis { log_key, .. }) => log_key.clone(),
+            _ => String::new(),
+        };
+        if named == self.vkey() {
+            return Ok(());
+        }
+        let named = NoteVerifier::from_vkey(&named);
+        Err(OpenError::OtherKey {
+            log: self.origin.clone(),
+            named: named.map_or_else(|_| "of no known form".to_owned(), |named| named.id()),
+            ours: self.signer.verifier().id(),
+        })
+    }
+
+    /// Whether the checkpoint stored with the last group is ours and of these very leaves.
+    fn check_signed(&self, stored: Option<&[u8]>) -> Result<(), OpenError> {
+        let unsigned = |what: String| OpenError::Unsigned {
+            log: self.origin.clone(),
+            what,
+        };
+        let note = stored.ok_or_else(|| unsigned("it holds no checkpoint".to_owned()))?;
+        let note = String::from_utf8_lossy(note);
+        let signed = Checkpoint::verify(&note, &self.signer.verifier());
+        let signed = signed.map_err(|error| unsigned(error.to_string()))?;
+        match (signed.size, signed.root) == (self.tree.size(), self.tree.root()) {
+            true => Ok(()),
+            false => Err(unsigned(format!(
+                "the checkpoint is of {} leaves with root {}, and here are {} with root {}",
+                signed.size,
+                signed.root,
+                self.tree.size(),
+                self.tree.root()
+            ))),
+        }
+    }
+
     /// Takes a stored leaf in, checking that it stands where it belongs.
     fn read_back(&mut self, bytes: &[u8]) -> Result<(), String> {
         let leaf = Leaf::parse(bytes).map_err(|error| error.to_string())?;
@@ -312,6 +373,7 @@ pub(super) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
     let mut logs = Logs::new();
     for (origin, leaves) in stored {
         let mut log = Log::new(&origin, parts)?;
+        log.check_key(leaves.first().map_or(&[][..], Vec::as_slice))?;
         for bytes in &leaves {
             learn_bundle(&mut log, bytes, parts)?;
             let seq = log.size();
@@ -321,6 +383,8 @@ pub(super) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
                 what,
             })?;
         }
+        let stored = parts.storage.blob(&checkpoint_name(&origin))?;
+        log.check_signed(stored.as_deref())?;
         log.sign();
         logs.insert(origin, log);
     }

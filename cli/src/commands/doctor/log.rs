@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Finding, chain};
+use crate::commands::verify::known::Elsewhere;
 use crate::state::StateDir;
 
 /// Before this the clock was certainly never set: ActPass did not exist.
@@ -30,7 +31,7 @@ pub(super) fn log(state: &StateDir) -> Vec<Finding> {
     let (lock, running) = lock(state);
     vec![
         lock,
-        verifies(&dir, running),
+        verifies(state, running),
         clock(Timestamp::now(), last_time(&dir)),
     ]
 }
@@ -67,9 +68,13 @@ fn lock(state: &StateDir) -> (Finding, bool) {
     }
 }
 
-fn verifies(dir: &Path, running: bool) -> Finding {
+fn verifies(state: &StateDir, running: bool) -> Finding {
     const CHECK: &str = "log";
-    let verified = match verify_dir(dir, &[]) {
+    let elsewhere = match Elsewhere::of_state(state) {
+        Ok(elsewhere) => elsewhere,
+        Err(error) => return Finding::problem(CHECK, chain(error), None),
+    };
+    let verified = match verify_dir(&state.log(), &elsewhere.known()) {
         Ok(verified) => verified,
         Err(error) => {
             let remedy = "see that this user may read it".to_owned();

@@ -1,15 +1,17 @@
 //! A verification as people read it, and as JSON.
 
+use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::verify::{Class, Level, Report};
 use actpass_ledger::offline::{Files, Verified, VerifiedLog};
 use actpass_ledger::storage::StorageError;
 use actpass_ledger::storage::reader::{Checked, Tail};
 use serde_json::{Value, json};
 
+use super::known::Elsewhere;
 use crate::commands::show::escaped;
 
 /// Some lines.
-pub(super) fn text(verified: &Verified) -> String {
+pub(super) fn text(verified: &Verified, elsewhere: &Elsewhere) -> String {
     let mut lines = Vec::new();
     match &verified.files {
         Files::Whole(_) => {}
@@ -28,7 +30,7 @@ pub(super) fn text(verified: &Verified) -> String {
     }
     for origin in &verified.missing {
         lines.push(format!(
-            "INVALID: the anchor is of log `{}`, which is not here",
+            "INVALID: the anchor or the key is of log `{}`, which is not here",
             escaped(origin)
         ));
     }
@@ -36,12 +38,12 @@ pub(super) fn text(verified: &Verified) -> String {
         lines.push("INCOMPLETE: there is no leaf yet".to_owned());
     }
     for log in &verified.logs {
-        lines.extend(of_log(log));
+        lines.extend(of_log(log, elsewhere));
     }
     lines.join("\n")
 }
 
-fn of_log(log: &VerifiedLog) -> Vec<String> {
+fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
     let report = &log.report;
     let mut lines = vec![
         format!(
@@ -51,6 +53,7 @@ fn of_log(log: &VerifiedLog) -> Vec<String> {
             report.leaves,
             report.root
         ),
+        format!("  key         {}", escaped(&key(log, elsewhere))),
         format!("  structure   {}", level(report.structure)),
         format!("  state       {}", level(report.state)),
         format!("  re-decision {}", redecided(report)),
@@ -66,6 +69,20 @@ fn of_log(log: &VerifiedLog) -> Vec<String> {
     lines
 }
 
+/// Which key was believed, and why.
+fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
+    let Some(key) = &log.report.key else {
+        return "none: the log names none that can be used".to_owned();
+    };
+    let id = key.id();
+    match (log.key_known, &elsewhere.key) {
+        (true, Some((_, from))) => format!("{id}, {from}"),
+        _ => format!(
+            "{id}, believed because the log names it: whoever made the log anew could name another; --key holds it against one kept elsewhere"
+        ),
+    }
+}
+
 fn redecided(report: &Report) -> String {
     let done = &report.redecided;
     let mut text = format!("{} of {} intents", done.same, done.intents);
@@ -76,7 +93,7 @@ fn redecided(report: &Report) -> String {
 }
 
 /// `{"class","files","logs","missing"}`.
-pub(super) fn json(verified: &Verified) -> Value {
+pub(super) fn json(verified: &Verified, elsewhere: &Elsewhere) -> Value {
     let files = match &verified.files {
         Files::Whole(checked) => {
             json!({ "state": "whole", "segments": checked.segments, "groups": checked.groups })
@@ -87,7 +104,8 @@ pub(super) fn json(verified: &Verified) -> Value {
         }
         Files::Damaged(error) => damaged(error),
     };
-    let logs: Vec<Value> = verified.logs.iter().map(log_json).collect();
+    let logs = verified.logs.iter().map(|log| log_json(log, elsewhere));
+    let logs: Vec<Value> = logs.collect();
     json!({
         "class": word(verified.class()),
         "files": files,
@@ -115,17 +133,23 @@ fn damaged(error: &StorageError) -> Value {
     }
 }
 
-fn log_json(log: &VerifiedLog) -> Value {
+fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
     let report = &log.report;
     let findings: Vec<Value> = report
         .findings
         .iter()
         .map(|finding| json!({ "leaf": finding.seq, "what": finding.to_string() }))
         .collect();
+    let key_from = match (log.key_known, &elsewhere.key) {
+        (true, Some((_, from))) => from.word(),
+        _ => "log",
+    };
     let gaps: Vec<String> = report.gaps.iter().map(ToString::to_string).collect();
     json!({
         "class": word(report.class()),
         "origin": log.origin,
+        "key": report.key.as_ref().map(NoteVerifier::to_vkey),
+        "key_from": key_from,
         "leaves": report.leaves,
         "root": report.root,
         "covered": report.covered,

@@ -1,0 +1,121 @@
+//! What is known of a log beside the log: from the command line, and from the state directory whose log it is.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use actpass_ledger::keys::Keys;
+use actpass_ledger::offline::{Known, LogKey};
+use actpass_ledger::storage::{Entry, SegmentReader};
+use anyhow::{Context, anyhow};
+
+use crate::state::StateDir;
+
+/// What a log is held against, with where it comes from.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    anchors: Vec<String>,
+    /// The log's key.
+    pub(super) key: Option<(LogKey, Source)>,
+}
+
+/// Where something is known from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// This file of the state directory.
+    State(PathBuf),
+    /// This file, given on the command line.
+    Given(PathBuf),
+}
+
+impl Elsewhere {
+    /// What the state directory knows of its own log.
+    ///
+    /// # Errors
+    /// Where its key cannot be read: what is missing here may have been taken away by whoever changed the log.
+    pub(crate) fn of_state(state: &StateDir) -> anyhow::Result<Self> {
+        let path = state.keys().join("log.key");
+        let apart = || {
+            format!(
+                "so the log cannot be held against it; put it back, or verify the log without it: `actpass verify {}`",
+                state.log().display()
+            )
+        };
+        let key = Keys::load(&state.keys(), "log").with_context(apart)?;
+        let key = key.ok_or_else(|| anyhow!("`{}` is not there, {}", path.display(), apart()))?;
+        Ok(Self {
+            key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
+            ..Self::default()
+        })
+    }
+
+    /// What the state directory knows of a log elsewhere: nothing, unless the log is a copy of its own.
+    pub(super) fn of_copy(dir: &Path, state: Option<&StateDir>) -> anyhow::Result<Self> {
+        let tenant = state.and_then(|state| state.tenant_made().ok().flatten());
+        let own = tenant.map(|tenant| format!("actpass/{tenant}"));
+        match (state, own) {
+            (Some(state), Some(own)) if first_log(dir).as_ref() == Some(&own) => {
+                Self::of_state(state)
+            }
+            _ => Ok(Self::default()),
+        }
+    }
+
+    /// Adds what the command line names; a key given there is believed before the state directory's.
+    pub(super) fn add(&mut self, anchors: &[PathBuf], key: Option<&Path>) -> anyhow::Result<()> {
+        for path in anchors {
+            let read = std::fs::read_to_string(path);
+            let read = read.with_context(|| format!("read the anchor `{}`", path.display()))?;
+            self.anchors.push(read);
+        }
+        if let Some(path) = key {
+            let read = std::fs::read_to_string(path);
+            let read = read.with_context(|| format!("read the key `{}`", path.display()))?;
+            let key = LogKey::parse(&read)
+                .with_context(|| format!("`{}` is not a log's public key", path.display()))?;
+            self.key = Some((key, Source::Given(path.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// The same, for the verification.
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known {
+            anchors: &self.anchors,
+            key: self.key.as_ref().map(|(key, _)| key),
+        }
+    }
+}
+
+impl Source {
+    /// For scripts.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::State(_) => "state",
+            Self::Given(_) => "given",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::State(path) | Self::Given(path)) = self;
+        write!(f, "known from `{}`", path.display())
+    }
+}
+
+/// The log written first in a directory, as far as it can be read.
+fn first_log(dir: &Path) -> Option<String> {
+    let mut first = None;
+    let mut reader = SegmentReader::open_read_only(dir).ok()?;
+    let read = reader.replay(&mut |entry| {
+        if let Entry::Leaf { log, .. } = entry {
+            first = Some(log.to_owned());
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    // What cannot be read is the verification's to say.
+    drop(read);
+    first
+}

@@ -1,0 +1,151 @@
+//! What whoever verifies a directory knows from elsewhere.
+
+use actpass_core::evidence::checkpoint::{CheckpointError, NoteVerifier};
+use actpass_core::hash::b64u_decode_array;
+use actpass_core::verify::Anchor;
+use ed25519_dalek::VerifyingKey;
+
+/// What a directory is held against. The default knows nothing: then a log is believed the key that it names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Signed checkpoints kept elsewhere; each is held against the log that it names.
+    pub anchors: &'a [String],
+    /// The key that checkpoints are signed with.
+    pub key: Option<&'a LogKey>,
+}
+
+impl Known<'_> {
+    /// The logs that it speaks of.
+    pub(super) fn logs(&self) -> impl Iterator<Item = &str> {
+        let anchors = self.anchors.iter().map(|note| named(note));
+        anchors.chain(self.key.and_then(LogKey::log))
+    }
+
+    /// The anchors of that log.
+    pub(super) fn anchors_of(&self, origin: &str) -> Vec<Anchor> {
+        let anchors = self.anchors.iter().filter(|note| named(note) == origin);
+        anchors.cloned().map(Anchor::Checkpoint).collect()
+    }
+}
+
+/// A log's public key as known from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogKey {
+    /// Of the log it names.
+    Named(NoteVerifier),
+    /// Of any log: a ledger signs all its logs with one key.
+    Public(VerifyingKey),
+}
+
+/// Why a text is not a log's public key.
+#[derive(Debug, thiserror::Error)]
+pub enum LogKeyError {
+    /// A key file, whose private half has no business here.
+    #[error("it holds a private key; give only its public half, the last word of the line")]
+    Private,
+    /// Not a verifier key, though it has the parts of one.
+    #[error(transparent)]
+    Verifier(#[from] CheckpointError),
+    /// Neither form.
+    #[error(
+        "it holds neither a verifier key `name+hash+key`, as `actpass verify --output json` shows it, nor the public half of a `log.key`"
+    )]
+    Form,
+}
+
+impl LogKey {
+    /// Reads a C2SP verifier key, or 32 bytes of public key in base64url.
+    ///
+    /// # Errors
+    /// Where it is neither.
+    pub fn parse(text: &str) -> Result<Self, LogKeyError> {
+        let text = text.trim();
+        if text.starts_with("actpass.ed25519/") {
+            return Err(LogKeyError::Private);
+        }
+        if text.contains('+') {
+            return Ok(Self::Named(NoteVerifier::from_vkey(text)?));
+        }
+        let key = b64u_decode_array(text)
+            .ok()
+            .and_then(|key| VerifyingKey::from_bytes(&key).ok())
+            .filter(|key| !key.is_weak());
+        key.map(Self::Public).ok_or(LogKeyError::Form)
+    }
+
+    /// The log that it is of, where it is of one only.
+    pub fn log(&self) -> Option<&str> {
+        match self {
+            Self::Named(key) => Some(key.name()),
+            Self::Public(_) => None,
+        }
+    }
+
+    /// The key of that log, where it is of it.
+    pub(super) fn of(&self, origin: &str) -> Option<NoteVerifier> {
+        match self {
+            Self::Named(key) => (key.name() == origin).then(|| key.clone()),
+            Self::Public(key) => Some(NoteVerifier::new(origin, *key)),
+        }
+    }
+}
+
+/// The log that a signed note names.
+fn named(note: &str) -> &str {
+    note.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use actpass_core::hash::b64u_encode;
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_public_key_is_read_in_both_forms_and_a_private_one_is_refused() {
+        let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let public = b64u_encode(key.as_bytes());
+        let verifier = NoteVerifier::new("actpass/local/default/1", key);
+        struct Case {
+            name: &'static str,
+            given: String,
+            want: Option<LogKey>,
+        }
+        let cases = [
+            Case {
+                name: "a verifier key",
+                given: format!("{}\n", verifier.to_vkey()),
+                want: Some(LogKey::Named(verifier.clone())),
+            },
+            Case {
+                name: "the public half of a key file",
+                given: format!("{public}\n"),
+                want: Some(LogKey::Public(key)),
+            },
+            Case {
+                name: "a whole key file",
+                given: format!("actpass.ed25519/1 {public} {public}\n"),
+                want: None,
+            },
+            Case {
+                name: "a verifier key of another name",
+                given: verifier.to_vkey().replace("default/1", "default/2"),
+                want: None,
+            },
+            Case {
+                name: "a cut key",
+                given: public.get(1..).unwrap().to_owned(),
+                want: None,
+            },
+            Case {
+                name: "nothing",
+                given: String::new(),
+                want: None,
+            },
+        ];
+        for Case { name, given, want } in cases {
+            assert_eq!(LogKey::parse(&given).ok(), want, "{name}");
+        }
+    }
+}
