@@ -95,6 +95,7 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
         )?),
         vault,
         log_key: log_key.clone(),
+        heads: Some(dir.join("head")),
         issuer_keys: IssuerKeys::from([(issuer_id.clone(), issuer.verifying_key())]),
         token: Token::new("unused".to_owned().into(), "bench"),
         identity,

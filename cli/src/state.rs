@@ -38,6 +38,11 @@ impl StateDir {
         self.0.join("log")
     }
 
+    /// The head of the log, signed last; outside the log.
+    pub(crate) fn head(&self) -> PathBuf {
+        self.0.join("head")
+    }
+
     pub(crate) fn vault(&self) -> PathBuf {
         self.0.join("vault")
     }

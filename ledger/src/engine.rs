@@ -10,6 +10,7 @@ mod batch;
 mod log;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::ApiError;
+use crate::heads::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, Storage, StorageError};
 use crate::vault::Vault;
@@ -58,15 +60,24 @@ pub struct Parts {
     pub log_key: SigningKey,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// File that keeps the heads signed last; beside the log, not in it.
+    pub heads: Option<PathBuf>,
 }
 
 impl Engine {
     /// Reads the logs and starts the sequencer.
     ///
     /// # Errors
-    /// Where a log is damaged or does not follow from itself; nothing is changed then.
+    /// Where a log is damaged, does not follow from itself, or is not the one whose head was kept; nothing is changed then.
     pub fn start(mut parts: Parts) -> Result<Self, OpenError> {
         let logs = log::read_all(&mut parts)?;
+        let keeper = match &parts.heads {
+            Some(path) => {
+                heads::check(path, &logs)?;
+                Some(Keeper::start(path.clone(), &logs)?)
+            }
+            None => None,
+        };
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
@@ -74,6 +85,7 @@ impl Engine {
                 Sequencer {
                     parts,
                     logs,
+                    keeper,
                     poisoned: false,
                 }
                 .run(jobs)
@@ -238,6 +250,7 @@ impl Engine {
 struct Sequencer {
     parts: Parts,
     logs: Logs,
+    keeper: Option<Keeper>,
     poisoned: bool,
 }
 
@@ -300,6 +313,10 @@ impl Sequencer {
                 self.parts
                     .metrics
                     .group(groups.iter().map(|group| group.leaves.len()).sum());
+                if let Some(keeper) = &self.keeper {
+                    let touched = groups.iter().filter_map(|group| self.logs.get(&group.log));
+                    touched.for_each(|log| keeper.put(log));
+                }
                 Ok(())
             }
             Err(StorageError::NoSpace { .. }) => {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod engine;
 mod error;
+pub mod heads;
 pub mod keys;
 pub mod metrics;
 pub mod offline;
@@ -15,6 +16,7 @@ pub mod vault;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use actpass_core::passport::jws::IssuerKeys;
@@ -39,6 +41,8 @@ pub struct Config {
     pub vault: Vault,
     /// Signs checkpoints.
     pub log_key: SigningKey,
+    /// File that keeps the heads signed last, outside the log; none where something else guards the log.
+    pub heads: Option<PathBuf>,
     /// Keys passports are signed with.
     pub issuer_keys: IssuerKeys,
     /// What people show.
@@ -81,6 +85,7 @@ impl Ledger {
             storage,
             vault,
             log_key,
+            heads,
             issuer_keys,
             token,
             identity,
@@ -92,6 +97,7 @@ impl Ledger {
             vault: vault.clone(),
             log_key,
             metrics: metrics.clone(),
+            heads,
         };
         let engine = Arc::new(Engine::start(parts)?);
         listener.set_nonblocking(true)?;

@@ -36,6 +36,8 @@ pub struct Verified {
 /// How the files came out.
 #[derive(Debug)]
 pub enum Files {
+    /// There are none.
+    Absent,
     /// Every byte is what was written.
     Whole(Checked),
     /// The same up to where they end in something that is no whole write.
@@ -162,6 +164,15 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
 }
 
 impl Verified {
+    /// A directory that holds no log, held against what is known of it.
+    pub fn absent(known: &Known<'_>) -> Self {
+        Self {
+            files: Files::Absent,
+            logs: Vec::new(),
+            missing: known.logs().map(str::to_owned).collect(),
+        }
+    }
+
     fn damaged(error: StorageError) -> Self {
         Self {
             files: Files::Damaged(error),

@@ -95,6 +95,7 @@ impl Parts {
             storage: Box::new(MemoryStorage::on(self.disk.clone())),
             vault: Vault::open(&self.dir.path().join("vault"), kek)?,
             log_key: self.log_key.clone(),
+            heads: Some(self.dir.path().join("head")),
             issuer_keys: IssuerKeys::from([(key_id(&issuer), issuer)]),
             token: Token::new(Zeroizing::new("token".to_owned()), "tester"),
             identity: self.identity.clone(),

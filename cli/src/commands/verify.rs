@@ -6,6 +6,7 @@ mod shown;
 use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
+use actpass_ledger::heads;
 use actpass_ledger::offline::{Verified, verify_dir};
 use anyhow::bail;
 use known::Elsewhere;
@@ -29,11 +30,18 @@ pub(crate) fn verify(
         }
         None => {
             let state = state()?;
-            (with_log(state.log())?, Elsewhere::of_state(&state)?)
+            let dir = state.log();
+            if !holds_log(&dir) && heads::read(&state.head())?.is_empty() {
+                with_log(dir.clone())?;
+            }
+            (dir, Elsewhere::of_state(&state)?)
         }
     };
     elsewhere.add(&args.anchor, args.key.as_deref())?;
-    let verified = verify_dir(&dir, &elsewhere.known())?;
+    let verified = match holds_log(&dir) {
+        true => verify_dir(&dir, &elsewhere.known())?,
+        false => Verified::absent(&elsewhere.known()),
+    };
     if json {
         show::json(&shown::json(&verified, &elsewhere))?;
     } else {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use actpass_core::hash::b64u_encode;
 use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_ledger::api::Token;
+use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::tls::Identity;
 use actpass_ledger::vault::{Kek, Vault};
 use actpass_ledger::{Config, Ledger};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
@@ -29,6 +30,8 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens log, vault and keys, makes the log if it is new, and serves on 127.0.0.1.
     pub(crate) async fn open(state: &StateDir) -> anyhow::Result<Self> {
+        let origin = format!("actpass/{}", state.tenant()?);
+        check_head(state, &origin)?;
         let storage = SegmentStorage::open(&state.log(), SegmentOptions::default())
             .context("the log cannot be opened")?;
         let (log_key, issuer) = (
@@ -52,6 +55,7 @@ impl Opened {
             storage: Box::new(storage),
             vault,
             log_key,
+            heads: Some(state.head()),
             issuer_keys,
             token: Token::new(token.clone(), &user()),
             identity,
@@ -61,7 +65,6 @@ impl Opened {
             key_id(&issuer.verifying_key()),
             b64u_encode(issuer.verifying_key().as_bytes()),
         )]);
-        let origin = format!("actpass/{}", state.tenant()?);
         ledger.engine().make_log(&origin, keys).await?;
         Ok(Self {
             ledger,
@@ -71,6 +74,26 @@ impl Opened {
             log_key: verifying,
         })
     }
+}
+
+/// Finds that the log of the kept head is not here, before another is made in its place.
+fn check_head(state: &StateDir, origin: &str) -> anyhow::Result<()> {
+    if !state.log().exists() {
+        heads::none_kept(&state.head())?;
+    }
+    let kept = heads::read(&state.head())?;
+    let Some(other) = kept
+        .iter()
+        .map(|note| heads::named(note))
+        .find(|log| *log != origin)
+    else {
+        return Ok(());
+    };
+    bail!(
+        "the state directory is that of `{origin}`, and the head in `{}` is of `{}`: put back the file `cluster-id` that belongs to it",
+        state.head().display(),
+        other.escape_debug()
+    )
 }
 
 /// The operating-system user, as votes name it.

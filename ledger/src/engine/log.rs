@@ -12,12 +12,13 @@ use actpass_core::evidence::leaf::{
 };
 use actpass_core::evidence::merkle::{self, Tree};
 use actpass_core::evidence::record::Record;
-use actpass_core::hash::{BundleDigest, LeafHash, StreamId};
+use actpass_core::hash::{BundleDigest, LeafHash, StreamId, TreeRoot};
 use actpass_core::state::{Bundles, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Logs, Parts, checkpoint_name};
 use crate::error::ApiError;
+use crate::heads::HeadsError;
 use crate::storage::{Entry as StoredEntry, Head, LogGroup, StorageError};
 use crate::vault::VaultError;
 
@@ -106,6 +107,9 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// The log is not the one whose head was kept.
+    #[error(transparent)]
+    Heads(#[from] HeadsError),
     /// No thread.
     #[error("the sequencer cannot start")]
     Thread(#[source] std::io::Error),
@@ -153,9 +157,19 @@ impl Log {
         self.tree.size()
     }
 
+    /// Root as it was at that size; none if it never had it.
+    pub(crate) fn root_at(&self, size: u64) -> Option<TreeRoot> {
+        self.tree.root_at(size)
+    }
+
+    /// Verifies its checkpoints.
+    pub(crate) fn verifier(&self) -> NoteVerifier {
+        self.signer.verifier()
+    }
+
     /// Its checkpoint key, as a C2SP verifier key.
     pub fn vkey(&self) -> String {
-        self.signer.verifier().to_vkey()
+        self.verifier().to_vkey()
     }
 
     /// Consistency proof from `old` to now, as hex; empty where there is nothing to prove.

@@ -5,6 +5,8 @@ use actpass_core::hash::b64u_decode_array;
 use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
 
+use crate::heads::named;
+
 /// What a directory is held against. The default knows nothing: then a log is believed the key that it names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
@@ -88,11 +90,6 @@ impl LogKey {
             Self::Public(key) => Some(NoteVerifier::new(origin, *key)),
         }
     }
-}
-
-/// The log that a signed note names.
-fn named(note: &str) -> &str {
-    note.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -111,6 +111,79 @@ fn a_log_of_the_same_name_under_another_key_is_invalid_and_no_run_takes_it_up() 
     says(&without, 1, "log.key` is not there");
 }
 
+/// The size that the head kept outside the log says.
+fn head_size(home: &Home) -> u64 {
+    let head = fs::read_to_string(home.path().join("state/head")).unwrap();
+    head.lines().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_head_kept_outside_the_log_is_that_of_its_end() {
+    let home = copied(&LOGS[0]);
+    let leaves = || Stored::read(&log_dir(&home)).leaves.len() as u64;
+    let before = leaves();
+    assert_eq!(head_size(&home), before);
+    let run = home.script("true").unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    assert!(leaves() > before);
+    assert_eq!(head_size(&home), leaves(), "after the second run");
+    says(&home.actpass(&["verify"]).output().unwrap(), 0, "VALID");
+    let doctor = text(&home.actpass(&["doctor"]).output().unwrap());
+    assert!(doctor.contains("keeps the head of"), "{doctor}");
+    // It is an anchor like another.
+    let held = elsewhere(&home, &["verify", "state/log", "--anchor", "state/head"]);
+    says(&held, 0, "VALID");
+    home.write("empty", "").unwrap();
+    let held = elsewhere(&home, &["verify", "state/log", "--anchor", "empty"]);
+    says(&held, 1, "no signed checkpoint");
+}
+
+#[test]
+fn a_log_that_is_gone_cut_short_or_anew_under_another_name_is_not_begun_again() {
+    let home = copied(&LOGS[0]);
+    let state = home.path().join("state");
+    let whole = home.path().join("whole");
+    copy_tree(&log_dir(&home), &whole);
+    let verified = || home.actpass(&["verify"]).output().unwrap();
+
+    fs::remove_dir_all(log_dir(&home)).unwrap();
+    says(&verified(), 3, "is not here");
+    refused_to_run(&home, "is gone");
+    assert!(!log_dir(&home).exists(), "nothing was made in its place");
+    let doctor = home.actpass(&["doctor"]).output().unwrap();
+    says(&doctor, 1, "is gone");
+
+    // An older state of the log, as a copy of it has it: whole in itself.
+    copy_tree(&whole, &log_dir(&home));
+    let run = home.script("true").unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    replace_log(&home, &whole);
+    says(&verified(), 3, "the log was seen with");
+    refused_to_run(&home, "was cut short");
+
+    let id = fs::read(state.join("cluster-id")).unwrap();
+    fs::remove_file(state.join("cluster-id")).unwrap();
+    refused_to_run(&home, "put back the file `cluster-id`");
+    fs::write(state.join("cluster-id"), id).unwrap();
+
+    // Another log of the same size, from the same keys.
+    let head = state.join("head");
+    let kept = fs::read_to_string(&head).unwrap();
+    fs::remove_dir_all(log_dir(&home)).unwrap();
+    fs::remove_file(&head).unwrap();
+    let run = home.script(AGENTS_LEAVES).unwrap();
+    assert_eq!(run.status.code(), Some(0), "begun anew: {}", text(&run));
+    says(&verified(), 0, "VALID");
+    let size = kept.lines().nth(1).unwrap().parse::<u64>().unwrap();
+    assert!(head_size(&home) >= size, "{} of {size}", head_size(&home));
+    fs::write(&head, kept).unwrap();
+    says(&verified(), 3, "the root over the first");
+    refused_to_run(&home, "was rewritten");
+}
+
+/// Names that no Upstream declares, each a record: more leaves than the other log has.
+const AGENTS_LEAVES: &str = "for i in $(seq 40); do getent ahosts x$i.example; done; true";
+
 #[test]
 fn a_log_that_does_not_end_as_it_was_signed_is_not_taken_up() {
     let home = copied(&LOGS[0]);

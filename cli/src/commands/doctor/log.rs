@@ -5,6 +5,7 @@ use std::path::Path;
 
 use actpass_core::evidence::leaf::Leaf;
 use actpass_core::verify::Class;
+use actpass_ledger::heads;
 use actpass_ledger::offline::{Files, verify_dir};
 use actpass_ledger::storage::Entry;
 use actpass_ledger::storage::reader::{SegmentReader, Tail};
@@ -25,13 +26,20 @@ const SKEW_SECONDS_MAX: i64 = 30;
 pub(super) fn log(state: &StateDir) -> Vec<Finding> {
     let dir = state.log();
     if !dir.join("segments").is_dir() {
-        let says = "there is no log yet; the first `actpass run` makes it";
-        return vec![Finding::note("log", says), clock(Timestamp::now(), None)];
+        let log = match heads::none_kept(&state.head()) {
+            Ok(()) => {
+                let says = "there is no log yet; the first `actpass run` makes it";
+                Finding::note("log", says)
+            }
+            Err(gone) => Finding::problem("log", chain(gone), None),
+        };
+        return vec![log, clock(Timestamp::now(), None)];
     }
     let (lock, running) = lock(state);
     vec![
         lock,
         verifies(state, running),
+        head(state),
         clock(Timestamp::now(), last_time(&dir)),
     ]
 }
@@ -108,6 +116,32 @@ fn verifies(state: &StateDir, running: bool) -> Finding {
             Finding::note(CHECK, says)
         }
         _ => Finding::ok(CHECK, format!("{leaves} leaves verify")),
+    }
+}
+
+/// Whether a head is kept outside the log. What it says of the log, the verification has said.
+fn head(state: &StateDir) -> Finding {
+    const CHECK: &str = "head";
+    let path = state.head();
+    match heads::read(&path) {
+        Ok(kept) if kept.is_empty() => {
+            let says = format!(
+                "no head of the log is kept in `{}`, so that it was cut short would not show; the next run keeps one",
+                path.display()
+            );
+            Finding::note(CHECK, says)
+        }
+        Ok(kept) => {
+            let sizes = kept.iter().filter_map(|note| note.lines().nth(1));
+            let sizes: Vec<&str> = sizes.collect();
+            let says = format!(
+                "`{}` keeps the head of {} leaves",
+                path.display(),
+                sizes.join(", ")
+            );
+            Finding::ok(CHECK, says)
+        }
+        Err(error) => Finding::problem(CHECK, chain(error), None),
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
 use actpass_ledger::offline::{Known, LogKey};
 use actpass_ledger::storage::{Entry, SegmentReader};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use crate::state::StateDir;
 
@@ -45,7 +46,8 @@ impl Elsewhere {
         let key = key.ok_or_else(|| anyhow!("`{}` is not there, {}", path.display(), apart()))?;
         Ok(Self {
             key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
-            ..Self::default()
+            // Read before the log, which may be growing.
+            anchors: heads::read(&state.head())?,
         })
     }
 
@@ -55,7 +57,12 @@ impl Elsewhere {
         let own = tenant.map(|tenant| format!("actpass/{tenant}"));
         match (state, own) {
             (Some(state), Some(own)) if first_log(dir).as_ref() == Some(&own) => {
-                Self::of_state(state)
+                let known = Self::of_state(state)?;
+                // A copy may be older than the head.
+                Ok(Self {
+                    anchors: Vec::new(),
+                    ..known
+                })
             }
             _ => Ok(Self::default()),
         }
@@ -66,7 +73,11 @@ impl Elsewhere {
         for path in anchors {
             let read = std::fs::read_to_string(path);
             let read = read.with_context(|| format!("read the anchor `{}`", path.display()))?;
-            self.anchors.push(read);
+            let notes = heads::notes(&read);
+            if notes.is_empty() {
+                bail!("the anchor `{}` holds no signed checkpoint", path.display());
+            }
+            self.anchors.extend(notes);
         }
         if let Some(path) = key {
             let read = std::fs::read_to_string(path);

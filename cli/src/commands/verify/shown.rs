@@ -14,7 +14,7 @@ use crate::commands::show::escaped;
 pub(super) fn text(verified: &Verified, elsewhere: &Elsewhere) -> String {
     let mut lines = Vec::new();
     match &verified.files {
-        Files::Whole(_) => {}
+        Files::Absent | Files::Whole(_) => {}
         Files::Damaged(error) => lines.push(format!("INVALID: {error}")),
         Files::Torn(checked) => {
             if let Some((path, offset, what)) = torn(checked) {
@@ -30,11 +30,11 @@ pub(super) fn text(verified: &Verified, elsewhere: &Elsewhere) -> String {
     }
     for origin in &verified.missing {
         lines.push(format!(
-            "INVALID: the anchor or the key is of log `{}`, which is not here",
+            "INVALID: log `{}` is not here, and a head or a key of it is known",
             escaped(origin)
         ));
     }
-    if verified.logs.is_empty() && !matches!(verified.files, Files::Damaged(_)) {
+    if verified.logs.is_empty() && matches!(verified.files, Files::Whole(_) | Files::Torn(_)) {
         lines.push("INCOMPLETE: there is no leaf yet".to_owned());
     }
     for log in &verified.logs {
@@ -95,6 +95,7 @@ fn redecided(report: &Report) -> String {
 /// `{"class","files","logs","missing"}`.
 pub(super) fn json(verified: &Verified, elsewhere: &Elsewhere) -> Value {
     let files = match &verified.files {
+        Files::Absent => json!({ "state": "absent" }),
         Files::Whole(checked) => {
             json!({ "state": "whole", "segments": checked.segments, "groups": checked.groups })
         }
