@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use args::{Cli, Command};
+use args::{Cli, Command, CredentialsCommand};
 use commands::show;
 use exit::Exit;
 use state::StateDir;
@@ -83,6 +83,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     } = cli;
     let json = output == args::Output::Json;
     let made = || StateDir::new(state_dir.clone());
+    let existing = || StateDir::existing(state_dir.clone());
     let named = || StateDir::named(state_dir.clone());
     match command {
         Command::Run(args) => run::run(args, &made()?).await.map(Exit::Command),
@@ -92,13 +93,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => commands::events::events(&args, named, json).await,
         Command::Doctor(args) => commands::doctor::doctor(&args, &named()?, json),
         Command::Approvals(command) => {
-            commands::approvals::approvals(command, &made()?, json).await
+            commands::approvals::approvals(command, &existing()?, json).await
         }
-        Command::Intents(command) => commands::intents::intents(command, &made()?, json).await,
+        Command::Intents(command) => commands::intents::intents(command, &existing()?, json).await,
         Command::Credentials(command) => {
-            commands::credentials::credentials(command, &made()?, json).await
+            let state = match command {
+                CredentialsCommand::Put { .. } => made()?,
+                _ => existing()?,
+            };
+            commands::credentials::credentials(command, &state, json).await
         }
-        Command::Limits => commands::limits::limits(&made()?, json).await,
+        Command::Limits => commands::limits::limits(&existing()?, json).await,
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(&dir),
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 /// Where everything is kept. Nothing of it is visible inside a contained command.
 #[derive(Clone, Debug)]
@@ -28,6 +28,21 @@ impl StateDir {
     /// The given directory, or the user's own, as it is: it may not exist.
     pub(crate) fn named(given: Option<PathBuf>) -> anyhow::Result<Self> {
         given.map_or_else(default_dir, Ok).map(Self)
+    }
+
+    /// The given directory, or the user's own, in which something was run or stored before.
+    ///
+    /// # Errors
+    /// Where there is none: the path is mistyped, or there is nothing to show yet.
+    pub(crate) fn existing(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        let named = Self::named(given)?;
+        if named.tenant_made()?.is_none() {
+            bail!(
+                "`{}` is no state directory yet; `actpass run` and `actpass credentials put` make one, --state-dir names another",
+                named.0.display()
+            );
+        }
+        Self::new(Some(named.0))
     }
 
     pub(crate) fn path(&self) -> &Path {

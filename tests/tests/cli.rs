@@ -432,3 +432,49 @@ fn run_says_what_will_be_denied_and_refuses_to_redirect_what_nobody_declared() {
     assert!(text(&refused).contains("no Upstream declares api.shp.example"));
     assert!(!text(&refused).contains("ran\n"), "{}", text(&refused));
 }
+
+#[test]
+fn looking_makes_nothing_and_a_missing_key_is_not_made_anew() {
+    let home = Home::new();
+    let commands: [&[&str]; 4] = [
+        &["limits"],
+        &["approvals", "list"],
+        &["intents", "list"],
+        &["credentials", "list"],
+    ];
+    for given in commands {
+        let shown = home.actpass(given);
+        assert_eq!(shown.status.code(), Some(1), "{given:?}: {}", text(&shown));
+        assert!(
+            text(&shown).contains("is no state directory yet"),
+            "{}",
+            text(&shown)
+        );
+        assert!(!home.path().join("state").exists(), "{given:?}");
+    }
+    let put = [
+        "credentials",
+        "put",
+        "key",
+        "--host",
+        "api.shop.example",
+        "--effect",
+        "Read",
+    ];
+    let mut child = home.command(&put).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"secret").unwrap();
+    assert!(child.wait().unwrap().success());
+    let kek = home.path().join("state/keys/kek");
+    let away = home.path().join("kek-elsewhere");
+    fs::rename(&kek, &away).unwrap();
+    let listed = home.actpass(&["credentials", "list"]);
+    assert_eq!(listed.status.code(), Some(1), "{}", text(&listed));
+    assert!(
+        text(&listed).contains("put the key back"),
+        "{}",
+        text(&listed)
+    );
+    assert!(!kek.exists(), "no other is made in its place");
+    fs::rename(&away, &kek).unwrap();
+    assert!(home.actpass(&["credentials", "list"]).status.success());
+}

@@ -7,6 +7,7 @@ use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_ledger::api::Token;
 use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
+use actpass_ledger::storage::Storage;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::tls::Identity;
 use actpass_ledger::vault::{Kek, Vault};
@@ -34,10 +35,22 @@ impl Opened {
         check_head(state, &origin)?;
         let storage = SegmentStorage::open(&state.log(), SegmentOptions::default())
             .context("the log cannot be opened")?;
+        if let Some(dropped) = storage.recovery() {
+            tracing::warn!(
+                file = %dropped.path.display(), offset = dropped.offset, bytes = dropped.bytes, what = %dropped.what,
+                "A write that was cut short was dropped from the log; it was never answered",
+            );
+        }
         let (log_key, issuer) = (
             Keys::load_or_make(&state.keys(), "log")?,
             Keys::load_or_make(&state.keys(), "issuer")?,
         );
+        if !state.kek().exists() && state.vault().join("credentials.json").exists() {
+            bail!(
+                "the vault is there, and its key `{}` is not; put the key back from where it is kept, since no other opens it",
+                state.kek().display()
+            );
+        }
         let (kek, made) = Kek::load_or_generate(&state.kek())?;
         if made {
             tracing::warn!(path = %state.kek().display(), "A key encryption key was made; keep it apart from copies of the vault");
