@@ -36,11 +36,16 @@ fn problem(denial: &Denial, status: StatusCode) -> serde_json::Value {
     let (title, approval) = match &denial.kind {
         DenialKind::ApprovalRequired { approval, expires } => (
             "Approval required",
-            Some(json!({ "id": approval, "expires": expires })),
+            Some(match expires {
+                Some(expires) => json!({ "id": approval, "expires": expires }),
+                None => json!({ "id": approval }),
+            }),
         ),
         DenialKind::Denied => ("Denied by ActPass", None),
         DenialKind::Unparsable => ("Not readable as one request", None),
         DenialKind::TooLarge => ("Too large", None),
+        DenialKind::Upstream => ("No answer from the upstream", None),
+        DenialKind::NotFound => ("Not found", None),
         DenialKind::Busy => ("ActPass cannot decide now", None),
     };
     let mut body = json!({
@@ -71,6 +76,8 @@ fn status(kind: &DenialKind) -> StatusCode {
         DenialKind::Denied | DenialKind::ApprovalRequired { .. } => StatusCode::FORBIDDEN,
         DenialKind::Unparsable => StatusCode::BAD_REQUEST,
         DenialKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        DenialKind::Upstream => StatusCode::BAD_GATEWAY,
+        DenialKind::NotFound => StatusCode::NOT_FOUND,
         DenialKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -116,9 +123,9 @@ mod tests {
     fn an_escalation_names_its_approval() {
         let kind = DenialKind::ApprovalRequired {
             approval: "apr_1".to_owned(),
-            expires: String::new(),
+            expires: None,
         };
         let body = problem(&denial(kind, ErrorStyle::Problem), StatusCode::FORBIDDEN);
-        assert_eq!(body["approval"]["id"], "apr_1");
+        assert_eq!(body["approval"], json!({ "id": "apr_1" }));
     }
 }

@@ -147,13 +147,17 @@ pub enum DenialKind {
     ApprovalRequired {
         /// Id of the approval.
         approval: String,
-        /// Until when it stands, RFC 3339.
-        expires: String,
+        /// Until when it stands, RFC 3339; not known where it was asked before.
+        expires: Option<String>,
     },
     /// Not readable as one request: 400.
     Unparsable,
     /// Body over the limit: 413.
     TooLarge,
+    /// It was permitted, and the upstream gave no answer that may be passed on: 502.
+    Upstream,
+    /// No such path of ActPass's own: 404.
+    NotFound,
     /// ActPass is out of buffers or cannot record now, and a later try may pass: 503.
     Busy,
 }

@@ -7,7 +7,7 @@ mod internal;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actpass_core::evidence::record::{Outcome, Refusal};
+use actpass_core::evidence::record::{Outcome, OutcomeResult, Refusal};
 use actpass_core::host::HostName;
 use actpass_core::upstream::ErrorStyle;
 use bytes::Bytes;
@@ -254,15 +254,15 @@ impl Proxy {
             .await;
         match sent {
             Sent::Not { result, detail } => {
-                let why = format!("The upstream did not answer: {detail}.");
+                let (code, why) = unanswered(result, &detail);
                 let denial = Denial {
                     evidence,
                     style: route.upstream().error_style,
-                    ..plain("upstream_failed", why, DenialKind::Busy)
+                    ..plain(code, why, DenialKind::Upstream)
                 };
                 self.metrics.upstream_error(&route.upstream().name, result);
                 pending.end(result, None, Some(detail), 0, 0);
-                bad_gateway(&denial)
+                ours(&denial)
             }
             Sent::Answered(answered) => {
                 let status = answered.response.status();
@@ -279,10 +279,10 @@ impl Proxy {
                     pending.end(broken_off(result), status, Some(why), 0, 0);
                     let detail =
                         "The upstream sent the lent credential back, so its answer is withheld.";
-                    return bad_gateway(&Denial {
+                    return ours(&Denial {
                         style: route.upstream().error_style,
                         evidence,
-                        ..plain("credential_echoed", detail.to_owned(), DenialKind::Busy)
+                        ..plain("credential_echoed", detail.to_owned(), DenialKind::Upstream)
                     });
                 }
                 if let Some(evidence) = &evidence
@@ -307,7 +307,7 @@ impl Proxy {
     }
 
     fn no_such_action(&self, of: u64) -> Denial {
-        let (result, status) = (actpass_core::evidence::record::OutcomeResult::NotSent, None);
+        let (result, status) = (OutcomeResult::NotSent, None);
         let detail = "The policy no longer declares this action.".to_owned();
         let outcome = Outcome {
             of,
@@ -522,8 +522,22 @@ fn ours(denial: &Denial) -> Response<AnswerBody> {
     answer::deny(denial).map(|body| body.map_err(|never| match never {}).boxed())
 }
 
-fn bad_gateway(denial: &Denial) -> Response<AnswerBody> {
-    let mut response = ours(denial);
-    *response.status_mut() = http::StatusCode::BAD_GATEWAY;
-    response
+/// What the agent is told of a permitted request without an answer.
+fn unanswered(result: OutcomeResult, detail: &str) -> (&'static str, String) {
+    match result {
+        // The cause says nothing that the agent could use, and an agent told of a time-out tries again.
+        OutcomeResult::Ambiguous => {
+            let why = "The request was sent and no answer came, so it may have been done. Do not repeat it: a person \
+                       finds out, and says so with `actpass intents resolve`.";
+            ("outcome_unknown", why.to_owned())
+        }
+        OutcomeResult::NotSent => {
+            let why = format!("The upstream was not reached, and nothing was sent: {detail}.");
+            ("upstream_failed", why)
+        }
+        OutcomeResult::Ok | OutcomeResult::Failed => {
+            let why = format!("The upstream did not answer: {detail}.");
+            ("upstream_failed", why)
+        }
+    }
 }

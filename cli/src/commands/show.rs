@@ -109,7 +109,8 @@ pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
+        // Ids are copied from here, so no line is broken.
+        .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(head);
     table
 }

@@ -1,7 +1,7 @@
 //! Every machine-readable reason there is, so that a metric's label has a known number of values.
 
 /// Reasons of denials and refusals, sorted by byte.
-pub const REASONS: [&str; 51] = [
+pub const REASONS: [&str; 52] = [
     "ambiguous_repeat",
     "approval_denied",
     "approval_expired",
@@ -35,6 +35,7 @@ pub const REASONS: [&str; 51] = [
     "not_revealed",
     "not_sealed",
     "out_of_scope",
+    "outcome_unknown",
     "passport_expired",
     "passport_invalid",
     "passport_revoked",

@@ -229,9 +229,7 @@ impl Pep {
              http://actpass.internal/v1/approvals/{id}/execute.",
             action.capability
         );
-        let expires = expires
-            .map(actpass_core::canonical::instant)
-            .unwrap_or_default();
+        let expires = expires.map(actpass_core::canonical::instant);
         let kind = DenialKind::ApprovalRequired {
             approval: id.clone(),
             expires,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -57,9 +57,11 @@ impl Proxy {
             _ => {
                 let detail = "actpass.internal answers GET /v1/passport, POST /v1/preflight, GET /v1/approvals/ID and \
                               POST /v1/approvals/ID/execute.";
-                let mut response = ours(&plain("not_found", detail.to_owned(), DenialKind::Denied));
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                return Ok(response);
+                return Ok(ours(&plain(
+                    "not_found",
+                    detail.to_owned(),
+                    DenialKind::NotFound,
+                )));
             }
         };
         Ok(respond(answer))
