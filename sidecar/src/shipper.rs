@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
-use actpass_core::evidence::leaf::RulingVerdict;
+use actpass_core::evidence::leaf::{RulingVerdict, bounded};
 use actpass_core::evidence::receipt::{AnswerHead, KeptHead, ReceiptError};
 use actpass_core::evidence::record::{Outcome, OutcomeResult, sign_batch};
 use actpass_core::hash::b64u_decode;
@@ -36,6 +36,49 @@ pub struct IntentAnswer {
     pub line: AnswerLine,
     /// What the answer's checkpoint proved; the line's inclusion is proved against it.
     pub head: Arc<AnswerHead>,
+    /// With a permit, until somebody takes charge of it.
+    pub(crate) unused: Option<Unused>,
+}
+
+/// A permit that nothing has run under. Dropped, as with a request whose agent goes away while the permit is on its way,
+/// it is recorded as `not_sent`, so that its reservation goes back.
+#[derive(Debug)]
+pub(crate) struct Unused {
+    recorder: Arc<Recorder>,
+    metrics: Arc<Metrics>,
+    of: u64,
+    why: String,
+    taken: bool,
+}
+
+impl Unused {
+    /// Whoever calls this records the outcome.
+    pub(crate) fn take(mut self) {
+        self.taken = true;
+    }
+
+    /// It will not be used, and this is why.
+    pub(crate) fn give_back(mut self, why: String) {
+        self.why = why;
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
+        self.metrics.outcome(result);
+        self.recorder.outcome(Outcome {
+            of: self.of,
+            result,
+            status,
+            detail: Some(bounded(&self.why)),
+            micros,
+            response_bytes,
+        });
+    }
 }
 
 /// Sends a stream's records, under passports that it renews.
@@ -241,31 +284,25 @@ impl Link {
 
     fn hand_out(&self, queued: &Queued, line: AnswerLine, head: &Arc<AnswerHead>) {
         let seq = queued.seq;
-        let permitted = line.verdict == RulingVerdict::Permit;
+        let unused = match (&line.verdict, self.unclaimed) {
+            (RulingVerdict::Permit, Unclaimed::NotSent(why)) => Some(Unused {
+                recorder: self.recorder.clone(),
+                metrics: self.metrics.clone(),
+                of: seq,
+                why: why.to_owned(),
+                taken: false,
+            }),
+            _ => None,
+        };
         let answer = IntentAnswer {
             record: queued.record.clone(),
             line,
             head: head.clone(),
+            unused,
         };
-        let delivered = self
-            .recorder
-            .take_waiting(seq)
-            .is_some_and(|waiting| waiting.send(answer).is_ok());
-        if permitted
-            && !delivered
-            && let Unclaimed::NotSent(why) = self.unclaimed
-        {
-            let detail = Some(why.to_owned());
-            let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
-            self.metrics.outcome(result);
-            self.recorder.outcome(Outcome {
-                of: seq,
-                result,
-                status,
-                detail,
-                micros,
-                response_bytes,
-            });
+        if let Some(waiting) = self.recorder.take_waiting(seq) {
+            // An answer that nobody waits for any more comes back, and is dropped with its permit.
+            drop(waiting.send(answer));
         }
     }
 

@@ -7,6 +7,7 @@
 )]
 
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use actpass_core::action::{Action, ActionEvidence};
@@ -585,5 +586,38 @@ async fn what_no_batch_holds_is_denied_on_the_record_and_the_stream_goes_on() {
         })
         .collect();
     assert_eq!(reasons, ["not_recorded"], "{:?}", rulings(&leaves));
+    parts.verified().unwrap();
+}
+
+#[tokio::test]
+async fn a_permit_that_arrives_as_the_agent_leaves_goes_back() {
+    let parts = parts(30);
+    let ledger = parts.ledger().await.unwrap();
+    let agent = parts.agent().await.unwrap();
+    let mut judging = Box::pin(agent.judge("POST", "/v1/pay", PAY));
+    // Once, so that the ledger is asked, and never again: the answer is delivered and not looked at.
+    let once = std::future::poll_fn(|context| Poll::Ready(judging.as_mut().poll(context)));
+    assert!(once.await.is_pending());
+    let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
+    while agent.pep.standing().unacknowledged > 0 {
+        assert!(tokio::time::Instant::now() < give_up, "no answer");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(judging);
+    // The limit holds one such payment.
+    let again = agent.judge("POST", "/v1/pay", PAY).await.unwrap();
+    ran(&agent, again);
+    agent.close().await.unwrap();
+    ledger.stop().await;
+    let leaves = parts.leaves().unwrap();
+    let outcomes: Vec<_> = leaves
+        .iter()
+        .filter_map(|leaf| match &leaf.record()?.0.body {
+            Body::Outcome(outcome) => Some((outcome.of, outcome.result)),
+            _ => None,
+        })
+        .collect();
+    let want = [(0, OutcomeResult::NotSent), (2, OutcomeResult::Ok)];
+    assert_eq!(outcomes, want);
     parts.verified().unwrap();
 }

@@ -6,7 +6,6 @@ use actpass_core::action::Action;
 use actpass_core::bundle::Bundle;
 use actpass_core::decide::{Decision, Permitted};
 use actpass_core::evidence::leaf::{Leaf, Ruling, RulingApproval, RulingVerdict};
-use actpass_core::evidence::record::{Outcome, OutcomeResult};
 use actpass_core::passport::Passport;
 use actpass_core::upstream::{ErrorStyle, Upstream};
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ use super::{Pep, StalePolicy, denial, sealed};
 use crate::credential::Credential;
 use crate::judge::{Denial, DenialKind, Judgement, Permit, Received};
 use crate::ledger_client::ANSWER_TIMEOUT;
-use crate::shipper::IntentAnswer;
+use crate::shipper::{IntentAnswer, Unused};
 
 /// How often a held request looks whether people have answered.
 const HOLD_POLL: Duration = Duration::from_millis(250);
@@ -114,9 +113,11 @@ impl Pep {
         upstream: &Upstream,
         action: Action,
         seq: u64,
-        answer: IntentAnswer,
+        mut answer: IntentAnswer,
     ) -> Judgement {
         let style = upstream.error_style;
+        // Dropped on the way, with the request, it goes back as not sent.
+        let unused = answer.unused.take();
         let checked = answer
             .head
             .permit(&answer.record, &action, &answer.line, Timestamp::now());
@@ -125,6 +126,7 @@ impl Pep {
             Err(error) => {
                 tracing::error!(%error, seq, "A permit's receipt does not hold");
                 return self.give_back(
+                    unused,
                     seq,
                     denial("bad_receipt", format!("Denied: {error}."), style),
                 );
@@ -133,15 +135,22 @@ impl Pep {
         let credential = match self.lent(upstream, &action, seq, &answer).await {
             Ok(credential) => credential,
             Err(detail) => {
-                return self.give_back(seq, denial("credential_unavailable", detail, style));
+                return self.give_back(
+                    unused,
+                    seq,
+                    denial("credential_unavailable", detail, style),
+                );
             }
         };
         let Some(route) = self.route_of(bundle, &upstream.name) else {
             let detail = "Denied: the upstream's declaration cannot be used.".to_owned();
-            return self.give_back(seq, denial("no_route", detail, style));
+            return self.give_back(unused, seq, denial("no_route", detail, style));
         };
         match Permitted::write(action, &checked) {
             Ok(permitted) => {
+                if let Some(unused) = unused {
+                    unused.take();
+                }
                 let evidence = Some(self.evidence(seq));
                 Judgement::Permit(Box::new(Permit {
                     permitted,
@@ -151,23 +160,15 @@ impl Pep {
                     evidence,
                 }))
             }
-            Err(_) => self.give_back(seq, unclear(style)),
+            Err(_) => self.give_back(unused, seq, unclear(style)),
         }
     }
 
     /// A permit that will not be used: its reservation and approval go back.
-    fn give_back(&self, seq: u64, no: Denial) -> Judgement {
-        let detail = Some(no.detail.clone());
-        let (result, status, micros, response_bytes) = (OutcomeResult::NotSent, None, 0, 0);
-        self.metrics.outcome(result);
-        self.recorder.outcome(Outcome {
-            of: seq,
-            result,
-            status,
-            detail,
-            micros,
-            response_bytes,
-        });
+    fn give_back(&self, unused: Option<Unused>, seq: u64, no: Denial) -> Judgement {
+        if let Some(unused) = unused {
+            unused.give_back(no.detail.clone());
+        }
         let evidence = Some(self.evidence(seq));
         self.deny(Denial { evidence, ..no })
     }
