@@ -39,6 +39,9 @@ use session::LocalSession;
 /// Undeclared names waiting to be recorded; more of them wait for their answers.
 const DNS_EVENTS_MAX: usize = 256;
 
+/// Longest wait for changes whose command has ended; then their outcome is `ambiguous`.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// How long the last records may take on their way to the ledger after the command has ended.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -184,7 +187,13 @@ async fn contained(
     let proxy =
         Arc::new(Proxy::new(pep.clone(), pep.clone(), executor).measured(pep.metrics().clone()));
     let listeners = names.listeners(started.listeners);
-    serving.spawn(listen::serve(listeners, name_of, mint, proxy, stopped));
+    serving.spawn(listen::serve(
+        listeners,
+        name_of,
+        mint,
+        proxy.clone(),
+        stopped,
+    ));
     let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
     let recording = tokio::spawn(record_names(pep.clone(), undeclared));
     if let Some((udp, tcp)) = started.dns {
@@ -203,6 +212,8 @@ async fn contained(
     // What still serves ends with its last receiver.
     drop(stop);
     serving.shutdown().await;
+    // A command that ended before its answer came leaves a change under way, whose end is worth knowing.
+    proxy.settle(SETTLE).await;
     // Names asked for with the command's last breath are in the channel, whose sender is gone now.
     recording.await?;
     code

@@ -1,11 +1,13 @@
 //! One request at a time: read whole, judged, run, answered.
 
+mod answering;
 mod body;
 mod echo;
 mod internal;
+mod tasks;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actpass_core::evidence::record::{Outcome, OutcomeResult, Refusal};
 use actpass_core::host::HostName;
@@ -24,8 +26,10 @@ use crate::execute::{Executor, Outgoing, Sent, broken_off, result_of};
 use crate::extract::{forwarded_headers, match_action};
 use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
 use crate::metrics::{Answer, Metrics};
-use body::{BodyError, Counted, ECHOED, read_body};
+use answering::{Answering, Counted, ECHOED};
+use body::{BodyError, read_body};
 use echo::Guard;
+use tasks::Tasks;
 
 /// All requests' bodies in memory at a time, in units of a KiB: 48 MiB. Over: 503 `busy`.
 const BODY_BUDGET_KIB: usize = 48 * 1024;
@@ -54,6 +58,7 @@ pub struct Proxy {
     executor: Executor,
     budget: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    tasks: Arc<Tasks>,
 }
 
 impl Proxy {
@@ -65,7 +70,14 @@ impl Proxy {
             executor,
             budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
             metrics: Arc::default(),
+            tasks: Arc::default(),
         }
+    }
+
+    /// Waits for changes that run without their agent, once no more requests come. What has not ended when `patience` is over
+    /// is given up, its outcome `ambiguous`.
+    pub async fn settle(&self, patience: Duration) {
+        self.tasks.settle(patience).await;
     }
 
     /// The same, counting into `metrics`.
@@ -153,18 +165,23 @@ impl Proxy {
     }
 
     /// Runs what changes something in a task of its own: an agent that hangs up half way does not make the upstream's
-    /// answer unknown. Where nobody takes the response, dropping it records the outcome that its status says.
+    /// answer unknown. Where nobody takes the response, dropping it has its rest read and the outcome recorded.
     async fn run_to_its_end(
         self: &Arc<Self>,
         permit: Permit,
         received: Received,
     ) -> Result<Response<AnswerBody>, Denial> {
         let proxy = self.clone();
-        let running = tokio::spawn(async move { proxy.run(permit, &received).await });
-        running.await.map_err(|error| {
-            let detail = format!("ActPass failed while the request ran: {error}.");
+        let work = async move { proxy.run(permit, &received).await };
+        let failed = |why: &str| {
+            let detail = format!("ActPass failed while the request ran: {why}.");
             plain("internal_error", detail, DenialKind::Busy)
-        })
+        };
+        match self.tasks.spawn(work).await {
+            Ok(Some(response)) => Ok(response),
+            Ok(None) => Err(failed("it is ending")),
+            Err(error) => Err(failed(&error.to_string())),
+        }
     }
 
     /// Where a request goes: to the name dialled, or to the one host behind `<upstream>.actpass.internal`.
@@ -244,6 +261,7 @@ impl Proxy {
             evidence,
         } = permit;
         let obligations = permitted.obligations();
+        let tasks = permitted.changes().then(|| self.tasks.clone());
         let Some(outgoing) = outgoing(received, &route) else {
             return ours(&self.no_such_action(of));
         };
@@ -291,7 +309,7 @@ impl Proxy {
                     parts.headers.insert("actpass-evidence", value);
                 }
                 parts.version = Version::default();
-                let counted = Counted::new(
+                let answering = Answering::new(
                     body,
                     pending,
                     answered.back,
@@ -301,7 +319,7 @@ impl Proxy {
                 )
                 .at_most(obligations.max_response_bytes)
                 .guarded(guard);
-                Response::from_parts(parts, counted.boxed())
+                Response::from_parts(parts, Counted::new(answering, tasks).boxed())
             }
         }
     }

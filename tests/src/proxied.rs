@@ -42,6 +42,7 @@ pub struct Proxied {
     pub address: SocketAddr,
     ledger: Ledger,
     agent: Agent,
+    proxy: Arc<Proxy>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<io::Result<()>>,
 }
@@ -96,12 +97,19 @@ impl Proxied {
         let proxy = Arc::new(proxy.measured(agent.pep.metrics().clone()));
         let (stop, stopped) = watch::channel(false);
         let mint = Arc::new(Mint::new()?);
-        let serving = tokio::spawn(listen::serve(vec![listener], name_of, mint, proxy, stopped));
+        let serving = tokio::spawn(listen::serve(
+            vec![listener],
+            name_of,
+            mint,
+            proxy.clone(),
+            stopped,
+        ));
         Ok(Self {
             parts,
             address,
             ledger,
             agent,
+            proxy,
             stop,
             serving,
         })
@@ -114,13 +122,14 @@ impl Proxied {
         text
     }
 
-    /// Ends in order, once all that runs has ended, and leaves what is in the log.
+    /// Ends in order, gives what runs without its agent a second, and leaves what is in the log.
     ///
     /// # Errors
     /// Where something does not end well.
     pub async fn close(self) -> anyhow::Result<Parts> {
         self.stop.send(true)?;
         self.serving.await??;
+        self.proxy.settle(Duration::from_secs(1)).await;
         self.agent.close().await?;
         self.ledger.stop().await;
         Ok(self.parts)

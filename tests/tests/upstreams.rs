@@ -5,9 +5,11 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use actpass_core::evidence::record::{Body, Outcome, OutcomeResult};
 use actpass_tests::parts::Parts;
@@ -142,7 +144,7 @@ async fn a_lent_key_that_the_upstream_sends_back_does_not_reach_the_agent() {
             to.write_all(part.replace("SECRET", SECRET).as_bytes())?;
             to.flush()?;
             // So that it arrives as a chunk of its own.
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     };
@@ -208,4 +210,89 @@ async fn a_permit_that_runs_out_while_connecting_is_not_sent() {
         .collect();
     assert_eq!(found, [OutcomeResult::NotSent, OutcomeResult::Ok]);
     parts.verified().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_agent_does_not_wait_for_ends_as_it_ends() {
+    struct Case {
+        path: &'static str,
+        status: u16,
+        /// What the upstream does once the agent has gone.
+        then: Then,
+        want: OutcomeResult,
+    }
+    #[derive(Clone, Copy)]
+    enum Then {
+        Ends,
+        Breaks,
+        Hangs,
+    }
+    let case = |path, status, then, want| Case {
+        path,
+        status,
+        then,
+        want,
+    };
+    let cases = [
+        case("ends", 200, Then::Ends, OutcomeResult::Ok),
+        case("breaks", 200, Then::Breaks, OutcomeResult::Ambiguous),
+        case("refused", 422, Then::Breaks, OutcomeResult::Failed),
+        case("hangs", 200, Then::Hangs, OutcomeResult::Ambiguous),
+    ];
+    let (leave, left) = mpsc::channel();
+    let left = Mutex::new(left);
+    let answers: Vec<_> = cases
+        .iter()
+        .map(|case| (case.path, case.status, case.then))
+        .collect();
+    let script = move |first: &str, to: &mut dyn Write| {
+        let (_, status, then) = answers
+            .iter()
+            .find(|(path, ..)| first.contains(path))
+            .unwrap();
+        write!(to, "HTTP/1.1 {status} X\r\ncontent-length: 10\r\n\r\nhalf")?;
+        to.flush()?;
+        left.lock().unwrap().recv().unwrap();
+        match then {
+            Then::Ends => to.write_all(b" whole"),
+            Then::Breaks => Err(std::io::ErrorKind::ConnectionReset.into()),
+            Then::Hangs => {
+                std::thread::sleep(Duration::from_secs(60));
+                Ok(())
+            }
+        }
+    };
+    let proxied = Proxied::start(POLICY, Arc::new(script)).await.unwrap();
+    for case in &cases {
+        hang_up_half_way(proxied.address, pay(case.path, "1.00")).await;
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !proxied.metrics().contains("open_connections 0") {
+            assert!(tokio::time::Instant::now() < give_up, "{}", case.path);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        leave.send(()).unwrap();
+    }
+    let parts = proxied.close().await.unwrap();
+    let mut found: Vec<_> = outcomes(&parts)
+        .iter()
+        .map(|outcome| (outcome.of, outcome.result))
+        .collect();
+    found.sort_unstable();
+    let found: Vec<_> = found.into_iter().map(|(_, result)| result).collect();
+    assert_eq!(found, cases.map(|case| case.want));
+    parts.verified().unwrap();
+}
+
+/// Leaves once half of the answer is there.
+async fn hang_up_half_way(address: SocketAddr, request: String) {
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"half") {
+            socket.read_exact(&mut byte).unwrap();
+            answer.extend_from_slice(&byte);
+        }
+    });
+    asking.await.unwrap();
 }

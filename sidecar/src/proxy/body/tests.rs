@@ -1,6 +1,7 @@
 use futures_util::stream;
 use http::HeaderMap;
 use http_body_util::{Full, StreamBody};
+use hyper::body::Frame;
 
 use super::*;
 
