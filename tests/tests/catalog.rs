@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use actpass_core::action::Action;
 use actpass_core::bundle::Bundle;
+use actpass_core::upstream::{ActionSpec, CurrencySource};
 use actpass_crds::bundle::Options;
 use actpass_crds::catalog::CATALOG;
 use actpass_crds::check::check;
@@ -72,6 +73,32 @@ fn each_file_is_right_by_itself() {
         let checked = check(&manifests, &options()).unwrap();
         assert_eq!(checked.warnings, [], "{name}");
         assert_eq!(checked.spec.upstreams.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_currency_that_is_taken_for_granted_is_said_wherever_the_catalogue_is_named() {
+    const SAID: &str = "only for accounts that charge in USD and in nothing else";
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let plain = |text: &str| {
+        let words = text.split_whitespace().filter(|word| *word != "#");
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let bundle = catalog();
+    for (name, text) in CATALOG {
+        let file = name.strip_prefix("catalog/").unwrap();
+        let upstream = bundle.upstream(file.strip_suffix(".yaml").unwrap());
+        let upstream = upstream.unwrap();
+        let constant = |action: &ActionSpec| {
+            let amount = action.amount.as_ref();
+            amount.is_some_and(|it| matches!(it.currency, CurrencySource::Const(_)))
+        };
+        let takes_for_granted = upstream.actions.iter().any(constant);
+        assert_eq!(plain(text).contains(SAID), takes_for_granted, "{name}");
+    }
+    for document in ["README.md", "docs/agents.md"] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        assert!(plain(&text).contains(SAID), "{document}");
     }
 }
 
