@@ -1,12 +1,13 @@
 //! Verification of a log, offline and without trust in whoever keeps it.
 //!
 //! Three levels. *Structure*: every byte is where it was when it was logged (canonical form, chain, streams, batch
-//! signatures, tree, checkpoints, keys). *State*: what the leaves claim follows from the leaves before (nothing
+//! signatures, tree, checkpoints, keys), and what is kept beside the leaves is what they commit to. *State*: what the leaves claim follows from the leaves before (nothing
 //! overspent, no approval used twice, no permit without what it needs). *Re-decision*: where its inputs are at
 //! hand, each intent is decided again and gives the logged ruling.
 //!
 //! Leaves are read once, in order; memory is that of the [`State`](crate::state::State) and a hash per level of the tree.
 
+mod beside;
 mod frontier;
 mod heads;
 mod replay;
@@ -17,10 +18,12 @@ use crate::evidence::checkpoint::NoteVerifier;
 use crate::evidence::commitment::Openings;
 use crate::evidence::leaf::MacKey;
 use crate::evidence::receipt::KeptHead;
-use crate::hash::BundleDigest;
+use crate::hash::{BlobDigest, BundleDigest};
 
+pub use beside::{Kept, Texts};
 pub use report::{Class, FINDINGS_MAX, Finding, Gap, Level, Redecided, Report, What};
 
+use beside::Beside;
 use replay::Replay;
 use report::Findings;
 use structure::Structure;
@@ -50,8 +53,13 @@ pub trait Inputs {
     /// The bytes of a bundle.
     fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>>;
 
-    /// The openings of the record in leaf `seq`; `None` where they are erased or were not given.
-    fn openings(&self, seq: u64) -> Option<Openings>;
+    /// The openings of the record in leaf `seq`.
+    fn openings(&self, seq: u64) -> Kept<Openings>;
+
+    /// SHA-256 of the stored ciphertext of the request that waits, or waited, for this approval.
+    fn sealed_request(&self, _approval: &str) -> Kept<BlobDigest> {
+        Kept::NotGiven
+    }
 
     /// The key under which leaves name digests and resources.
     fn mac_key(&self) -> Option<&MacKey> {
@@ -68,8 +76,8 @@ impl Inputs for NoInputs {
         None
     }
 
-    fn openings(&self, _: u64) -> Option<Openings> {
-        None
+    fn openings(&self, _: u64) -> Kept<Openings> {
+        Kept::NotGiven
     }
 }
 
@@ -94,6 +102,7 @@ where
 pub struct Verification<'a> {
     findings: Findings,
     structure: Structure<'a>,
+    beside: Beside<'a>,
     replay: Replay<'a>,
     next: u64,
 }
@@ -104,6 +113,7 @@ impl<'a> Verification<'a> {
         Self {
             findings: Findings::default(),
             structure: Structure::new(against),
+            beside: Beside::new(inputs),
             replay: Replay::new(inputs),
             next: 0,
         }
@@ -112,7 +122,8 @@ impl<'a> Verification<'a> {
     /// Takes in the next leaf.
     pub fn leaf(&mut self, bytes: &[u8]) {
         if let Some(leaf) = self.structure.leaf(self.next, bytes, &mut self.findings) {
-            self.replay.leaf(&leaf, &mut self.findings);
+            let revealed = self.beside.leaf(&leaf, &mut self.findings);
+            self.replay.leaf(&leaf, revealed, &mut self.findings);
         }
         self.next = self.next.saturating_add(1);
     }
@@ -127,7 +138,7 @@ impl<'a> Verification<'a> {
     /// What was found.
     pub fn finish(mut self) -> Report {
         let end = self.structure.finish(&mut self.findings);
-        report::report(end, self.replay, self.findings)
+        report::report(end, self.beside, self.replay, self.findings)
     }
 }
 

@@ -27,7 +27,9 @@ use crate::metrics::Metrics;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, Storage, StorageError};
 use crate::vault::Vault;
 
-pub(crate) use batch::{ParsedBatch, ParsedRecord, destination, side_frame_aad, text};
+pub(crate) use batch::{
+    ParsedBatch, ParsedRecord, destination, sealed_aad, sealed_name, side_frame_aad, text,
+};
 pub use log::{Log, OpenError};
 
 /// Jobs that wait for the sequencer; more get `busy`. 1,024 batches of 256 KiB.

@@ -5,6 +5,7 @@
 //! the first reading ended, and each log is verified by [`actpass_core::verify`] against its newest signed
 //! checkpoint and the anchors given for it. A writer may be at work meanwhile.
 
+mod beside;
 mod known;
 
 use std::collections::BTreeMap;
@@ -12,15 +13,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
-use actpass_core::evidence::commitment::Openings;
-use actpass_core::hash::BundleDigest;
-use actpass_core::verify::{Against, Anchor, Class, Inputs, Report, Verification};
+use actpass_core::verify::{Against, Anchor, Class, Report, Verification};
 
 use crate::engine::checkpoint_name;
 use crate::storage::reader::{Checked, SegmentReader, Tail};
 use crate::storage::{Entry, StorageError};
 
-pub use known::{Known, LogKey, LogKeyError};
+pub use beside::Opening;
+use beside::Stored;
+pub use known::{Known, LogKey, LogKeyError, TextKeys};
 
 /// What the verification of a directory found.
 #[derive(Debug)]
@@ -55,8 +56,22 @@ pub struct VerifiedLog {
     pub checkpoint: Option<String>,
     /// Whether its key was known from elsewhere, and not believed because the log names it.
     pub key_known: bool,
+    /// Whether the texts beside its leaves could be opened.
+    pub texts: Opening,
     /// What was found in it.
     pub report: Report,
+}
+
+impl VerifiedLog {
+    /// What it amounts to.
+    pub fn class(&self) -> Class {
+        // Who took the keys away may have changed what they open.
+        let unopened = matches!(self.texts, Opening::Failed(_)) && self.report.texts.sealed > 0;
+        match self.report.class() {
+            Class::Valid if unopened => Class::Incomplete,
+            class => class,
+        }
+    }
 }
 
 impl Verified {
@@ -64,7 +79,7 @@ impl Verified {
     pub fn class(&self) -> Class {
         let invalid = matches!(self.files, Files::Damaged(_)) || !self.missing.is_empty();
         let incomplete = matches!(self.files, Files::Torn(_)) || self.logs.is_empty();
-        let mut classes = self.logs.iter().map(|log| log.report.class());
+        let mut classes = self.logs.iter().map(VerifiedLog::class);
         if invalid || classes.clone().any(|class| class == Class::Invalid) {
             Class::Invalid
         } else if incomplete || classes.any(|class| class == Class::Incomplete) {
@@ -87,14 +102,13 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
         Err(error @ StorageError::Io { .. }) => return Err(error),
         Err(error) => return Ok(Verified::damaged(error)),
     };
-    let inputs = Stored(stored);
     let mut missing: Vec<String> = known.logs().map(str::to_owned).collect();
     missing.retain(|name| !checked.logs.iter().any(|(log, _)| log == name));
     missing.dedup();
 
     let mut kept = Vec::new();
     for (origin, head) in &checked.logs {
-        let checkpoint = match inputs.0.blob(&checkpoint_name(origin)) {
+        let checkpoint = match stored.blob(&checkpoint_name(origin)) {
             Ok(checkpoint) => checkpoint.map(|it| String::from_utf8_lossy(&it).into_owned()),
             Err(error @ StorageError::Io { .. }) => return Err(error),
             Err(error) => return Ok(Verified::damaged(error)),
@@ -102,6 +116,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
         let checkpoints: Vec<String> = checkpoint.into_iter().collect();
         let key = known.key.and_then(|key| key.of(origin));
         kept.push(Kept {
+            inputs: Stored::new(&stored, origin, known.texts),
             origin,
             size: head.size,
             checkpoints,
@@ -121,7 +136,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
         .iter()
         .zip(&against)
         .map(|(kept, against)| {
-            let verification = Verification::new(against, &inputs);
+            let verification = Verification::new(against, &kept.inputs);
             (kept.origin, (kept.size, verification))
         })
         .collect();
@@ -148,6 +163,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
                 origin: kept.origin.to_owned(),
                 checkpoint: kept.checkpoints.first().cloned(),
                 key_known: kept.key.is_some(),
+                texts: kept.inputs.opening().clone(),
                 report: verification.finish(),
             })
         })
@@ -184,22 +200,10 @@ impl Verified {
 
 /// One log, and what it is held against.
 struct Kept<'a> {
+    inputs: Stored<'a>,
     origin: &'a str,
     size: u64,
     checkpoints: Vec<String>,
     anchors: Vec<Anchor>,
     key: Option<NoteVerifier>,
-}
-
-/// What lies beside the leaves. Openings are encrypted, so what they say is not decided again here.
-struct Stored(SegmentReader);
-
-impl Inputs for Stored {
-    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
-        self.0.blob(digest.as_bytes()).ok().flatten()
-    }
-
-    fn openings(&self, _: u64) -> Option<Openings> {
-        None
-    }
 }

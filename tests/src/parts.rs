@@ -12,7 +12,7 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::leaf::Leaf;
 use actpass_core::evidence::record::Containment;
 use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
-use actpass_core::verify::{Against, Class, Inputs, Report, verify};
+use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
 use actpass_crds::bundle::{Options, compile};
 use actpass_crds::read::parse_documents;
 use actpass_ledger::api::Token;
@@ -246,8 +246,8 @@ impl Inputs for Parts {
         (self.bundle.digest() == *digest).then(|| self.bundle.bytes().to_vec())
     }
 
-    fn openings(&self, _: u64) -> Option<actpass_core::evidence::commitment::Openings> {
-        None
+    fn openings(&self, _: u64) -> Kept<actpass_core::evidence::commitment::Openings> {
+        Kept::NotGiven
     }
 }
 

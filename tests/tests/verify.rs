@@ -6,6 +6,8 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
+#[path = "verify/beside.rs"]
+mod beside;
 #[path = "verify/state.rs"]
 mod state;
 
@@ -191,6 +193,9 @@ fn a_real_log_is_valid_and_says_what_was_checked() {
     assert_eq!(shown["class"], "valid");
     let log = &shown["logs"][0];
     assert_eq!(log["intents"], 4, "{log}");
+    assert_eq!(log["redecided"], 4, "with the texts at hand: {log}");
+    assert_eq!(log["texts"]["not_opened"], Value::Null, "{log}");
+    assert_eq!(log["texts"]["opened"], log["texts"]["committed"], "{log}");
     assert_eq!(log["structure"], "holds");
     assert_eq!(log["state"], "holds");
     assert_eq!(log["leaves"], log["covered"], "all under the checkpoint");

@@ -23,7 +23,7 @@ use crate::hash::{BundleDigest, LeafHash, StreamId, b64u_encode, hex};
 use crate::limits::Unit;
 use crate::money::{Currency, Money};
 use crate::upstream::Effect;
-use crate::verify::Inputs;
+use crate::verify::{Inputs, Kept};
 use crate::wire::{AnswerEnd, AnswerLine};
 
 pub(crate) const TENANT: &str = "local/support/1";
@@ -315,8 +315,11 @@ impl Inputs for TestLog {
             .map(|bundle| bundle.bytes().to_vec())
     }
 
-    fn openings(&self, seq: u64) -> Option<Openings> {
-        self.side.get(&seq).cloned()
+    fn openings(&self, seq: u64) -> Kept<Openings> {
+        self.side
+            .get(&seq)
+            .cloned()
+            .map_or(Kept::NotGiven, Kept::Here)
     }
 
     fn mac_key(&self) -> Option<&MacKey> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Inputs;
+use super::beside::Revealed;
 use super::report::{Findings, Gap, Redecided, What};
 use crate::action::Action;
 use crate::bundle::Bundle;
 use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, Ruling, RulingVerdict};
-use crate::evidence::record::{Body, Judged, Record};
+use crate::evidence::record::{Body, Record};
 use crate::hash::BundleDigest;
-use crate::state::{Bundles, NOT_REVEALED, State};
+use crate::state::{Bundles, State};
 
 /// The reason under which the ledger denies what policy permits, because the vault does not lend.
 const CREDENTIAL_UNAVAILABLE: &str = "credential_unavailable";
@@ -47,7 +48,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Takes in the next leaf, unless something before it is wrong or missing.
-    pub(super) fn leaf(&mut self, leaf: &Leaf, findings: &mut Findings) {
+    pub(super) fn leaf(&mut self, leaf: &Leaf, revealed: Revealed, findings: &mut Findings) {
         if findings.any() {
             return;
         }
@@ -58,7 +59,7 @@ impl<'a> Replay<'a> {
         if self.gap.is_some() {
             return;
         }
-        match self.checked(leaf) {
+        match self.checked(leaf, revealed) {
             Ok(()) if self.gap.is_none() => self.replayed += 1,
             Ok(()) => {}
             Err(what) => findings.add(leaf.h.seq, what),
@@ -79,7 +80,7 @@ impl<'a> Replay<'a> {
         (self.replayed, self.redecided, self.gap)
     }
 
-    fn checked(&mut self, leaf: &Leaf) -> Result<(), What> {
+    fn checked(&mut self, leaf: &Leaf, revealed: Revealed) -> Result<(), What> {
         if let Some(EventBody::Bundle { digest }) = leaf.event() {
             let Some(bytes) = self.inputs.bundle(digest) else {
                 self.gap = Some(Gap::BundleMissing {
@@ -100,6 +101,7 @@ impl<'a> Replay<'a> {
                 leaf,
                 record,
                 ruling,
+                revealed,
                 self.inputs,
                 &mut self.redecided,
             )?;
@@ -114,16 +116,17 @@ fn rerun(
     leaf: &Leaf,
     record: &Record,
     logged: &Ruling,
+    revealed: Revealed,
     inputs: &dyn Inputs,
     redecided: &mut Redecided,
 ) -> Result<(), What> {
-    let Body::Intent(judged) = &record.body else {
+    let Body::Intent(_) = &record.body else {
         // What asks nothing needs nothing; a record out of place is the state's to refuse.
         let again = state.rule_on(record, None, leaf.h.time);
         return again.map_or(Ok(()), |again| compare(logged, &again));
     };
-    let given = match revealed(leaf, judged, logged, inputs)? {
-        Revealed::Action(given) => Some(given),
+    let given = match revealed {
+        Revealed::Action(action) => Some(with_macs(*action, logged, inputs)?),
         Revealed::Nothing => None,
         Revealed::Missing => {
             *redecided.missing.entry("side frame").or_default() += 1;
@@ -151,34 +154,12 @@ fn rerun(
     Ok(())
 }
 
-/// What an intent's commitments open to.
-enum Revealed {
-    /// The action, and its MACs.
-    Action(Box<(Action, ActionMacs)>),
-    /// Nothing, as the ledger said.
-    Nothing,
-    /// The texts are not at hand.
-    Missing,
-}
-
-fn revealed(
-    leaf: &Leaf,
-    judged: &Judged,
+/// The action with its MACs as logged, which must be those of the action where the key is at hand.
+fn with_macs(
+    action: Action,
     logged: &Ruling,
     inputs: &dyn Inputs,
-) -> Result<Revealed, What> {
-    let denied =
-        logged.verdict == RulingVerdict::Deny && logged.reason.as_deref() == Some(NOT_REVEALED);
-    let Some(evidence) = &judged.action else {
-        return Ok(Revealed::Nothing);
-    };
-    let Some(openings) = inputs.openings(leaf.h.seq) else {
-        return Ok(Revealed::Missing);
-    };
-    let action = match evidence.reveal(&openings) {
-        Err(_) if denied => return Ok(Revealed::Nothing),
-        revealed => revealed.map_err(What::Openings)?,
-    };
+) -> Result<(Action, ActionMacs), What> {
     let digest = logged.digest.ok_or(What::Ruling("digest"))?;
     let macs = ActionMacs {
         digest,
@@ -186,7 +167,7 @@ fn revealed(
     };
     match inputs.mac_key() {
         Some(key) if key.macs(&action) != macs => Err(What::Mac),
-        _ => Ok(Revealed::Action(Box::new((action, macs)))),
+        _ => Ok((action, macs)),
     }
 }
 

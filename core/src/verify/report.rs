@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::beside::{Beside, Texts};
 use super::replay::Replay;
 use super::structure::End;
 use crate::action::ActionEvidenceError;
@@ -32,6 +33,8 @@ pub struct Report {
     pub structure: Level,
     /// Whether the log's claims follow from one another.
     pub state: Level,
+    /// The texts that leaves commit to, as far as they were opened.
+    pub texts: Texts,
     /// How many intents were decided again.
     pub redecided: Redecided,
     /// What is wrong, in order of the leaves, at most [`FINDINGS_MAX`].
@@ -128,6 +131,18 @@ pub enum Gap {
         /// The bundle.
         digest: BundleDigest,
     },
+    /// Texts that leaves commit to are not there.
+    TextsMissing {
+        /// First such leaf.
+        from: u64,
+        /// How many such leaves there are.
+        count: u64,
+    },
+    /// The request that a leaf says is kept is not there.
+    RequestMissing {
+        /// The first such leaf.
+        seq: u64,
+    },
 }
 
 impl fmt::Display for Gap {
@@ -149,6 +164,13 @@ impl fmt::Display for Gap {
                     f,
                     "bundle {digest} is not at hand: limits and decisions from leaf {seq} on are not checked"
                 )
+            }
+            Self::TextsMissing { from, count } => write!(
+                f,
+                "the texts that {count} leaves commit to are not there, first those of leaf {from}"
+            ),
+            Self::RequestMissing { seq } => {
+                write!(f, "the request that leaf {seq} says is kept is not there")
             }
         }
     }
@@ -251,6 +273,12 @@ pub enum What {
     /// The texts kept beside it are not those it commits to.
     #[error("the texts kept beside it are not those it commits to")]
     Openings(#[source] ActionEvidenceError),
+    /// The texts kept beside it are not what was sealed for it.
+    #[error("the texts kept beside it cannot be opened: {0}")]
+    SideFrame(String),
+    /// The request kept for an approval is not the one sealed then.
+    #[error("the request kept for its approval is not the one whose digest it names")]
+    SealedRequest,
     /// Its MAC is not that of the action.
     #[error("names another action than the texts beside it")]
     Mac,
@@ -262,8 +290,18 @@ pub enum What {
 impl What {
     /// Whether bytes are not what was logged, as against claims that do not follow.
     fn is_structural(&self) -> bool {
-        use What::{Bundle, Mac, Openings, Ruling, State};
-        !matches!(self, State(_) | Bundle(_) | Openings(_) | Mac | Ruling(_))
+        !self.is_of_state() && !self.is_beside()
+    }
+
+    /// Whether it is what lies beside a leaf that is wrong.
+    pub fn is_beside(&self) -> bool {
+        use What::{Openings, SealedRequest, SideFrame};
+        matches!(self, Openings(_) | SideFrame(_) | SealedRequest)
+    }
+
+    fn is_of_state(&self) -> bool {
+        use What::{Bundle, Mac, Ruling, State};
+        matches!(self, State(_) | Bundle(_) | Mac | Ruling(_))
     }
 }
 
@@ -290,12 +328,22 @@ impl Findings {
         self.found > 0
     }
 
+    /// Whether leaves themselves are wrong.
+    pub(super) fn structural(&self) -> bool {
+        self.kept.values().any(What::is_structural)
+    }
+
     pub(super) fn has(&self, seq: u64) -> bool {
         self.kept.contains_key(&seq)
     }
 }
 
-pub(super) fn report(end: End, replay: Replay<'_>, findings: Findings) -> Report {
+pub(super) fn report(
+    end: End,
+    beside: Beside<'_>,
+    replay: Replay<'_>,
+    findings: Findings,
+) -> Report {
     let End {
         origin,
         key,
@@ -304,19 +352,14 @@ pub(super) fn report(end: End, replay: Replay<'_>, findings: Findings) -> Report
         covered,
         mut gaps,
     } = end;
-    let broken = |structural| {
-        findings
-            .kept
-            .values()
-            .any(|what| what.is_structural() == structural)
-    };
-    let structure = if broken(true) {
+    let structure = if findings.structural() {
         Level::Broken
     } else {
         Level::Holds
     };
+    let texts = beside.finish(&mut gaps);
     let (replayed, redecided, missing) = replay.finish();
-    let state = if broken(false) {
+    let state = if findings.kept.values().any(What::is_of_state) {
         Level::Broken
     } else if replayed < leaves {
         Level::CheckedTo(replayed)
@@ -338,6 +381,7 @@ pub(super) fn report(end: End, replay: Replay<'_>, findings: Findings) -> Report
         covered,
         structure,
         state,
+        texts,
         redecided,
         findings,
         found,

@@ -478,6 +478,134 @@ fn a_denial_because_nothing_was_revealed_holds_only_where_that_is_so() {
     }
 }
 
+/// A log with other things beside it than it has.
+struct Instead<'a> {
+    log: &'a TestLog,
+    seq: u64,
+    openings: Kept<Openings>,
+    request: Kept<BlobDigest>,
+}
+
+impl Inputs for Instead<'_> {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
+        self.log.bundle(digest)
+    }
+
+    fn openings(&self, seq: u64) -> Kept<Openings> {
+        match seq == self.seq {
+            true => self.openings.clone(),
+            false => self.log.openings(seq),
+        }
+    }
+
+    fn sealed_request(&self, _: &str) -> Kept<BlobDigest> {
+        self.request.clone()
+    }
+}
+
+#[test]
+fn what_lies_beside_a_leaf_is_what_it_commits_to_or_the_leaf_is_named() {
+    struct Case {
+        name: &'static str,
+        openings: Kept<Openings>,
+        request: Kept<BlobDigest>,
+        want: (Class, Option<(u64, What)>),
+    }
+    let log = sample();
+    let bodies = log.leaves.iter().map(|leaf| Leaf::parse(leaf).unwrap());
+    let leaves: Vec<Leaf> = bodies.collect();
+    let (sealed_at, digest) = leaves
+        .iter()
+        .find_map(|leaf| match leaf.event() {
+            Some(EventBody::Sealed { blob, .. }) => Some((leaf.h.seq, *blob)),
+            _ => None,
+        })
+        .unwrap();
+    let intent = |leaf: &&Leaf| matches!(leaf.record(), Some((record, _)) if matches!(record.body, Body::Intent(_)));
+    let mut intents = leaves.iter().filter(intent).map(|leaf| leaf.h.seq);
+    let (asked, another) = (intents.next().unwrap(), intents.next().unwrap());
+    let other = log.side.get(&another).unwrap().clone();
+    let request = Kept::Here(digest);
+    let unfit = |field: &str| {
+        What::Openings(crate::action::ActionEvidenceError::Commitment(
+            field.to_owned(),
+        ))
+    };
+    let right = || log.openings(asked);
+    let cases = [
+        Case {
+            name: "all as it was",
+            openings: right(),
+            request: request.clone(),
+            want: (Class::Valid, None),
+        },
+        Case {
+            name: "the texts of another leaf",
+            openings: Kept::Here(other),
+            request: request.clone(),
+            want: (Class::Invalid, Some((asked, unfit("request")))),
+        },
+        Case {
+            name: "texts that do not decrypt",
+            openings: Kept::Unreadable("garbled".to_owned()),
+            request: request.clone(),
+            want: (
+                Class::Invalid,
+                Some((asked, What::SideFrame("garbled".to_owned()))),
+            ),
+        },
+        Case {
+            name: "texts that nobody can look into",
+            openings: Kept::Sealed,
+            request: request.clone(),
+            want: (Class::Valid, None),
+        },
+        Case {
+            name: "no texts",
+            openings: Kept::Missing,
+            request,
+            want: (Class::Incomplete, None),
+        },
+        Case {
+            name: "another request",
+            openings: right(),
+            request: Kept::Here(BlobDigest::from_bytes([9; 32])),
+            want: (Class::Invalid, Some((sealed_at, What::SealedRequest))),
+        },
+        Case {
+            name: "no request",
+            openings: right(),
+            request: Kept::Missing,
+            want: (Class::Incomplete, None),
+        },
+    ];
+    for Case {
+        name,
+        openings,
+        request,
+        want,
+    } in cases
+    {
+        let inputs = Instead {
+            log: &log,
+            seq: asked,
+            openings,
+            request,
+        };
+        let checkpoints = [log.checkpoint()];
+        let against = Against {
+            checkpoints: &checkpoints,
+            ..Against::default()
+        };
+        let report = run(&log.leaves, &against, &inputs);
+        let found = report
+            .first_bad()
+            .map(|finding| (finding.seq, finding.what.clone()));
+        assert_eq!((report.class(), found), want, "{name}");
+        assert_eq!(report.structure, Level::Holds, "{name}");
+    }
+}
+
 #[test]
 fn a_changed_bundle_is_found() {
     let mut log = sample();

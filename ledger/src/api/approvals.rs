@@ -18,8 +18,8 @@ use axum::extract::{Path, State};
 use jiff::Timestamp;
 
 use super::auth::Person;
-use super::{Context, control, streams};
-use crate::engine::{Log, Staging, side_frame_aad};
+use super::{Context, control};
+use crate::engine::{Log, Staging, sealed_aad, sealed_name, side_frame_aad};
 use crate::error::ApiError;
 
 /// `GET /v1/approvals`
@@ -204,7 +204,7 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
     );
     let kept = match depth {
         Depth::Listed if !may_run => Kept::LeftOut,
-        Depth::Listed | Depth::Whole => match staging.blob(&streams::sealed_name(id)) {
+        Depth::Listed | Depth::Whole => match staging.blob(&sealed_name(id)) {
             Ok(Some(bytes)) => Kept::Sealed(bytes),
             Ok(None) => Kept::Nothing,
             Err(error) => Kept::Unreadable(error.to_string()),
@@ -382,7 +382,7 @@ fn sent_with(context: &Context, found: &Found, action: &Action) -> (Vec<SentView
 }
 
 fn body_of(context: &Context, found: &Found, sealed: &[u8]) -> Result<Vec<SentView>, String> {
-    let aad = streams::sealed_aad(&found.approval.id);
+    let aad = sealed_aad(&found.approval.id);
     let opened = context
         .vault
         .open_sealed(&found.tenant, aad.as_bytes(), sealed)

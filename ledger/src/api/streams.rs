@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::auth::{Peer, Sidecar};
-use crate::engine::{Log, blob, destination, text};
+use crate::engine::{Log, blob, destination, sealed_aad, sealed_name, text};
 use crate::error::ApiError;
 use crate::storage::BlobKind;
 
@@ -428,16 +428,6 @@ fn asked_by(log: &Log, stream: &actpass_core::hash::StreamId, seq: u64) -> Optio
         RulingApproval::Asked { id, .. } | RulingApproval::Pending { id } => Some(id),
         RulingApproval::Used { .. } => None,
     }
-}
-
-/// What a kept request is sealed with.
-pub(super) fn sealed_aad(approval: &str) -> String {
-    format!("actpass.sealed/1\n{approval}")
-}
-
-/// What a kept request is found by.
-pub(super) fn sealed_name(approval: &str) -> [u8; 32] {
-    actpass_core::hash::sha256(&[sealed_aad(approval).as_bytes()])
 }
 
 fn log_tenant(log: &Log) -> String {

@@ -274,6 +274,16 @@ pub(crate) fn side_frame_aad(origin: &str, seq: u64) -> String {
     format!("actpass.side/1\n{origin}\n{seq}")
 }
 
+/// What a request that waits for its approval is sealed with, and by whose SHA-256 it is found.
+pub(crate) fn sealed_aad(approval: &str) -> String {
+    format!("actpass.sealed/1\n{approval}")
+}
+
+/// What a kept request is found by.
+pub(crate) fn sealed_name(approval: &str) -> [u8; 32] {
+    actpass_core::hash::sha256(&[sealed_aad(approval).as_bytes()])
+}
+
 /// Where an action would carry a credential.
 pub(crate) fn destination(
     upstream: &Upstream,

@@ -6,14 +6,29 @@ use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
 
 use crate::heads::named;
+use crate::vault::Vault;
 
 /// What a directory is held against. The default knows nothing: then a log is believed the key that it names.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Known<'a> {
     /// Signed checkpoints kept elsewhere; each is held against the log that it names.
     pub anchors: &'a [String],
     /// The key that checkpoints are signed with.
     pub key: Option<&'a LogKey>,
+    /// The keys of the texts beside the leaves.
+    pub texts: TextKeys<'a>,
+}
+
+/// The keys under which the texts beside the leaves are encrypted.
+#[derive(Clone, Copy, Default)]
+pub enum TextKeys<'a> {
+    /// Nobody expects them here: the texts stay closed, and that is said.
+    #[default]
+    NotGiven,
+    /// They should be here and cannot be used: why.
+    Unusable(&'a str),
+    /// They are in this vault.
+    Vault(&'a Vault),
 }
 
 impl Known<'_> {

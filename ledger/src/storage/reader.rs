@@ -130,6 +130,11 @@ impl SegmentReader {
         Ok(tail(&walk))
     }
 
+    /// Whether [`SegmentReader::blob`] has bytes of that name.
+    pub fn holds(&self, name: &[u8; 32]) -> bool {
+        self.index.blob(name).is_some()
+    }
+
     /// The bytes of the blob stored last under `name` when the directory was last read whole by
     /// [`SegmentReader::replay`] or [`SegmentReader::check`].
     ///

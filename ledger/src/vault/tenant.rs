@@ -66,6 +66,18 @@ impl Vault {
         self.tenant_keys(tenant, true).map(|keys| keys.digest)
     }
 
+    /// [`Vault::digest_key`] of a tenant that has its keys, none of one that has not. Changes nothing.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`].
+    pub fn digest_key_made(&self, tenant: &str) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
+        if !self.state().tenants.tenants.contains_key(tenant) {
+            return Ok(None);
+        }
+        self.tenant_keys(tenant, false)
+            .map(|keys| Some(keys.digest))
+    }
+
     fn tenant_keys(&self, tenant: &str, make: bool) -> Result<TenantKeys, VaultError> {
         let mut state = self.state();
         if let Some(keys) = state.open.get(tenant) {

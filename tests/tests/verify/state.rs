@@ -11,14 +11,14 @@ use actpass_tests::home::{Home, text};
 use super::{LOGS, Stored, log_dir};
 
 /// Another home with a copy of the state of this one, and its policy.
-fn copied(home: &Home) -> Home {
+pub(super) fn copied(home: &Home) -> Home {
     let policy = fs::read_to_string(home.path().join("policy.yaml")).unwrap();
     let copy = Home::new(home.user, &policy).unwrap();
     copy_tree(&home.path().join("state"), &copy.path().join("state"));
     copy
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(super) fn copy_tree(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(status.unwrap().success());
 }
@@ -35,13 +35,13 @@ fn twin(home: &Home) -> Home {
     twin
 }
 
-fn replace_log(home: &Home, with: &Path) {
+pub(super) fn replace_log(home: &Home, with: &Path) {
     fs::remove_dir_all(log_dir(home)).unwrap();
     copy_tree(with, &log_dir(home));
 }
 
 /// `actpass` with no state of its own.
-fn elsewhere(home: &Home, args: &[&str]) -> Output {
+pub(super) fn elsewhere(home: &Home, args: &[&str]) -> Output {
     let none = home.path().join("no-state");
     let mut command = home.actpass(args);
     command.env("ACTPASS_STATE_DIR", none).output().unwrap()
@@ -67,7 +67,7 @@ fn refused_to_run(home: &Home, why: &str) {
 }
 
 #[track_caller]
-fn says(output: &Output, code: i32, what: &str) {
+pub(super) fn says(output: &Output, code: i32, what: &str) {
     let said = text(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(said.contains(what), "{said}");

@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 
 use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
-use actpass_ledger::offline::{Known, LogKey};
+use actpass_ledger::offline::{Known, LogKey, TextKeys};
 use actpass_ledger::storage::{Entry, SegmentReader};
+use actpass_ledger::vault::{Kek, Vault};
 use anyhow::{Context, anyhow, bail};
 
 use crate::state::StateDir;
 
 /// What a log is held against, with where it comes from.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Elsewhere {
     anchors: Vec<String>,
     /// The log's key.
     pub(super) key: Option<(LogKey, Source)>,
+    /// The vault with the keys of the texts, or why it cannot be used; none where it is not ours to look for.
+    vault: Option<Result<Vault, String>>,
 }
 
 /// Where something is known from.
@@ -48,6 +51,7 @@ impl Elsewhere {
             key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
             // Read before the log, which may be growing.
             anchors: heads::read(&state.head())?,
+            vault: Some(vault(state).map_err(|error| format!("{error:#}"))),
         })
     }
 
@@ -94,6 +98,11 @@ impl Elsewhere {
         Known {
             anchors: &self.anchors,
             key: self.key.as_ref().map(|(key, _)| key),
+            texts: match &self.vault {
+                None => TextKeys::NotGiven,
+                Some(Ok(vault)) => TextKeys::Vault(vault),
+                Some(Err(why)) => TextKeys::Unusable(why),
+            },
         }
     }
 }
@@ -113,6 +122,15 @@ impl fmt::Display for Source {
         let (Self::State(path) | Self::Given(path)) = self;
         write!(f, "known from `{}`", path.display())
     }
+}
+
+/// The vault as it is; nothing is made.
+fn vault(state: &StateDir) -> anyhow::Result<Vault> {
+    let kek = Kek::from_file(&state.kek())?;
+    if !state.vault().is_dir() {
+        bail!("`{}` is not there", state.vault().display());
+    }
+    Ok(Vault::open(&state.vault(), kek)?)
 }
 
 /// The log written first in a directory, as far as it can be read.

@@ -2,7 +2,7 @@
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::verify::{Class, Level, Report};
-use actpass_ledger::offline::{Files, Verified, VerifiedLog};
+use actpass_ledger::offline::{Files, Opening, Verified, VerifiedLog};
 use actpass_ledger::storage::StorageError;
 use actpass_ledger::storage::reader::{Checked, Tail};
 use serde_json::{Value, json};
@@ -48,13 +48,14 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{}: {}, {} leaves, root {}",
-            word(report.class()).to_ascii_uppercase(),
+            word(log.class()).to_ascii_uppercase(),
             escaped(&log.origin),
             report.leaves,
             report.root
         ),
         format!("  key         {}", escaped(&key(log, elsewhere))),
         format!("  structure   {}", level(report.structure)),
+        format!("  texts       {}", escaped(&texts(log))),
         format!("  state       {}", level(report.state)),
         format!("  re-decision {}", redecided(report)),
     ];
@@ -81,6 +82,29 @@ fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
             "{id}, believed because the log names it: whoever made the log anew could name another; --key holds it against one kept elsewhere"
         ),
     }
+}
+
+/// Whether the texts beside the leaves are those the leaves commit to.
+fn texts(log: &VerifiedLog) -> String {
+    let texts = &log.report.texts;
+    let mut text = match &log.texts {
+        Opening::Done => format!(
+            "{} of {} opened and as committed to",
+            texts.opened, texts.committed
+        ),
+        Opening::NotAsked => format!(
+            "{} encrypted, not looked into: the vault and the key of their state directory open them, here or by --state-dir",
+            texts.sealed
+        ),
+        Opening::Failed(why) => format!("{} encrypted, NOT LOOKED INTO: {why}", texts.sealed),
+    };
+    if texts.missing > 0 {
+        text.push_str(&format!(", {} not there", texts.missing));
+    }
+    if log.report.findings.iter().any(|it| it.what.is_beside()) {
+        text.push_str(", some BROKEN");
+    }
+    text
 }
 
 fn redecided(report: &Report) -> String {
@@ -147,7 +171,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
     };
     let gaps: Vec<String> = report.gaps.iter().map(ToString::to_string).collect();
     json!({
-        "class": word(report.class()),
+        "class": word(log.class()),
         "origin": log.origin,
         "key": report.key.as_ref().map(NoteVerifier::to_vkey),
         "key_from": key_from,
@@ -156,6 +180,13 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "covered": report.covered,
         "structure": level(report.structure),
         "state": level(report.state),
+        "texts": {
+            "committed": report.texts.committed,
+            "opened": report.texts.opened,
+            "sealed": report.texts.sealed,
+            "missing": report.texts.missing,
+            "not_opened": not_opened(&log.texts),
+        },
         "intents": report.redecided.intents,
         "redecided": report.redecided.same,
         "not_redecided": report.redecided.missing,
@@ -164,6 +195,15 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "gaps": gaps,
         "checkpoint": log.checkpoint,
     })
+}
+
+/// Why texts were not opened.
+fn not_opened(opening: &Opening) -> Option<&str> {
+    match opening {
+        Opening::Done => None,
+        Opening::NotAsked => Some("no keys given"),
+        Opening::Failed(why) => Some(why),
+    }
 }
 
 fn torn(checked: &Checked) -> Option<(String, u64, &str)> {

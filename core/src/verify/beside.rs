@@ -1,0 +1,157 @@
+//! What is kept beside the leaves and committed to by them: the texts of actions, and sealed requests.
+//!
+//! Commitments and digests stand in the leaves, and so under the signed tree; what they commit to does not. That it is
+//! there needs no key, nor does the digest of a sealed request; that the texts are those committed to is seen where
+//! they can be decrypted. One leaf's texts are in memory at a time.
+
+use super::Inputs;
+use super::report::{Findings, Gap, What};
+use crate::action::Action;
+use crate::evidence::commitment::Openings;
+use crate::evidence::leaf::{EventBody, Leaf, RulingVerdict};
+use crate::evidence::record::Body;
+use crate::hash::BlobDigest;
+use crate::state::NOT_REVEALED;
+
+/// Something that is kept beside the leaves, as far as it is at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept<T> {
+    /// Here it is.
+    Here(T),
+    /// It is there, encrypted, and nobody gave the key.
+    Sealed,
+    /// It is not there.
+    Missing,
+    /// It is there and cannot be opened with the key: why.
+    Unreadable(String),
+    /// Nothing beside the leaves was given.
+    NotGiven,
+}
+
+/// Leaves that commit to texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// All of them.
+    pub committed: u64,
+    /// Those whose texts were opened and are what they commit to.
+    pub opened: u64,
+    /// Those whose texts are there and were not looked into, for want of the key.
+    pub sealed: u64,
+    /// Those whose texts are not there.
+    pub missing: u64,
+}
+
+/// What a leaf's commitments open to.
+pub(super) enum Revealed {
+    /// The action.
+    Action(Box<Action>),
+    /// Nothing, as the ledger said, or as there is nothing to reveal.
+    Nothing,
+    /// The texts are not at hand.
+    Missing,
+}
+
+/// The check as it goes through the leaves.
+pub(super) struct Beside<'a> {
+    inputs: &'a dyn Inputs,
+    texts: Texts,
+    first_missing: Option<u64>,
+    request_missing: Option<u64>,
+}
+
+impl<'a> Beside<'a> {
+    pub(super) fn new(inputs: &'a dyn Inputs) -> Self {
+        Self {
+            inputs,
+            texts: Texts::default(),
+            first_missing: None,
+            request_missing: None,
+        }
+    }
+
+    /// Checks what is kept beside a leaf, and gives its action.
+    pub(super) fn leaf(&mut self, leaf: &Leaf, findings: &mut Findings) -> Revealed {
+        // Where leaves are not in their places, what lies beside them is not either.
+        if findings.structural() {
+            return Revealed::Missing;
+        }
+        let checked = match leaf.event() {
+            Some(EventBody::Sealed { approval, blob, .. }) => {
+                self.request(leaf.h.seq, approval, blob)
+            }
+            Some(_) => Ok(Revealed::Nothing),
+            None => self.record(leaf),
+        };
+        checked.unwrap_or_else(|what| {
+            findings.add(leaf.h.seq, what);
+            Revealed::Missing
+        })
+    }
+
+    pub(super) fn finish(self, gaps: &mut Vec<Gap>) -> Texts {
+        if let Some(from) = self.first_missing {
+            let count = self.texts.missing;
+            gaps.push(Gap::TextsMissing { from, count });
+        }
+        gaps.extend(self.request_missing.map(|seq| Gap::RequestMissing { seq }));
+        self.texts
+    }
+
+    fn request(&mut self, seq: u64, approval: &str, blob: &BlobDigest) -> Result<Revealed, What> {
+        match self.inputs.sealed_request(approval) {
+            Kept::Here(found) if found != *blob => return Err(What::SealedRequest),
+            Kept::Unreadable(_) => return Err(What::SealedRequest),
+            Kept::Missing => {
+                self.request_missing.get_or_insert(seq);
+            }
+            Kept::Here(_) | Kept::Sealed | Kept::NotGiven => {}
+        }
+        Ok(Revealed::Nothing)
+    }
+
+    fn record(&mut self, leaf: &Leaf) -> Result<Revealed, What> {
+        let Some((record, logged)) = leaf.record() else {
+            return Ok(Revealed::Nothing);
+        };
+        let (Body::Intent(judged) | Body::Decision(judged)) = &record.body else {
+            return Ok(Revealed::Nothing);
+        };
+        let Some(evidence) = &judged.action else {
+            return Ok(Revealed::Nothing);
+        };
+        // Then the ledger never had the texts, and said so.
+        let unrevealed = matches!(record.body, Body::Intent(_))
+            && logged.verdict == RulingVerdict::Deny
+            && logged.reason.as_deref() == Some(NOT_REVEALED);
+        let openings = if !evidence.commitments.is_empty() {
+            self.texts.committed += 1;
+            self.inputs.openings(leaf.h.seq)
+        } else if matches!(record.body, Body::Intent(_)) {
+            Kept::Here(Openings::default())
+        } else {
+            Kept::NotGiven
+        };
+        match openings {
+            Kept::Here(openings) => match evidence.reveal(&openings) {
+                Err(_) if unrevealed => Ok(Revealed::Nothing),
+                Err(error) => Err(What::Openings(error)),
+                Ok(action) => {
+                    self.texts.opened += u64::from(!evidence.commitments.is_empty());
+                    Ok(Revealed::Action(Box::new(action)))
+                }
+            },
+            Kept::Missing if unrevealed => Ok(Revealed::Nothing),
+            Kept::Unreadable(why) => Err(What::SideFrame(why)),
+            Kept::Missing => {
+                self.texts.missing += 1;
+                self.first_missing.get_or_insert(leaf.h.seq);
+                Ok(Revealed::Missing)
+            }
+            Kept::Sealed => {
+                self.texts.sealed += 1;
+                Ok(Revealed::Missing)
+            }
+            Kept::NotGiven => Ok(Revealed::Missing),
+        }
+    }
+}
