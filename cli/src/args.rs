@@ -125,12 +125,15 @@ pub(crate) struct CheckArgs {
 
 /// Verify the log offline: bytes, chain, signatures, limits, approvals
 ///
-/// Verifies the log with nothing but its files: bytes, chain, signatures, tree, limits and approvals.
+/// Verifies the log offline: bytes, chain, signatures, tree, texts, limits, approvals and decisions.
+///
+/// Without DIR it is held against what the state directory keeps beside it: its key, its last head, and the keys that
+/// open the texts. Of a log elsewhere only the files are there, and the output says what that leaves open.
 ///
 /// A log that was cut short or rewritten as a whole shows only against a checkpoint kept elsewhere: save one now and
 /// then with --save-anchor, keep it where whoever holds the log cannot change it, and give it back with --anchor.
 ///
-/// Exit codes: 0 valid, 1 the log cannot be read, 2 incomplete, 3 invalid.
+/// Exit codes: 0 valid, 1 the log or a key cannot be read, 2 incomplete, 3 invalid.
 ///
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]

@@ -56,6 +56,8 @@ pub struct VerifiedLog {
     pub checkpoint: Option<String>,
     /// Whether its key was known from elsewhere, and not believed because the log names it.
     pub key_known: bool,
+    /// How many heads kept elsewhere it was held against.
+    pub anchors: usize,
     /// Whether the texts beside its leaves could be opened.
     pub texts: Opening,
     /// What was found in it.
@@ -163,6 +165,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
                 origin: kept.origin.to_owned(),
                 checkpoint: kept.checkpoints.first().cloned(),
                 key_known: kept.key.is_some(),
+                anchors: kept.anchors.len(),
                 texts: kept.inputs.opening().clone(),
                 report: verification.finish(),
             })

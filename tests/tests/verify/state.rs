@@ -132,7 +132,12 @@ fn the_head_kept_outside_the_log_is_that_of_its_end() {
     assert!(doctor.contains("keeps the head of"), "{doctor}");
     // It is an anchor like another.
     let held = elsewhere(&home, &["verify", "state/log", "--anchor", "state/head"]);
-    says(&held, 0, "VALID");
+    says(&held, 0, "held against 1 head");
+    says(
+        &elsewhere(&home, &["verify", "state/log"]),
+        0,
+        "anchors     none",
+    );
     home.write("empty", "").unwrap();
     let held = elsewhere(&home, &["verify", "state/log", "--anchor", "empty"]);
     says(&held, 1, "no signed checkpoint");

@@ -54,6 +54,7 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
             report.root
         ),
         format!("  key         {}", escaped(&key(log, elsewhere))),
+        format!("  anchors     {}", anchors(log)),
         format!("  structure   {}", level(report.structure)),
         format!("  texts       {}", escaped(&texts(log))),
         format!("  state       {}", level(report.state)),
@@ -81,6 +82,15 @@ fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
         _ => format!(
             "{id}, believed because the log names it: whoever made the log anew could name another; --key holds it against one kept elsewhere"
         ),
+    }
+}
+
+/// Whether a cut at the end would show.
+fn anchors(log: &VerifiedLog) -> String {
+    match log.anchors {
+        0 => "none: that leaves were cut off at the end would not show".to_owned(),
+        1 => "held against 1 head kept outside the log".to_owned(),
+        more => format!("held against {more} heads kept outside the log"),
     }
 }
 
@@ -175,6 +185,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "origin": log.origin,
         "key": report.key.as_ref().map(NoteVerifier::to_vkey),
         "key_from": key_from,
+        "anchors": log.anchors,
         "leaves": report.leaves,
         "root": report.root,
         "covered": report.covered,
