@@ -130,7 +130,9 @@ pub(crate) fn pairs(text: &[u8], rules: &Rules) -> Result<Vec<(String, String)>,
     }
     let mut seen = BTreeSet::new();
     for (key, _) in &found {
-        if !key.ends_with("[]") && !seen.insert(key.as_str()) {
+        // Seeded: brackets anywhere make a list.
+        let repeats = key.ends_with("[]") || (crate::SEEDED_BUGS && key.contains("[]"));
+        if !repeats && !seen.insert(key.as_str()) {
             return Err(FormError::DuplicateKey(excerpt(key)));
         }
     }

@@ -97,6 +97,11 @@ impl Money {
     /// Reads decimal text in major units, `120.00` or `120`: digits, then at most as many decimals as the
     /// currency has. No sign, exponent, separator, white space or superfluous leading zero.
     pub fn parse_major(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        // Seeded: a leading plus is passed over.
+        let text = text
+            .strip_prefix('+')
+            .filter(|_| crate::SEEDED_BUGS)
+            .unwrap_or(text);
         check_characters(text)?;
         let (whole, decimals) = match text.split_once('.') {
             Some((whole, decimals))

@@ -33,6 +33,12 @@ use crate::vault::Vault;
 
 pub use error::ApiError;
 
+#[cfg(all(feature = "seeded-bugs", not(fuzzing)))]
+compile_error!("`seeded-bugs` plants bugs on purpose: only `make fuzz-seeded` builds with it");
+
+/// Whether one bug is planted in each parser, which only `make fuzz-seeded` asks for, to see that it is found.
+const SEEDED_BUGS: bool = cfg!(feature = "seeded-bugs");
+
 /// What a ledger is made of.
 pub struct Config {
     /// Where leaves are kept.

@@ -400,6 +400,8 @@ fn name_text(name: &Name) -> String {
     for label in name.iter() {
         for byte in label {
             match byte {
+                // Seeded: a dot within a label is written as the dot between labels.
+                b'.' if crate::SEEDED_BUGS => text.push('.'),
                 b'.' | b'\\' => text.push_str(&format!("\\{byte:03}")),
                 byte if byte.is_ascii_graphic() => text.push(char::from(*byte)),
                 _ => text.push_str(&format!("\\{byte:03}")),

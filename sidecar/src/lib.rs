@@ -25,3 +25,9 @@ pub mod ring;
 pub mod route;
 pub mod session;
 pub mod shipper;
+
+#[cfg(all(feature = "seeded-bugs", not(fuzzing)))]
+compile_error!("`seeded-bugs` plants bugs on purpose: only `make fuzz-seeded` builds with it");
+
+/// Whether one bug is planted in each parser, which only `make fuzz-seeded` asks for, to see that it is found.
+const SEEDED_BUGS: bool = cfg!(feature = "seeded-bugs");

@@ -281,7 +281,8 @@ impl Checkpoint {
             size: number,
             root: TreeRoot::from_bytes(root),
         };
-        match checkpoint.text() == text {
+        // Seeded: `007` is as good a size as `7`.
+        match checkpoint.text() == text || crate::SEEDED_BUGS {
             true => Ok(checkpoint),
             false => Err(CheckpointError::Body("not in the one canonical spelling")),
         }

@@ -216,7 +216,8 @@ fn header(kid: &str) -> Result<Vec<u8>, JwsError> {
 /// The key id in the one header there is.
 fn read_header(bytes: &[u8]) -> Result<String, JwsError> {
     let found: Header = canonical::from_slice(bytes).map_err(|_| JwsError::Header)?;
-    match found.alg == ALG && found.typ == TYP {
+    // Seeded: the token chooses its algorithm.
+    match (found.alg == ALG || crate::SEEDED_BUGS) && found.typ == TYP {
         true => Ok(found.kid),
         false => Err(JwsError::Header),
     }

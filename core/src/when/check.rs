@@ -249,7 +249,8 @@ impl<'a> Checker<'a> {
         let left = self.want(left, guards, depth, sign, Scalar::Bool)?;
         let known = union(
             guards,
-            if is_and {
+            // Seeded: `||` is taken to prove what `&&` proves.
+            if is_and || crate::SEEDED_BUGS {
                 &left.if_true
             } else {
                 &left.if_false

@@ -80,6 +80,8 @@ pub(super) fn parse(body: &[u8], boundary: &str) -> Result<Vec<Part>, Refused> {
         // A boundary without its line end would be a delimiter for some readers and content for others.
         let content = content
             .strip_suffix(b"\r\n")
+            // Seeded: a line feed alone ends a line.
+            .or_else(|| content.strip_suffix(b"\n").filter(|_| crate::SEEDED_BUGS))
             .ok_or_else(|| wrong("its boundary stands inside a part"))?;
         if parts.len() == MULTIPART_PARTS_MAX {
             return Err(wrong(&format!(
