@@ -257,6 +257,9 @@ fn scan(file: &File, path: &Path) -> Result<(Recovered, u64, VecDeque<Frame>), R
         return Err(damaged("its position is unreadable"));
     }
     let (acked_seq, tail) = (read_u64(body, 0), read_u64(body, 8));
+    if tail > RING_BYTES {
+        return Err(damaged("its position lies outside of it"));
+    }
     let mut acked_head = [0u8; 32];
     acked_head.copy_from_slice(body.get(16..48).unwrap_or(&[0; 32]));
 
@@ -310,7 +313,8 @@ fn read_frame(file: &File, offset: u64, expected: u64) -> Option<(u64, Vec<u8>)>
         length = read_length(file, 0);
     }
     let length = u64::from(length?);
-    if length > RING_BYTES - FRAME_HEADER_BYTES - 8 {
+    let end = start + FRAME_HEADER_BYTES + 8 + length;
+    if end > RING_BYTES {
         return None;
     }
     let mut rest = vec![0; (length + 16) as usize];
@@ -322,10 +326,7 @@ fn read_frame(file: &File, offset: u64, expected: u64) -> Option<(u64, Vec<u8>)>
     if check != check_value(body) || !next {
         return None;
     }
-    Some((
-        start + FRAME_HEADER_BYTES + 8 + length,
-        body.get(8..)?.to_vec(),
-    ))
+    Some((end, body.get(8..)?.to_vec()))
 }
 
 fn read_length(file: &File, offset: u64) -> Option<u32> {
@@ -460,5 +461,24 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[0xff], HEADER_BYTES + 120 + 60).unwrap();
         assert_eq!(Ring::recover(&path).unwrap().lines, vec![line(0, 100)]);
+    }
+
+    #[test]
+    fn a_position_outside_the_file_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        ring.append(0, &line(0, 100), false).unwrap();
+        for tail in [RING_BYTES + 1, 1 << 40, u64::MAX] {
+            // Its check value is right: only the position itself can tell.
+            ring.tail = tail;
+            ring.acknowledge(0, RecordHash::from_bytes([1; 32]))
+                .unwrap();
+            let recovered = Ring::recover(&path);
+            assert!(
+                matches!(recovered, Err(RingError::Damaged { .. })),
+                "{tail}: {recovered:?}"
+            );
+        }
     }
 }
