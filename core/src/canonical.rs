@@ -45,6 +45,9 @@ pub enum CanonicalError {
     /// The type's own `Serialize` or `Deserialize` refused.
     #[error("{0}")]
     Type(String),
+    /// Canonical JSON, of which the type reads more than one spelling: an array of its fields, for one.
+    #[error("it is not spelled as it is written back")]
+    Spelling,
     /// Bytes that are not canonical JSON.
     #[error("byte {at}: {why}")]
     Text {
@@ -77,10 +80,22 @@ pub fn is_canonical(bytes: &[u8]) -> bool {
     check(bytes).is_ok()
 }
 
-/// Reads a `T` from canonical bytes; refuses any other spelling of the same value, and duplicate keys.
+/// Reads a `T` from canonical bytes; refuses any other spelling of the same JSON, and duplicate keys.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
     check(bytes)?;
     serde_json::from_slice(bytes).map_err(|cause| CanonicalError::Type(cause.to_string()))
+}
+
+/// As [`from_slice`], for what is signed, hashed or kept: the value is also written back as these very bytes. Serde reads
+/// more than it writes, an object as the array of its fields, and two spellings would have two hashes.
+pub fn from_slice_exact<T: DeserializeOwned + Serialize>(
+    bytes: &[u8],
+) -> Result<T, CanonicalError> {
+    let value = from_slice(bytes)?;
+    match to_vec(&value)? == bytes {
+        true => Ok(value),
+        false => Err(CanonicalError::Spelling),
+    }
 }
 
 /// As [`from_slice`], for a value whose shape is not known.
@@ -106,7 +121,8 @@ pub fn excerpt(text: &str) -> String {
     shown
 }
 
-/// Serde for a type whose form is its text: `Display` writes it, `FromStr` reads it.
+/// Serde for a type whose form is its text: `Display` writes it, `FromStr` reads it. Only what `Display` would write is
+/// read, so that evidence has one spelling, also where people may write two (`API.Example.` is `api.example`).
 macro_rules! serde_as_text {
     ($($name:ty),* $(,)?) => {$(
         impl serde::Serialize for $name {
@@ -118,7 +134,15 @@ macro_rules! serde_as_text {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                let value = text.parse::<Self>().map_err(serde::de::Error::custom)?;
+                let written = value.to_string();
+                if written != text {
+                    return Err(serde::de::Error::custom(format_args!(
+                        "`{}` has to be written `{written}`",
+                        $crate::canonical::excerpt(&text)
+                    )));
+                }
+                Ok(value)
             }
         }
     )*};

@@ -285,7 +285,7 @@ impl Leaf {
     /// Where the bytes are over the bounds, another spelling of a leaf, or none.
     pub fn parse(bytes: &[u8]) -> Result<Self, LeafError> {
         check_bounds(bytes)?;
-        let leaf: Self = canonical::from_slice(bytes)?;
+        let leaf: Self = canonical::from_slice_exact(bytes)?;
         leaf.check_parts()?;
         Ok(leaf)
     }

@@ -196,7 +196,7 @@ impl Record {
     /// Where the bytes are too many, another spelling of a record, or none.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         check_bounds(bytes)?;
-        Ok(canonical::from_slice(bytes)?)
+        Ok(canonical::from_slice_exact(bytes)?)
     }
 
     /// Hash of this record.

@@ -157,3 +157,19 @@ proptest! {
         drop(text.parse::<HostPattern>());
     }
 }
+
+#[test]
+fn people_may_spell_a_name_in_two_ways_and_evidence_in_one() {
+    let name: HostName = "api.example".parse().unwrap();
+    for (given, want) in [
+        ("api.example", true),
+        ("API.example", false),
+        ("api.example.", false),
+    ] {
+        assert_eq!(given.parse().as_ref(), Ok(&name), "{given}");
+        let read = serde_json::from_str::<HostName>(&format!("\"{given}\""));
+        assert_eq!(read.is_ok(), want, "{given}: {read:?}");
+        let pattern = serde_json::from_str::<HostPattern>(&format!("\"*.{given}\""));
+        assert_eq!(pattern.is_ok(), want, "*.{given}: {pattern:?}");
+    }
+}

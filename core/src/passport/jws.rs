@@ -184,7 +184,7 @@ pub fn verify(token: &str, keys: &IssuerKeys, now: Timestamp) -> Result<Claims, 
         .ok_or_else(|| JwsError::UnknownKey(excerpt(&kid)))?;
     key.verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature))
         .map_err(|_| JwsError::Signature)?;
-    let claims: Claims = canonical::from_slice(&payload).map_err(JwsError::Claims)?;
+    let claims: Claims = canonical::from_slice_exact(&payload).map_err(JwsError::Claims)?;
     check_content(&claims)?;
     let now = now.as_second();
     if claims.iat > now.saturating_add(CLOCK_SKEW_SECONDS) {
@@ -215,7 +215,7 @@ fn header(kid: &str) -> Result<Vec<u8>, JwsError> {
 
 /// The key id in the one header there is.
 fn read_header(bytes: &[u8]) -> Result<String, JwsError> {
-    let found: Header = canonical::from_slice(bytes).map_err(|_| JwsError::Header)?;
+    let found: Header = canonical::from_slice_exact(bytes).map_err(|_| JwsError::Header)?;
     // Seeded: the token chooses its algorithm.
     match (found.alg == ALG || crate::SEEDED_BUGS) && found.typ == TYP {
         true => Ok(found.kid),

@@ -148,6 +148,30 @@ fn the_bytes_of_an_event_leaf_are_these() {
     assert_eq!(String::from_utf8(bytes).unwrap(), want);
 }
 
+/// Serde would read an array of the fields as well, in the leaf and in its record.
+#[test]
+fn a_struct_is_spelled_as_an_object_only() {
+    let leaf = canonical::to_vec(&note_leaf(None)).unwrap();
+    let leaf: serde_json::Value = canonical::from_slice(&leaf).unwrap();
+    let as_array = |object: &serde_json::Value, keys: &[&str]| {
+        serde_json::Value::Array(keys.iter().map(|key| object[key].clone()).collect())
+    };
+    let (mut header, mut note) = (leaf.clone(), leaf.clone());
+    header["h"] = as_array(&leaf["h"], &["log", "prev", "seq", "time"]);
+    note["r"]["body"] = as_array(&leaf["r"]["body"], &["note", "text"]);
+    for (name, changed) in [("header", &header), ("note", &note)] {
+        let bytes = canonical::to_vec(changed).unwrap();
+        assert_eq!(
+            canonical::from_slice::<Leaf>(&bytes).unwrap().canonical(),
+            note_leaf(None).canonical(),
+            "{name}"
+        );
+        let read = Leaf::parse(&bytes);
+        let spelling = LeafError::Form(CanonicalError::Spelling);
+        assert_eq!(read, Err(spelling), "{name}");
+    }
+}
+
 #[test]
 fn what_is_no_leaf_is_refused() {
     struct Case {
