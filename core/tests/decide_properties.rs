@@ -209,6 +209,32 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     })
 }
 
+/// Two policies of two rules each, of which all four deny, fail, or ask other people under other obligations: the
+/// answer can name only some of them, or has to put them in order.
+fn rivals() -> impl Strategy<Value = Vec<Policy>> {
+    let kind = select(vec![
+        (RuleDecision::Deny, None),
+        (RuleDecision::Allow, Some("1 / 0 == 1")),
+        (RuleDecision::RequireApproval, None),
+    ]);
+    kind.prop_map(|(decision, when)| {
+        let rule = |name: &str, bytes: u64| {
+            let mut rule = plain(name, decision);
+            rule.obligations.max_response_bytes = Some(bytes);
+            rule.when = when.map(str::to_owned);
+            rule.approval = Some(ApprovalSpec {
+                groups: vec![name.to_owned()],
+                ..approval()
+            });
+            rule
+        };
+        vec![
+            policy("rival-a", vec![rule("a", 3), rule("b", 1)]),
+            policy("rival-b", vec![rule("c", 4), rule("d", 2)]),
+        ]
+    })
+}
+
 fn limits() -> impl Strategy<Value = Vec<Value>> {
     let on_exceed = select(vec!["Deny", "RequireApproval"]);
     let meter = select(vec![
@@ -515,22 +541,26 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_rules_and_policies_does_not_matter(world in friendly(), seed in any::<u64>()) {
-        let mut shuffled = world.granted();
+    fn the_order_of_rules_and_policies_does_not_matter(world in friendly(), more in option::of(rivals()), seed in any::<u64>()) {
+        let mut world = world;
+        world.spec.policies.extend(more.into_iter().flatten());
         let rotate = |length: usize| if length == 0 { 0 } else { usize::try_from(seed % 97).unwrap_or(0) % length };
-        for policy in &mut shuffled.spec.policies {
-            let by = rotate(policy.rules.len());
-            policy.rules.rotate_left(by);
+        // Without a grant the seats are seen, with one what it permits.
+        for straight in [world.granted(), world] {
+            let mut shuffled = straight.clone();
+            for policy in &mut shuffled.spec.policies {
+                let by = rotate(policy.rules.len());
+                policy.rules.rotate_left(by);
+            }
+            let by = rotate(shuffled.spec.policies.len());
+            shuffled.spec.policies.rotate_left(by);
+            if seed % 2 == 0 {
+                shuffled.spec.policies.reverse();
+                shuffled.spec.policies.iter_mut().for_each(|policy| policy.rules.reverse());
+            }
+            prop_assert_eq!(straight.with_facts(), shuffled.with_facts());
+            prop_assert_eq!(straight.decide(None), shuffled.decide(None));
         }
-        let by = rotate(shuffled.spec.policies.len());
-        shuffled.spec.policies.rotate_left(by);
-        if seed % 2 == 0 {
-            shuffled.spec.policies.reverse();
-            shuffled.spec.policies.iter_mut().for_each(|policy| policy.rules.reverse());
-        }
-        let straight = World { spec: world.spec.clone(), ..shuffled.clone() };
-        prop_assert_eq!(straight.with_facts(), shuffled.with_facts());
-        prop_assert_eq!(straight.decide(None), shuffled.decide(None));
     }
 
     #[test]
