@@ -9,7 +9,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
-.PHONY: help demo test test-full bench check fmt setup
+.PHONY: help demo test test-full fuzz fuzz-seeded bench check fmt setup
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +27,10 @@ build-tools: rust
 tools: build-tools
 	@tools/need "curl, openssl, ip and prlimit serve the end-to-end tests, Python and Node run the SDKs that must work unmodified" \
 	  curl:curl openssl:openssl ip:iproute2 prlimit:util-linux node:nodejs npm:npm python3:python3
+
+.PHONY: fuzz-tools
+fuzz-tools: build-tools
+	@tools/need "a C++ compiler builds libFuzzer" c++:g++
 
 $(CACHE)/python/.$(PYTHON_LOCK): | tools
 	@echo "installing the Python SDKs and the provider they are tested against (tests/sdk/requirements.txt) into $(CACHE)/python"
@@ -52,8 +56,16 @@ test: setup check ## Check, then every test, end to end ones included
 	cargo build --locked --quiet -p actpass-cli
 	cargo test --locked --workspace
 
-test-full: ## All tests with their loops at full length
+test-full: ## All tests with their loops at full length, then the fuzz targets
 	$(MAKE) test ACTPASS_TEST_SCALE=1
+	$(MAKE) fuzz
+	$(MAKE) fuzz-seeded
+
+fuzz: fuzz-tools ## Each fuzz target for FUZZ_SECONDS (30); what is found is kept for `make test`
+	fuzz/run find
+
+fuzz-seeded: fuzz-tools ## Plant a bug in each parser and see that its fuzz target finds it
+	fuzz/run seeded
 
 bench: ## Measure: decisions, a durable permit, verification, memory; each beside its budget or baseline
 	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli
