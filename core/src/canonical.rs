@@ -91,11 +91,14 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError
 pub fn from_slice_exact<T: DeserializeOwned + Serialize>(
     bytes: &[u8],
 ) -> Result<T, CanonicalError> {
-    let value = from_slice(bytes)?;
-    match to_vec(&value)? == bytes {
-        true => Ok(value),
-        false => Err(CanonicalError::Spelling),
+    // What is written back as it was read is canonical; only where it is not do we look for the place.
+    if let Ok(value) = serde_json::from_slice::<T>(bytes)
+        && to_vec(&value).is_ok_and(|written| written == bytes)
+    {
+        return Ok(value);
     }
+    from_slice::<T>(bytes)?;
+    Err(CanonicalError::Spelling)
 }
 
 /// As [`from_slice`], for a value whose shape is not known.
