@@ -31,6 +31,7 @@ pub(crate) fn memory(args: &MemoryArgs) -> anyhow::Result<()> {
         .env("ACTPASS_STATE_DIR", dir.path().join("state"))
         .env("ACTPASS_LOG", "error")
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("start `{}`", args.actpass.display()))?;
     let measured = idle(&mut child);

@@ -49,7 +49,7 @@ pub(crate) fn manifests(host: &str, port: u16, ca_pem: &str, rules: usize) -> St
     let actions: String = (0..8)
         .map(|index| {
             format!(
-                "  - {{name: resource{index}.read, match: {{http: {{method: GET, path: \"/v1/resource{index}/**\"}}}}, effect: Read}}\n"
+                "  - {{name: resource{index}.read, match: {{http: {{method: GET, path: \"/v1/resource{index}/{{id}}\"}}}}, effect: Read, resource: {{from: path.id}}}}\n"
             )
         })
         .collect();
