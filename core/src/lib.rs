@@ -11,6 +11,7 @@ pub mod decide;
 pub mod evidence;
 pub mod form;
 pub mod hash;
+pub mod headers;
 pub mod host;
 pub mod json;
 pub mod limits;

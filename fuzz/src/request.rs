@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 
 use actpass_core::action::Action;
 use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
+use actpass_core::headers::OVERRIDE_HEADERS;
 use actpass_core::host::HostName;
 use actpass_core::path::DecodedPath;
 use actpass_core::upstream::{ActionSpec, Upstream};
 use actpass_sidecar::extract::{
-    OVERRIDE_HEADERS, Principal, RawRequest, Refused, body_limit, extract, forwarded_headers,
+    Principal, RawRequest, Refused, body_limit, extract, forwarded_headers,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 

@@ -25,7 +25,8 @@ use actpass_core::upstream::{ActionSpec, BodyFormat, Protocol, Upstream};
 use http::{HeaderMap, Method};
 
 pub use forward::forwarded_headers;
-pub use head::{HEADER_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, OVERRIDE_HEADERS};
+pub(crate) use head::connection_options;
+pub use head::{HEADER_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 pub use hints::{HINT_BYTES_MAX, HINT_HEADERS};
 pub use multipart::{MULTIPART_PARTS_MAX, PART_HEAD_BYTES_MAX};
 pub use plan::{PLAN_HEADERS_MAX, PlanStep, extract_step};

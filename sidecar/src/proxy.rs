@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::record::{Outcome, OutcomeResult, Refusal};
+use actpass_core::headers::AGENT_CREDENTIALS;
 use actpass_core::host::HostName;
 use actpass_core::upstream::ErrorStyle;
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
@@ -23,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::answer;
 use crate::execute::{Executor, Outgoing, Sent, broken_off, result_of};
-use crate::extract::{forwarded_headers, match_action};
+use crate::extract::{connection_options, forwarded_headers, match_action};
 use crate::judge::{Denial, DenialKind, Internal, Judge, Judgement, Permit, Received};
 use crate::metrics::{Answer, Metrics};
 use answering::{Answering, Counted, ECHOED};
@@ -442,11 +443,7 @@ impl Drop for Pending {
 fn outgoing(received: &Received, route: &crate::route::Route) -> Option<Outgoing> {
     let path = actpass_core::path::DecodedPath::parse(received.target.path()).ok()?;
     let (spec, _) = match_action(route.upstream(), received.method.as_str(), &path).ok()?;
-    let mut credentials = vec![
-        http::header::AUTHORIZATION,
-        http::header::PROXY_AUTHORIZATION,
-        http::header::COOKIE,
-    ];
+    let mut credentials = AGENT_CREDENTIALS.map(HeaderName::from_static).to_vec();
     credentials.extend(
         route
             .upstream()
@@ -501,13 +498,7 @@ fn plainly_chunked(headers: &HeaderMap) -> bool {
 
 /// Headers of one connection only (RFC 9110 section 7.6.1), and those that would lead the agent around us.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<String> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
+    let named: Vec<String> = connection_options(headers).collect();
     for name in named.iter().map(String::as_str).chain(HOP_BY_HOP) {
         headers.remove(name);
     }

@@ -1,9 +1,10 @@
 //! Which headers of a permitted request go on to the upstream.
 
+use actpass_core::headers::{OVERRIDE_HEADERS, OWN_PREFIX, TRANSPORT_HEADERS};
 use actpass_core::upstream::ActionSpec;
 use http::header::{HeaderMap, HeaderName};
 
-use super::head::{OVERRIDE_HEADERS, connection_options, read_as};
+use super::head::{connection_options, read_as};
 
 /// The headers of a request that are forwarded. A read keeps all but credentials (those of `credential_headers`),
 /// hop-by-hop, override and ActPass headers; anything else keeps `Accept*`, `Content-Type`, `User-Agent`, its declared
@@ -24,7 +25,8 @@ pub fn forwarded_headers(
         let dropped = credential_headers
             .iter()
             .any(|held| read_as(held.as_str()) == taken_for)
-            || NEVER_FORWARDED.contains(&&*taken_for)
+            || TRANSPORT_HEADERS.contains(&&*taken_for)
+            || taken_for == "proxy-authorization"
             || OVERRIDE_HEADERS.contains(&&*taken_for)
             || taken_for.starts_with(OWN_PREFIX)
             || (alias && (is_judged(spec, &taken_for) || taken_for == "content-encoding"))
@@ -45,23 +47,3 @@ fn is_judged(spec: &ActionSpec, name: &str) -> bool {
         || spec.headers.iter().any(|declared| declared == name)
         || spec.idempotency_header.as_deref() == Some(name)
 }
-
-/// Prefix of the headers that speak to ActPass.
-const OWN_PREFIX: &str = "actpass-";
-
-/// Hop-by-hop headers of RFC 9110 section 7.6.1 and of the practice before it, and what the sending side sets itself.
-const NEVER_FORWARDED: [&str; 13] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use actpass_core::headers::OVERRIDE_HEADERS;
 use actpass_core::upstream::{ActionSpec, BodyFormat};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
@@ -15,17 +16,6 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Longest judged header, in bytes: as long as a field of the evidence, which keeps its text.
 pub const HEADER_BYTES_MAX: usize = 1024;
 
-/// Headers by which frameworks take another method (Rack, Express, Symfony, OData) or another path (IIS, Symfony)
-/// than the request line says. A request that carries one, in any spelling that is [`read_as`] one, is two actions.
-pub const OVERRIDE_HEADERS: [&str; 6] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "x-original-method",
-    "x-original-url",
-    "x-rewrite-url",
-];
-
 /// The header that servers take one of this name for. CGI (RFC 3875 section 4.1.18), and with it WSGI, Rack and PHP, know no
 /// difference between `-` and `_` in names.
 pub(super) fn read_as(name: &str) -> Cow<'_, str> {
@@ -36,7 +26,7 @@ pub(super) fn read_as(name: &str) -> Cow<'_, str> {
 }
 
 /// # Errors
-/// `two_actions` where a header asks for another method or path.
+/// `two_actions` where a header, in any spelling that is [`read_as`] one, asks for another method or path.
 pub(super) fn refuse_overrides(headers: &HeaderMap) -> Result<(), Refused> {
     let overriding = headers.keys().find_map(|name| {
         let name = read_as(name.as_str());
@@ -74,7 +64,7 @@ pub(super) fn check_connection(spec: &ActionSpec, headers: &HeaderMap) -> Result
 }
 
 /// Names listed in `Connection`, in lower case.
-pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> {
+pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> {
     let values = headers
         .get_all(CONNECTION)
         .iter()

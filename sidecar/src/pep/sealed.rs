@@ -1,39 +1,19 @@
 //! The exact request behind an escalation, as it is kept for people and run once they agree.
 
 use actpass_core::hash::{b64u_decode, b64u_encode};
+use actpass_core::headers::AGENT_CREDENTIALS;
+use actpass_core::wire::{SEALED_VERSION, SealedRequest};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde::{Deserialize, Serialize};
 
 use crate::judge::Received;
-
-/// A request as stored: what may hold any byte is base64url.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    body: String,
-    headers: Vec<(String, String)>,
-    host: String,
-    #[serde(default)]
-    http2: bool,
-    method: String,
-    port: u16,
-    target: String,
-    v: String,
-}
-
-const VERSION: &str = "actpass.sealed/1";
-
-/// What the agent sent as credentials is worth nothing and is never kept.
-const LEFT_OUT: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 pub(super) fn pack(received: &Received) -> Option<Bytes> {
     let headers = received
         .headers
         .iter()
-        .filter(|(name, _)| !LEFT_OUT.contains(name));
-    let stored = Stored {
+        .filter(|(name, _)| !AGENT_CREDENTIALS.contains(&name.as_str()));
+    let stored = SealedRequest {
         body: b64u_encode(&received.body),
         headers: headers
             .map(|(name, value)| (name.to_string(), b64u_encode(value.as_bytes())))
@@ -43,15 +23,15 @@ pub(super) fn pack(received: &Received) -> Option<Bytes> {
         method: received.method.to_string(),
         port: received.port,
         target: received.target.to_string(),
-        v: VERSION.to_owned(),
+        v: SEALED_VERSION.to_owned(),
     };
     serde_json::to_vec(&stored).ok().map(Bytes::from)
 }
 
 pub(super) fn unpack(bytes: &[u8]) -> Option<Received> {
-    let stored: Stored = serde_json::from_slice(bytes)
+    let stored: SealedRequest = serde_json::from_slice(bytes)
         .ok()
-        .filter(|stored: &Stored| stored.v == VERSION)?;
+        .filter(|stored: &SealedRequest| stored.v == SEALED_VERSION)?;
     let mut headers = HeaderMap::new();
     for (name, value) in &stored.headers {
         let value = HeaderValue::from_bytes(&b64u_decode(value).ok()?).ok()?;
@@ -70,6 +50,8 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Received> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
 
     #[test]
