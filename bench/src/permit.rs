@@ -99,6 +99,16 @@ async fn one_permit(pep: &Arc<Pep>, round: usize) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let judgement = pep.judge(&received).await;
     let took = begun.elapsed();
+    settle(pep, judgement)?;
+    // The outcome goes to the ledger by itself; it shall not ride with the next permit.
+    while pep.standing().unacknowledged > 0 {
+        tokio::task::yield_now().await;
+    }
+    Ok(took)
+}
+
+/// Reports what was permitted done.
+pub(crate) fn settle(pep: &Pep, judgement: Judgement) -> anyhow::Result<()> {
     let permit = match judgement {
         Judgement::Permit(permit) => permit,
         Judgement::Deny(denial) => bail!("denied: {}", denial.detail),
@@ -111,11 +121,7 @@ async fn one_permit(pep: &Arc<Pep>, round: usize) -> anyhow::Result<Duration> {
         micros: 1,
         response_bytes: 0,
     });
-    // The outcome goes to the ledger by itself; it shall not ride with the next permit.
-    while pep.standing().unacknowledged > 0 {
-        tokio::task::yield_now().await;
-    }
-    Ok(took)
+    Ok(())
 }
 
 /// What a permit cannot do without.

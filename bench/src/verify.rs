@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actpass_core::evidence::record::{Outcome, OutcomeResult};
 use actpass_core::verify::Class;
 use actpass_ledger::offline::{Known, verify_dir};
-use actpass_sidecar::judge::{Judge, Judgement, Received};
+use actpass_sidecar::judge::Judge;
 use actpass_sidecar::pep::Pep;
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use futures_util::future::try_join_all;
 
 use crate::permit::{self, HOST};
@@ -72,24 +71,11 @@ pub(crate) async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
 
 /// One write and its reads, each with its outcome.
 async fn act(pep: &Arc<Pep>, round: usize) -> anyhow::Result<()> {
-    done(pep, &permit::payment(round)?).await?;
+    let payment = permit::payment(round)?;
+    permit::settle(pep, pep.judge(&payment).await)?;
+    let read = permit::read()?;
     for _ in 0..READS {
-        done(pep, &permit::read()?).await?;
-    }
-    Ok(())
-}
-
-async fn done(pep: &Arc<Pep>, received: &Received) -> anyhow::Result<()> {
-    match pep.judge(received).await {
-        Judgement::Permit(permit) => pep.outcome(Outcome {
-            of: permit.of,
-            result: OutcomeResult::Ok,
-            status: Some(200),
-            detail: None,
-            micros: 1,
-            response_bytes: 0,
-        }),
-        Judgement::Deny(denial) => bail!("denied: {}", denial.detail),
+        permit::settle(pep, pep.judge(&read).await)?;
     }
     Ok(())
 }

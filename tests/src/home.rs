@@ -1,12 +1,46 @@
 //! A directory, a policy and a state of one user's own, to run `actpass` in as a person would.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use anyhow::{Context, ensure};
+
 use crate::actpass;
+
+/// Manifests of an agent that may read one shop.
+pub const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: shop}
+spec:
+  hosts: [api.shop.example]
+  actions:
+    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: reader}
+spec:
+  agentId: reader
+  owner: owner@example.com
+  purpose: Read the shop
+  scope: [{capability: shop.read}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: reads}
+spec:
+  targetRefs: [{kind: Passport, name: reader}]
+  rules: [{name: reads, decision: Allow, capabilities: [shop.read]}]
+"#;
+
+/// The same, but that the agent's reads are denied.
+pub fn closed_shop() -> String {
+    SHOP.replace("decision: Allow", "decision: Deny")
+}
 
 /// Who runs a test's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +50,13 @@ pub struct User {
 }
 
 impl User {
+    /// The one who runs the tests.
+    pub fn own() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+        }
+    }
+
     /// Whether it is the superuser.
     pub fn is_root(self) -> bool {
         self.uid == 0
@@ -25,12 +66,12 @@ impl User {
 /// The users to run as: root, nobody and an ordinary one where we are root, else ourselves; what that leaves out is
 /// printed.
 pub fn users() -> Vec<User> {
-    let own = rustix::process::geteuid().as_raw();
-    if own == 0 && has_all_ids() {
+    let own = User::own();
+    if own.is_root() && has_all_ids() {
         return [0, 65534, 1000].map(|uid| User { uid }).into();
     }
     println!("LEFT OUT: other users, since only root of the machine can become them; run as root");
-    vec![User { uid: own }]
+    vec![own]
 }
 
 /// Whether our user namespace knows every id, as that of the machine does.
@@ -113,6 +154,23 @@ impl Home {
         let mut command = self.command(self.path().join("actpass"));
         command.args(args);
         command
+    }
+
+    /// Stores a credential by `actpass credentials put NAME` and more arguments.
+    ///
+    /// # Errors
+    /// Where it is not stored.
+    pub fn store(&self, name: &str, args: &[&str], secret: &str) -> anyhow::Result<()> {
+        let put = [&["credentials", "put", name], args].concat();
+        let mut command = self.actpass(&put);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let stdin = child.stdin.take().context("standard input")?;
+        { stdin }.write_all(secret.as_bytes())?;
+        ensure!(child.wait()?.success(), "`{name}` is not stored");
+        Ok(())
     }
 
     /// `actpass run` of a command under the policy.

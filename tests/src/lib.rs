@@ -6,6 +6,7 @@ pub mod front;
 pub mod home;
 pub mod outside;
 pub mod parts;
+pub mod payments;
 pub mod provider;
 pub mod proxied;
 pub mod raw;

@@ -12,13 +12,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
 use actpass_ledger::storage::{BlobKind, Entry, SegmentReader};
-use actpass_tests::actpass;
-use actpass_tests::provider::{HOST, Provider};
+use actpass_tests::payments::Payments;
 use serde_json::Value;
 
 const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
@@ -71,65 +70,19 @@ pay() { curl -s -m 10 'https://api.payments.example/v1/payouts?mode=now' -H 'con
 for i in 1 2 3; do pay "$i"; done; read -r _; for i in 1 2 3; do pay "$i"; done; read -r _
 "#;
 
-struct Home {
-    dir: tempfile::TempDir,
-    provider: Provider,
-}
+struct Asking(Payments);
 
-impl Home {
+impl Asking {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let provider = Provider::start(Duration::ZERO).unwrap();
-        let ca: Vec<String> = provider
-            .ca_pem
-            .trim()
-            .lines()
-            .map(|line| format!("      {line}"))
-            .collect();
-        let file = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        file("policy.yaml", &POLICY.replace("CA_BUNDLE", &ca.join("\n")));
-        file("ca.pem", &format!("{}\n", provider.ca_pem.trim()));
-        file("agent.sh", AGENT);
-        let home = Self { dir, provider };
-        let store = "credentials put pay --host api.payments.example --ca-file ca.pem --effect Irreversible";
-        let mut child = home
-            .command(&store.split(' ').collect::<Vec<_>>())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(b"the_real_key").unwrap();
-        drop(stdin);
-        assert!(child.wait().unwrap().success());
-        home
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(actpass());
-        command
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("ACTPASS_LOG", "error")
-            .env("ACTPASS_STATE_DIR", self.dir.path().join("state"));
-        command
+        let payments = Payments::start(POLICY, Duration::ZERO, AGENT).unwrap();
+        payments.store_key().unwrap();
+        Self(payments)
     }
 
     /// The agent, running, and the lines that it prints.
     fn agent(&self) -> (Child, Lines<BufReader<ChildStdout>>) {
-        let connect_to = format!("{HOST}:443:127.0.0.1:{}", self.provider.port);
-        let run = [
-            "run",
-            "-f",
-            "policy.yaml",
-            "--connect-to",
-            &connect_to,
-            "--",
-            "bash",
-            "agent.sh",
-        ];
-        let mut child = self
-            .command(&run)
+        let mut command = self.0.agent();
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -139,7 +92,7 @@ impl Home {
     }
 
     fn said(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().unwrap();
+        let output = self.0.home.actpass(args).output().unwrap();
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
@@ -151,8 +104,8 @@ impl Home {
 }
 
 /// Flips a byte in the middle of the texts behind the first question.
-fn damage_first_question(home: &Home) {
-    let log = home.dir.path().join("state/log");
+fn damage_first_question(asking: &Asking) {
+    let log = asking.0.home.path().join("state/log");
     let (mut asked, mut texts) = (None, Vec::new());
     SegmentReader::open_read_only(&log)
         .unwrap()
@@ -208,11 +161,11 @@ fn asked(answer: &Value) -> String {
 
 #[test]
 fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_passed() {
-    let home = Home::new();
-    let (mut child, mut lines) = home.agent();
+    let asking = Asking::new();
+    let (mut child, mut lines) = asking.agent();
     let ids: Vec<String> = three(&mut lines).iter().map(asked).collect();
 
-    let shown = home.said(&["approvals", "show", &ids[0]]);
+    let shown = asking.said(&["approvals", "show", &ids[0]]);
     for line in [
         "how much   4000.00 USD",
         "where      POST https://api.payments.example:443/v1/payouts",
@@ -227,9 +180,9 @@ fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_pas
             "`{line}` in\n{shown}"
         );
     }
-    let whole = home.json(&["approvals", "show", &ids[0]]);
+    let whole = asking.json(&["approvals", "show", &ids[0]]);
     assert_eq!(whole["sent"].as_array().unwrap().len(), 7, "{whole}");
-    let list = home.json(&["approvals", "list"]);
+    let list = asking.json(&["approvals", "list"]);
     let sent = list[0]["sent"].as_array().unwrap().iter();
     let names: Vec<&str> = sent.map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(
@@ -239,7 +192,7 @@ fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_pas
     );
 
     for id in &ids {
-        home.said(&["approvals", "approve", id]);
+        asking.said(&["approvals", "approve", id]);
     }
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"go on\n").unwrap();
@@ -248,7 +201,7 @@ fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_pas
     for answer in &answers[1..] {
         let anew = asked(answer);
         assert!(!ids.contains(&anew), "another question: {answer}");
-        let shown = home.said(&["approvals", "show", &anew]);
+        let shown = asking.said(&["approvals", "show", &anew]);
         assert!(
             shown.contains("goes over  payouts: reaches 8000.00 of 5000.00 USD"),
             "{shown}"
@@ -256,33 +209,35 @@ fn people_see_all_that_goes_out_and_are_asked_again_where_more_of_a_limit_is_pas
     }
     drop(stdin);
     child.wait().unwrap();
-    assert_eq!(home.provider.paid(), ["n-1"], "one of the three ran");
-    assert!(home.said(&["verify"]).contains("VALID"));
+    assert_eq!(asking.0.provider.paid(), ["n-1"], "one of the three ran");
+    assert!(asking.said(&["verify"]).contains("VALID"));
 }
 
 #[test]
 fn a_question_that_cannot_be_shown_hides_no_other_and_takes_no_yes() {
-    let home = Home::new();
-    let (mut child, mut lines) = home.agent();
+    let asking = Asking::new();
+    let (mut child, mut lines) = asking.agent();
     let ids: Vec<String> = three(&mut lines).iter().map(asked).collect();
-    damage_first_question(&home);
+    damage_first_question(&asking);
 
-    let list = home.said(&["approvals", "list"]);
+    let list = asking.said(&["approvals", "list"]);
     let why = format!("{} cannot be shown whole: ", ids[0]);
     assert!(list.lines().any(|line| line.starts_with(&why)), "{list}");
-    let list = home.json(&["approvals", "list"]);
+    let list = asking.json(&["approvals", "list"]);
     let unseen = list.as_array().unwrap().iter();
     let unseen: Vec<bool> = unseen.map(|one| one["unseen"].is_string()).collect();
     assert_eq!(unseen, [true, false, false], "{list}");
-    let shown = home.said(&["approvals", "show", &ids[0]]);
+    let shown = asking.said(&["approvals", "show", &ids[0]]);
     for line in [
         "how much   4000.00 USD",
         "also sent  not all of it can be shown: ",
     ] {
         assert!(shown.contains(line), "`{line}` in\n{shown}");
     }
-    let yes = home
-        .command(&["approvals", "approve", &ids[0]])
+    let yes = asking
+        .0
+        .home
+        .actpass(&["approvals", "approve", &ids[0]])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&yes.stderr);
@@ -292,11 +247,12 @@ fn a_question_that_cannot_be_shown_hides_no_other_and_takes_no_yes() {
         "{said}"
     );
     assert!(
-        home.said(&["approvals", "deny", &ids[0]])
+        asking
+            .said(&["approvals", "deny", &ids[0]])
             .contains(", denied"),
         "a no needs no more"
     );
-    home.said(&["approvals", "approve", &ids[1]]);
+    asking.said(&["approvals", "approve", &ids[1]]);
     drop(child.stdin.take());
     child.wait().unwrap();
 }

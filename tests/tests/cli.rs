@@ -7,98 +7,42 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use actpass_tests::actpass;
+use actpass_tests::home::{Home, User, closed_shop, text};
 use serde_json::Value;
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: reader}
-spec:
-  agentId: reader
-  owner: owner@example.com
-  purpose: Read the shop
-  scope: [{capability: shop.read}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: reads}
-spec:
-  targetRefs: [{kind: Passport, name: reader}]
-  rules: [{name: reads, decision: Deny, capabilities: [shop.read]}]
-"#;
 
 /// A read that the policy denies.
 const DENIED: &str = "curl -sS -m 5 https://api.shop.example/v1/items";
 
-struct Home {
-    dir: tempfile::TempDir,
+fn home() -> Home {
+    Home::new(User::own(), &closed_shop()).unwrap()
 }
 
-impl Home {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
-        Self { dir }
-    }
+fn done(home: &Home, args: &[&str]) -> Output {
+    home.actpass(args).output().unwrap()
+}
 
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
+fn run(home: &Home, script: &str) {
+    let output = home.script(script).unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(actpass());
-        command
-            .args(args)
-            .current_dir(self.path())
-            .env("ACTPASS_STATE_DIR", self.path().join("state"))
-            .env("ACTPASS_LOG", "error");
-        command
-    }
-
-    fn actpass(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn run(&self, script: &str) {
-        let output = self.actpass(&["run", "-f", "policy.yaml", "--", "sh", "-c", script]);
-        assert!(output.status.success(), "{}", text(&output));
-    }
-
-    /// Starts a command whose lines come through the channel.
-    fn lines(&self, args: &[&str]) -> (Child, Receiver<String>) {
-        let mut child = self.command(args).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                if sender.send(line.unwrap()).is_err() {
-                    return;
-                }
+/// Starts a command whose lines come through the channel.
+fn lines(home: &Home, args: &[&str]) -> (Child, Receiver<String>) {
+    let mut child = home.actpass(args).stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in stdout.lines() {
+            if sender.send(line.unwrap()).is_err() {
+                return;
             }
-        });
-        (child, lines)
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+        }
+    });
+    (child, lines)
 }
 
 /// Waits for the end of a child that is to end by itself soon.
@@ -118,14 +62,14 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn events_show_a_denial_under_the_id_the_caller_got() {
-    let home = Home::new();
-    home.run(&format!("{DENIED} -D answer -o /dev/null"));
+    let home = home();
+    run(&home, &format!("{DENIED} -D answer -o /dev/null"));
     let answer = fs::read_to_string(home.path().join("answer")).unwrap();
     let header = answer
         .lines()
         .find_map(|line| line.strip_prefix("actpass-evidence: "));
     let id = header.unwrap().trim();
-    let shown = home.actpass(&["events", "--verdict", "deny"]);
+    let shown = done(&home, &["events", "--verdict", "deny"]);
     assert_eq!(shown.status.code(), Some(0));
     let shown = text(&shown);
     let [line] = shown.lines().collect::<Vec<_>>()[..] else {
@@ -140,24 +84,27 @@ fn events_show_a_denial_under_the_id_the_caller_got() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let json = home.actpass(&["events", "--output", "json", "--capability", "shop.*"]);
+    let json = done(
+        &home,
+        &["events", "--output", "json", "--capability", "shop.*"],
+    );
     let event: Value = serde_json::from_slice(&json.stdout).unwrap();
     let record = &event["r"];
     let own = format!("{}/{}", record["stream"].as_str().unwrap(), record["seq"]);
     assert_eq!(own, id);
     assert_eq!(event["r"]["body"]["reason"], "rule_denies");
-    let all = text(&home.actpass(&["events"]));
-    let last = text(&home.actpass(&["events", "--limit", "2"]));
+    let all = text(&done(&home, &["events"]));
+    let last = text(&done(&home, &["events", "--limit", "2"]));
     assert!(all.lines().count() > 4, "{all}");
     assert!(all.ends_with(&last) && last.lines().count() == 2, "{last}");
 }
 
 #[test]
 fn events_follow_a_run_and_end_with_ctrl_c_or_their_reader() {
-    let home = Home::new();
+    let home = home();
     let follow = ["events", "--follow", "--verdict", "deny"];
-    let (child, lines) = home.lines(&follow);
-    home.run(DENIED);
+    let (child, lines) = lines(&home, &follow);
+    run(&home, DENIED);
     let line = lines.recv_timeout(SOON).unwrap();
     assert!(line.contains("rule_denies"), "{line}");
     let pid = child.id().to_string();
@@ -166,7 +113,7 @@ fn events_follow_a_run_and_end_with_ctrl_c_or_their_reader() {
     assert_eq!(ended(child), Some(0), "Ctrl-C is a clean end");
 
     let mut child = home
-        .command(&follow)
+        .actpass(&follow)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -180,13 +127,13 @@ fn events_follow_a_run_and_end_with_ctrl_c_or_their_reader() {
 
 #[test]
 fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
-    let home = Home::new();
-    let none = home.actpass(&["events"]);
+    let home = home();
+    let none = done(&home, &["events"]);
     assert_eq!(none.status.code(), Some(1), "{}", text(&none));
     assert!(text(&none).contains("holds no log"), "{}", text(&none));
     assert!(!home.path().join("state").exists(), "reading makes nothing");
     let mut run = home
-        .command(&[
+        .actpass(&[
             "run",
             "-f",
             "policy.yaml",
@@ -202,7 +149,7 @@ fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
     let mut up = String::new();
     let mut stdout = BufReader::new(run.stdout.take().unwrap());
     stdout.read_line(&mut up).unwrap();
-    let shown = home.actpass(&["events", "state/log", "--verdict", "ledger"]);
+    let shown = done(&home, &["events", "state/log", "--verdict", "ledger"]);
     run.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert!(run.wait().unwrap().success());
     assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
@@ -212,12 +159,12 @@ fn events_are_read_while_a_run_writes_them_and_make_nothing_where_nothing_is() {
 #[test]
 fn doctor_says_what_is_wrong_and_what_to_do() {
     use std::os::unix::fs::PermissionsExt;
-    let home = Home::new();
-    let before = home.actpass(&["doctor"]);
+    let home = home();
+    let before = done(&home, &["doctor"]);
     assert_eq!(before.status.code(), Some(0), "{}", text(&before));
     assert!(!home.path().join("state").exists(), "looking makes nothing");
-    home.run(DENIED);
-    let after = home.actpass(&["doctor", "-f", "policy.yaml"]);
+    run(&home, DENIED);
+    let after = done(&home, &["doctor", "-f", "policy.yaml"]);
     assert_eq!(after.status.code(), Some(0), "{}", text(&after));
 
     let kek = home.path().join("state/keys/kek");
@@ -228,10 +175,10 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     fs::write(&segment, bytes).unwrap();
     fs::write(
         home.path().join("policy.yaml"),
-        POLICY.replace("Deny", "Dny"),
+        closed_shop().replace("Deny", "Dny"),
     )
     .unwrap();
-    let found = home.actpass(&["doctor", "-f", "policy.yaml", "--output", "json"]);
+    let found = done(&home, &["doctor", "-f", "policy.yaml", "--output", "json"]);
     assert_eq!(found.status.code(), Some(1), "{}", text(&found));
     let found: Value = serde_json::from_slice(&found.stdout).unwrap();
     for (check, part) in [
@@ -340,11 +287,15 @@ fn every_command_ends_with_the_code_it_documents() {
             want: 1,
         },
     ];
-    let home = Home::new();
-    fs::write(home.path().join("bad.yaml"), POLICY.replace("Deny", "Dny")).unwrap();
-    home.run("true");
+    let home = home();
+    fs::write(
+        home.path().join("bad.yaml"),
+        closed_shop().replace("Deny", "Dny"),
+    )
+    .unwrap();
+    run(&home, "true");
     for Case { name, given, want } in cases {
-        let output = home.actpass(given);
+        let output = done(&home, given);
         assert_eq!(
             output.status.code(),
             Some(want),
@@ -362,9 +313,9 @@ fn every_command_ends_with_the_code_it_documents() {
 
 #[test]
 fn shells_and_man_know_every_command() {
-    let home = Home::new();
+    let home = home();
     for shell in ["bash", "zsh", "fish"] {
-        let output = home.actpass(&["completions", shell]);
+        let output = done(&home, &["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = text(&output);
         for word in ["events", "doctor", "approvals", "save-anchor"] {
@@ -372,7 +323,7 @@ fn shells_and_man_know_every_command() {
         }
     }
     let bash = home
-        .command(&["completions", "bash"])
+        .actpass(&["completions", "bash"])
         .output()
         .unwrap()
         .stdout;
@@ -382,7 +333,7 @@ fn shells_and_man_know_every_command() {
         .current_dir(home.path())
         .status();
     assert!(checked.unwrap().success(), "bash reads it");
-    let man = home.actpass(&["man", "--dir", "man/man1"]);
+    let man = done(&home, &["man", "--dir", "man/man1"]);
     assert_eq!(man.status.code(), Some(0), "{}", text(&man));
     let page = fs::read_to_string(home.path().join("man/man1/actpass-events.1")).unwrap();
     assert!(page.starts_with(".ie"), "a manual page: {page:.60}");
@@ -392,23 +343,26 @@ fn shells_and_man_know_every_command() {
 /// What is probably not meant is said before the command runs, and what cannot be meant is refused.
 #[test]
 fn run_says_what_will_be_denied_and_refuses_to_redirect_what_nobody_declared() {
-    let home = Home::new();
+    let home = home();
     let lends = "spec:\n  tls: {mode: Intercept}\n  credentials: [{name: shop-read, effects: [Read], \
                  header: Authorization, format: \"Bearer {secret}\"}]\n  hosts: [api";
     fs::write(
         home.path().join("policy.yaml"),
-        POLICY.replacen("spec:\n  hosts: [api", lends, 1),
+        closed_shop().replacen("spec:\n  hosts: [api", lends, 1),
     )
     .unwrap();
-    let said = home.actpass(&[
-        "run",
-        "-f",
-        "policy.yaml",
-        "--environment",
-        "prod",
-        "--",
-        "true",
-    ]);
+    let said = done(
+        &home,
+        &[
+            "run",
+            "-f",
+            "policy.yaml",
+            "--environment",
+            "prod",
+            "--",
+            "true",
+        ],
+    );
     assert_eq!(said.status.code(), Some(0), "{}", text(&said));
     for part in [
         "`shop-read`, which is not stored; run `actpass credentials put shop-read --host 'api.shop.example' --effect Read < KEY`",
@@ -427,7 +381,7 @@ fn run_says_what_will_be_denied_and_refuses_to_redirect_what_nobody_declared() {
         "echo",
         "ran",
     ];
-    let refused = home.actpass(&args);
+    let refused = done(&home, &args);
     assert_eq!(refused.status.code(), Some(125), "{}", text(&refused));
     assert!(text(&refused).contains("no Upstream declares api.shp.example"));
     assert!(!text(&refused).contains("ran\n"), "{}", text(&refused));
@@ -435,7 +389,7 @@ fn run_says_what_will_be_denied_and_refuses_to_redirect_what_nobody_declared() {
 
 #[test]
 fn looking_makes_nothing_and_a_missing_key_is_not_made_anew() {
-    let home = Home::new();
+    let home = home();
     let commands: [&[&str]; 4] = [
         &["limits"],
         &["approvals", "list"],
@@ -443,7 +397,7 @@ fn looking_makes_nothing_and_a_missing_key_is_not_made_anew() {
         &["credentials", "list"],
     ];
     for given in commands {
-        let shown = home.actpass(given);
+        let shown = done(&home, given);
         assert_eq!(shown.status.code(), Some(1), "{given:?}: {}", text(&shown));
         assert!(
             text(&shown).contains("is no state directory yet"),
@@ -452,22 +406,12 @@ fn looking_makes_nothing_and_a_missing_key_is_not_made_anew() {
         );
         assert!(!home.path().join("state").exists(), "{given:?}");
     }
-    let put = [
-        "credentials",
-        "put",
-        "key",
-        "--host",
-        "api.shop.example",
-        "--effect",
-        "Read",
-    ];
-    let mut child = home.command(&put).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"secret").unwrap();
-    assert!(child.wait().unwrap().success());
+    let bound = ["--host", "api.shop.example", "--effect", "Read"];
+    home.store("key", &bound, "secret").unwrap();
     let kek = home.path().join("state/keys/kek");
     let away = home.path().join("kek-elsewhere");
     fs::rename(&kek, &away).unwrap();
-    let listed = home.actpass(&["credentials", "list"]);
+    let listed = done(&home, &["credentials", "list"]);
     assert_eq!(listed.status.code(), Some(1), "{}", text(&listed));
     assert!(
         text(&listed).contains("put the key back"),
@@ -476,5 +420,5 @@ fn looking_makes_nothing_and_a_missing_key_is_not_made_anew() {
     );
     assert!(!kek.exists(), "no other is made in its place");
     fs::rename(&away, &kek).unwrap();
-    assert!(home.actpass(&["credentials", "list"]).status.success());
+    assert!(done(&home, &["credentials", "list"]).status.success());
 }

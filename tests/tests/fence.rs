@@ -9,34 +9,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use actpass_tests::home::{Home, text, users};
+use actpass_tests::home::{Home, SHOP, text, users};
 use actpass_tests::outside::{Outside, in_a_network_of_our_own};
 use actpass_tests::ways::{HOST_PROCESS, RESOLVER_SOCKETS, Shows, WAYS};
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example, "*.shops.example"]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: reader}
-spec:
-  agentId: reader
-  owner: owner@example.com
-  purpose: Read the shop
-  scope: [{capability: shop.read}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: reads}
-spec:
-  targetRefs: [{kind: Passport, name: reader}]
-  rules: [{name: reads, decision: Allow, capabilities: [shop.read]}]
-"#;
 
 /// Runs the attacker and gives what it says.
 fn attack(command: &mut Command) -> String {
@@ -55,12 +30,20 @@ fn attack(command: &mut Command) -> String {
     said
 }
 
+/// The shop's policy, with a name for whatever shop there is.
+fn shops() -> String {
+    SHOP.replace(
+        "[api.shop.example]",
+        "[api.shop.example, \"*.shops.example\"]",
+    )
+}
+
 #[test]
 fn every_way_out_is_closed_inside_and_open_outside() {
     in_a_network_of_our_own("every_way_out_is_closed_inside_and_open_outside", || {
         let outside = Outside::new();
         for user in users() {
-            let home = Home::new(user, POLICY).unwrap();
+            let home = Home::new(user, &shops()).unwrap();
             let attacker = home
                 .install(Path::new(env!("CARGO_BIN_EXE_attacker")))
                 .unwrap();
@@ -136,7 +119,7 @@ fn links_routes_and_addresses_cannot_be_made_inside() {
             "link set lo mtu 1280",
         ];
         for user in users() {
-            let home = Home::new(user, POLICY).unwrap();
+            let home = Home::new(user, &shops()).unwrap();
             for change in changes {
                 let inside = home
                     .run(&["sh", "-c", &format!("ip {change}")])
@@ -180,7 +163,7 @@ fn links_routes_and_addresses_cannot_be_made_inside() {
 #[test]
 fn undeclared_names_on_declared_ports_are_refused_and_recorded() {
     for user in users() {
-        let home = Home::new(user, POLICY).unwrap();
+        let home = Home::new(user, &shops()).unwrap();
         let script = r#"
             at=$(getent hosts api.shop.example | cut -d' ' -f1)
             curl -sk -m 5 --resolve sni.leak.example:443:$at https://sni.leak.example/v1/x

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
@@ -20,8 +19,8 @@ use actpass_core::evidence::record::{Body, OutcomeResult};
 use actpass_core::hash::StreamId;
 use actpass_core::upstream::AttributeValue;
 use actpass_ledger::storage::{Entry, SegmentReader};
-use actpass_tests::provider::{HOST, Provider};
-use actpass_tests::{actpass, scaled};
+use actpass_tests::payments::Payments;
+use actpass_tests::scaled;
 
 const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
 kind: Upstream
@@ -72,96 +71,27 @@ done; }
 for k in $(seq 1 "$LOOPS"); do pay "$k" "$CALLS" & done; wait
 "#;
 
-struct Home {
-    dir: tempfile::TempDir,
-    provider: Provider,
-}
+struct Load(Payments);
 
-impl Home {
+impl Load {
     fn new(limit: &str, delay: Duration) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let provider = Provider::start(delay).unwrap();
-        let ca: Vec<String> = provider
-            .ca_pem
-            .trim()
-            .lines()
-            .map(|line| format!("      {line}"))
-            .collect();
-        let policy = POLICY
-            .replace("CA_BUNDLE", &ca.join("\n"))
-            .replace("LIMIT", limit);
-        fs::write(dir.path().join("policy.yaml"), policy).unwrap();
-        // The digest of a declared bundle is over its text, which ends in one line feed here.
-        fs::write(
-            dir.path().join("ca.pem"),
-            format!("{}\n", provider.ca_pem.trim()),
-        )
-        .unwrap();
-        fs::write(dir.path().join("agent.sh"), AGENT).unwrap();
-        let home = Self { dir, provider };
-        home.store();
-        home
+        let payments = Payments::start(&POLICY.replace("LIMIT", limit), delay, AGENT).unwrap();
+        payments.store_key().unwrap();
+        Self(payments)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(actpass());
+    fn agent(&self, round: &str, loops: u32, calls: u32) -> Command {
+        let mut command = self.0.agent();
         command
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("ACTPASS_LOG", "error");
-        command.env("ACTPASS_STATE_DIR", self.dir.path().join("state"));
+            .env("ROUND", round)
+            .env("LOOPS", loops.to_string())
+            .env("CALLS", calls.to_string())
+            .stdout(Stdio::piped());
         command
     }
 
     fn actpass(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn store(&self) {
-        let args = [
-            "credentials",
-            "put",
-            "pay",
-            "--host",
-            HOST,
-            "--ca-file",
-            "ca.pem",
-            "--effect",
-            "Irreversible",
-        ];
-        let mut child = self
-            .command(&args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"the_real_key")
-            .unwrap();
-        assert!(child.wait().unwrap().success());
-    }
-
-    fn agent(&self, round: &str, loops: u32, calls: u32) -> Command {
-        let connect_to = format!("{HOST}:443:127.0.0.1:{}", self.provider.port);
-        let mut command = self.command(&[
-            "run",
-            "-f",
-            "policy.yaml",
-            "--connect-to",
-            &connect_to,
-            "--",
-            "bash",
-            "agent.sh",
-        ]);
-        command
-            .env("ROUND", round)
-            .env("LOOPS", loops.to_string())
-            .env("CALLS", calls.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        command
+        self.0.home.actpass(args).output().unwrap()
     }
 
     fn verified(&self) {
@@ -174,7 +104,8 @@ impl Home {
 
     /// What the log says of each payment.
     fn books(&self) -> Books {
-        let mut reader = SegmentReader::open_read_only(&self.dir.path().join("state/log")).unwrap();
+        let mut reader =
+            SegmentReader::open_read_only(&self.0.home.path().join("state/log")).unwrap();
         let mut books = Books::default();
         reader
             .replay(&mut |entry| {
@@ -272,17 +203,17 @@ fn many_at_once_never_exceed_a_limit_and_use_it_to_the_cent() {
     let calls = scaled(50);
     // A quarter of what eight processes ask for.
     let fits = 2 * calls;
-    let home = Home::new(&format!("{fits}0.00"), Duration::ZERO);
-    let output = home.agent("limit", 8, calls).output().unwrap();
+    let load = Load::new(&format!("{fits}0.00"), Duration::ZERO);
+    let output = load.agent("limit", 8, calls).output().unwrap();
     let answers = String::from_utf8_lossy(&output.stdout);
     let count = |code| u32::try_from(answers.matches(code).count()).unwrap();
     assert_eq!(count("\"ok\":true"), fits, "{answers}");
     assert_eq!(count("limit_exceeded"), 6 * calls, "{answers}");
-    let paid = home.provider.paid();
+    let paid = load.0.provider.paid();
     assert_eq!(paid.len(), usize::try_from(fits).unwrap());
-    home.books().justify(&paid);
-    home.verified();
-    let segment = fs::read(home.dir.path().join("state/log/segments/00000001.seg")).unwrap();
+    load.books().justify(&paid);
+    load.verified();
+    let segment = fs::read(load.0.home.path().join("state/log/segments/00000001.seg")).unwrap();
     let key = b"the_real_key";
     assert!(
         !segment.windows(key.len()).any(|part| part == key),
@@ -292,9 +223,9 @@ fn many_at_once_never_exceed_a_limit_and_use_it_to_the_cent() {
 
 #[test]
 fn budget_freed_by_a_failed_effect_can_be_used() {
-    let home = Home::new("30.00", Duration::ZERO);
+    let load = Load::new("30.00", Duration::ZERO);
     let run = |round: &str, calls: u32, suffix: &str| {
-        let mut agent = home.agent(round, 1, calls);
+        let mut agent = load.agent(round, 1, calls);
         let output = agent.env("SUFFIX", suffix).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
@@ -330,28 +261,28 @@ fn budget_freed_by_a_failed_effect_can_be_used() {
         );
         assert_eq!(got, want, "{name}: {answers}");
     }
-    assert_eq!(home.provider.paid().len(), 3);
-    home.books().justify(&home.provider.paid());
-    home.verified();
+    assert_eq!(load.0.provider.paid().len(), 3);
+    load.books().justify(&load.0.provider.paid());
+    load.verified();
 }
 
 /// Four loops, answers after 20 ms: of a request's time most is spent at the provider, and some request is anywhere else.
 #[test]
 fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
-    let home = Home::new("1000000.00", Duration::from_millis(20));
+    let load = Load::new("1000000.00", Duration::from_millis(20));
     let rounds = scaled(200);
     let (mut between, mut still_unknown) = (0, 0);
     let mut earlier = Books::default();
     for round in 0..rounds {
-        let mut child = home
+        let mut child = load
             .agent(&format!("r{round}"), 4, 200)
             .process_group(0)
             .spawn()
             .unwrap();
-        let before = home.provider.paid().len();
+        let before = load.0.provider.paid().len();
         // Once requests flow, a little later in each round, and while at least one is at the provider.
         let mut waits = 0..6_000;
-        while home.provider.paid().len() < before + 6 {
+        while load.0.provider.paid().len() < before + 6 {
             assert!(waits.next().is_some(), "no requests in round {round}");
             assert!(
                 child.try_wait().unwrap().is_none(),
@@ -360,16 +291,16 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_micros(u64::from(round * 7_919 % 60_000)));
-        while home.provider.in_flight() == 0 {
+        while load.0.provider.in_flight() == 0 {
             assert!(waits.next().is_some(), "no requests in round {round}");
             std::thread::sleep(Duration::from_micros(100));
         }
         child.kill().unwrap();
-        let in_flight = home.provider.in_flight();
+        let in_flight = load.0.provider.in_flight();
         child.wait().unwrap();
         assert!(in_flight > 0, "round {round}: nothing was in flight");
 
-        let books = home.books();
+        let books = load.books();
         // Of the runs before, what the ring held has come by now: what is open there stays unknown.
         let unknown = earlier
             .permits
@@ -377,17 +308,17 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
             .filter(|id| !books.outcomes.contains_key(id));
         still_unknown = unknown.count();
         between += u32::from(books.open() > still_unknown);
-        books.justify(&home.provider.paid());
+        books.justify(&load.0.provider.paid());
         earlier = books;
         if round % 20 == 0 {
-            home.verified();
+            load.verified();
         }
     }
     // The next start ends what was open; then every effect has its permit, and what is unknown is said to be.
-    let last = home.actpass(&["run", "-f", "policy.yaml", "--", "true"]);
+    let last = load.actpass(&["run", "-f", "policy.yaml", "--", "true"]);
     assert!(last.status.success());
-    home.verified();
-    let (books, paid) = (home.books(), home.provider.paid());
+    load.verified();
+    let (books, paid) = (load.books(), load.0.provider.paid());
     books.justify(&paid);
     assert!(!books.ended.is_empty());
     let known = |how: &&StreamEnd| **how == StreamEnd::ExpiredTailKnown;
@@ -397,10 +328,10 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
         usize::try_from(rounds).unwrap(),
         "every ring was found"
     );
-    let rings = fs::read_dir(home.dir.path().join("state/rings")).unwrap();
+    let rings = fs::read_dir(load.0.home.path().join("state/rings")).unwrap();
     assert_eq!(rings.count(), 0, "and nothing is left of them");
 
-    let listed = home.actpass(&["intents", "list", "--output", "json"]);
+    let listed = load.actpass(&["intents", "list", "--output", "json"]);
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     let listed = listed.as_array().unwrap();
     assert_eq!(listed.len(), books.open(), "what has no outcome is listed");

@@ -13,47 +13,21 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use actpass_tests::home::{Home, User, text, users};
+use actpass_tests::home::{Home, SHOP, User, text, users};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: reader}
-spec:
-  agentId: reader
-  owner: owner@example.com
-  purpose: Read the shop
-  scope: [{capability: shop.read}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: reads}
-spec:
-  targetRefs: [{kind: Passport, name: reader}]
-  rules: [{name: reads, decision: Allow, capabilities: [shop.read]}]
-"#;
 
 /// A command does what these tests wait for within milliseconds; a loaded machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn each(check: impl Fn(&Home)) {
     for user in users() {
-        check(&Home::new(user, POLICY).unwrap());
+        check(&Home::new(user, SHOP).unwrap());
     }
 }
 
 /// Where it does not matter who runs it.
 fn own() -> Home {
-    let uid = rustix::process::geteuid().as_raw();
-    Home::new(User { uid }, POLICY).unwrap()
+    Home::new(User::own(), SHOP).unwrap()
 }
 
 /// What a script says inside; it must end well.
@@ -251,28 +225,8 @@ fn the_command_holds_no_privilege_and_gets_none() {
 #[test]
 fn the_state_directory_can_neither_be_read_nor_uncovered() {
     each(|home| {
-        let put = [
-            "credentials",
-            "put",
-            "pay",
-            "--host",
-            "api.shop.example",
-            "--effect",
-            "Read",
-        ];
-        let mut child = home
-            .actpass(&put)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"the_real_key")
-            .unwrap();
-        assert!(child.wait().unwrap().success());
+        let bound = ["--host", "api.shop.example", "--effect", "Read"];
+        home.store("pay", &bound, "the_real_key").unwrap();
         let look = "ls state; cat state/keys/kek state/control.token state/control.json; find state -type f";
         let ways = [
             look.to_owned(),

@@ -9,32 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use actpass_tests::actpass;
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: reader}
-spec:
-  agentId: reader
-  owner: owner@example.com
-  purpose: Read the shop
-  scope: [{capability: shop.read}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: reads}
-spec:
-  targetRefs: [{kind: Passport, name: reader}]
-  rules: [{name: none, decision: Deny, capabilities: [shop.read]}]
-"#;
+use actpass_tests::home::{Home, User, closed_shop};
 
 /// Is denied a read and a name, then asks for the metrics' address and tries it from inside.
 const AGENT: &str = r#"
@@ -55,20 +30,16 @@ fn scrape(address: &str) -> String {
 
 #[test]
 fn both_parts_are_shown_on_the_host_and_not_inside() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
-    let mut child = Command::new(actpass())
-        .args(["run", "-f", "policy.yaml", "--", "sh", "-c", AGENT])
-        .current_dir(dir.path())
-        .env("ACTPASS_STATE_DIR", dir.path().join("state"))
-        .env("ACTPASS_LOG", "error")
+    let home = Home::new(User::own(), &closed_shop()).unwrap();
+    let mut child = home
+        .run(&["sh", "-c", AGENT])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
-    let control = fs::read_to_string(dir.path().join("state/control.json")).unwrap();
+    let control = fs::read_to_string(home.path().join("state/control.json")).unwrap();
     let control: serde_json::Value = serde_json::from_str(&control).unwrap();
     let address = control["address"].as_str().unwrap().to_owned();
 

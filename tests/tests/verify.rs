@@ -25,8 +25,8 @@ use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
 use actpass_ledger::storage::{
     Appended, Blob, Entry, LogGroup, SegmentReader, SegmentStorage, Storage,
 };
-use actpass_tests::home::{Home, User, text};
-use actpass_tests::provider::{HOST, Provider};
+use actpass_tests::home::{Home, text};
+use actpass_tests::payments::Payments;
 use actpass_tests::scaled;
 use serde_json::Value;
 
@@ -78,20 +78,11 @@ pay '{"amount":"ten","currency":"USD","note":"fourth"}'
 
 /// A state directory in which `actpass run` has logged that.
 fn ran() -> Home {
-    let provider = Provider::start(Duration::ZERO).unwrap();
-    let indented = provider.ca_pem.trim().lines();
-    let ca: Vec<String> = indented.map(|line| format!("      {line}")).collect();
-    let user = User {
-        uid: rustix::process::geteuid().as_raw(),
-    };
-    let home = Home::new(user, &POLICY.replace("CA_BUNDLE", &ca.join("\n"))).unwrap();
-    let connect = format!("{HOST}:443:127.0.0.1:{}", provider.port);
-    let args = ["run", "-f", "policy.yaml", "--connect-to", &connect, "--"];
-    let output = home.actpass(&args).args(["sh", "-c", AGENT]).output();
-    let output = text(&output.unwrap());
+    let payments = Payments::start(POLICY, Duration::ZERO, AGENT).unwrap();
+    let output = text(&payments.agent().output().unwrap());
     assert!(output.contains("limit_exceeded"), "{output}");
-    assert_eq!(provider.paid(), ["first", "second"], "{output}");
-    home
+    assert_eq!(payments.provider.paid(), ["first", "second"], "{output}");
+    payments.home
 }
 
 /// Two logs of two state directories, made once.
