@@ -116,6 +116,12 @@ pub struct ApprovalNeeded {
 }
 
 impl ApprovalNeeded {
+    /// How long the request may be kept open for an answer, in seconds: the longest that any seat says.
+    pub fn hold_seconds(&self) -> u32 {
+        let seats = self.seats.iter().map(|seat| seat.hold_seconds);
+        seats.max().unwrap_or(0)
+    }
+
     /// Whether people who were shown `shown` agreed to everything that goes over here.
     pub(crate) fn is_within(&self, shown: &[LimitLeft]) -> bool {
         let agreed = |now| shown.iter().any(|shown: &LimitLeft| shown.covers(now));

@@ -191,7 +191,7 @@ impl Pep {
                 .read(&bundle, passport, upstream, action, &decision)
                 .await),
             Verdict::NeedsFacts | Verdict::Escalate(_) => {
-                self.ask_ledger(&bundle, passport, upstream, action, &decision, received)
+                self.ask_ledger(&bundle, upstream, action, &decision, received)
                     .await
             }
         }

@@ -74,7 +74,11 @@ struct Asking(Payments);
 
 impl Asking {
     fn new() -> Self {
-        let payments = Payments::start(POLICY, Duration::ZERO, AGENT).unwrap();
+        Self::of(POLICY, AGENT)
+    }
+
+    fn of(policy: &str, agent: &str) -> Self {
+        let payments = Payments::start(policy, Duration::ZERO, agent).unwrap();
         payments.store_key().unwrap();
         Self(payments)
     }
@@ -255,4 +259,45 @@ fn a_question_that_cannot_be_shown_hides_no_other_and_takes_no_yes() {
     asking.said(&["approvals", "approve", &ids[1]]);
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+/// Asks, hangs up before anyone answers, and asks the same once more.
+const PATIENT: &str = r#"
+pay() { curl -s -m "$1" https://api.payments.example/v1/payouts -H 'content-type: application/json' \
+  -d '{"vendor":"v","amount":"40.00","currency":"USD","note":"n-1"}' | tr -d '\n'; echo; }
+pay 1; read -r _; pay 20
+"#;
+
+#[test]
+fn an_equal_request_is_held_open_as_long_as_the_first() {
+    let held = POLICY.replace(
+        "[payments.payouts.create]}]\n",
+        "[payments.payouts.create], \
+         approval: {groups: [finance], quorum: 1, expiresAfterSeconds: 1800, holdSeconds: 15}}]\n",
+    );
+    assert_ne!(held, POLICY);
+    let asking = Asking::of(&held, PATIENT);
+    let (mut child, mut lines) = asking.agent();
+    assert_eq!(lines.next().unwrap().unwrap(), "", "nobody answers in time");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"go on\n").unwrap();
+    let asked = || {
+        let events = asking.said(&["events", "--output", "json", "--verdict", "escalate"]);
+        events.lines().count()
+    };
+    let mut waits = 0..200;
+    while asked() < 2 {
+        assert!(waits.next().is_some(), "the second request does not arrive");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let list = asking.json(&["approvals", "list"]);
+    let [question] = list.as_array().unwrap().as_slice() else {
+        panic!("one question for both: {list}");
+    };
+    let id = question["id"].as_str().unwrap();
+    asking.said(&["approvals", "approve", id]);
+    let answer = lines.next().unwrap().unwrap();
+    assert!(answer.contains("\"ok\":true"), "{answer}");
+    child.wait().unwrap();
+    assert_eq!(asking.0.provider.paid(), ["n-1"]);
 }

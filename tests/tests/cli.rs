@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use actpass_tests::home::{Home, User, closed_shop, text};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A read that the policy denies.
@@ -107,9 +108,7 @@ fn events_follow_a_run_and_end_with_ctrl_c_or_their_reader() {
     run(&home, DENIED);
     let line = lines.recv_timeout(SOON).unwrap();
     assert!(line.contains("rule_denies"), "{line}");
-    let pid = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(kill.success());
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(ended(child), Some(0), "Ctrl-C is a clean end");
 
     let mut child = home

@@ -399,9 +399,10 @@ pub(super) async fn approval(
         let approval = own_approval(log, &sidecar.stream, &id)?;
         let state = approval.state(Timestamp::now()).word();
         let expires = actpass_core::canonical::instant(approval.expires);
-        Ok(Json(
-            serde_json::json!({ "id": approval.id, "state": state, "expires": expires }),
-        ))
+        let hold = approval.needed.hold_seconds();
+        Ok(Json(serde_json::json!({
+            "id": approval.id, "state": state, "expires": expires, "holdSeconds": hold,
+        })))
     });
     found.await
 }

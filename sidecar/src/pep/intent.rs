@@ -6,9 +6,9 @@ use actpass_core::action::Action;
 use actpass_core::bundle::Bundle;
 use actpass_core::decide::{Decision, Permitted};
 use actpass_core::evidence::leaf::{Leaf, Ruling, RulingApproval, RulingVerdict};
-use actpass_core::passport::Passport;
 use actpass_core::upstream::{ErrorStyle, Upstream};
 use jiff::Timestamp;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{Pep, StalePolicy, denial, sealed};
@@ -23,12 +23,28 @@ const HOLD_POLL: Duration = Duration::from_millis(250);
 /// Longest time a request is held open for people: below the common client time-out of 60 s.
 const HOLD_MAX: Duration = Duration::from_secs(55);
 
+/// What people are asked about a request.
+struct Question {
+    id: String,
+    /// Until when it stands; unknown where the ledger does not say.
+    expires: Option<String>,
+    /// How long the request is kept open for their answer.
+    hold: Duration,
+}
+
+/// A question as the ledger shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Standing {
+    expires: String,
+    hold_seconds: u32,
+}
+
 impl Pep {
     /// Asks the ledger; a permit comes back only with a receipt that checks.
     pub(super) async fn ask_ledger(
         &self,
         bundle: &Bundle,
-        passport: &Passport,
         upstream: &Upstream,
         action: Action,
         decision: &Decision,
@@ -52,13 +68,12 @@ impl Pep {
             match ruling.verdict {
                 RulingVerdict::Escalate => {
                     let asked = self.asked(upstream, &action, seq, &ruling, received).await;
-                    let (id, no) = match asked {
+                    let (question, no) = match asked {
                         Ok(asked) => asked,
                         Err(no) => return Ok(self.deny(no)),
                     };
-                    let until =
-                        *hold_until.get_or_insert_with(|| Instant::now() + hold(passport, &ruling));
-                    if !self.granted_before(&id, until).await {
+                    let until = *hold_until.get_or_insert_with(|| Instant::now() + question.hold);
+                    if !self.granted_before(&question.id, until).await {
                         return Ok(self.deny(no));
                     }
                 }
@@ -210,13 +225,23 @@ impl Pep {
         seq: u64,
         ruling: &Ruling,
         received: &Received,
-    ) -> Result<(String, Denial), Denial> {
+    ) -> Result<(Question, Denial), Denial> {
         let style = upstream.error_style;
-        let (id, expires) = match &ruling.approval {
-            Some(RulingApproval::Asked { id, expires, .. }) => (id.clone(), Some(*expires)),
-            Some(RulingApproval::Pending { id }) => (id.clone(), None),
+        let question = match &ruling.approval {
+            Some(RulingApproval::Asked {
+                id,
+                expires,
+                needed,
+                ..
+            }) => Question {
+                id: id.clone(),
+                expires: Some(actpass_core::canonical::instant(*expires)),
+                hold: hold(needed.hold_seconds()),
+            },
+            Some(RulingApproval::Pending { id }) => self.asked_before(id).await,
             _ => return Err(unclear(style)),
         };
+        let id = &question.id;
         let packed = sealed::pack(received).ok_or_else(|| unclear(style))?;
         if let Err(error) = self.client.seal(seq, packed).await {
             return Err(denial(
@@ -230,15 +255,14 @@ impl Pep {
              http://actpass.internal/v1/approvals/{id}/execute.",
             action.capability
         );
-        let expires = expires.map(actpass_core::canonical::instant);
         let kind = DenialKind::ApprovalRequired {
             approval: id.clone(),
-            expires,
+            expires: question.expires.clone(),
         };
         let rules = ruling.rules.iter().map(ToString::to_string).collect();
         let evidence = Some(self.evidence(seq));
         Ok((
-            id,
+            question,
             Denial {
                 kind,
                 rules,
@@ -246,6 +270,22 @@ impl Pep {
                 ..denial("approval_required", detail, style)
             },
         ))
+    }
+
+    /// What an equal request asked already. Without the ledger's word nothing is waited for.
+    async fn asked_before(&self, id: &str) -> Question {
+        let standing = self.client.approval(id).await.ok();
+        let standing: Option<Standing> =
+            standing.and_then(|answer| serde_json::from_slice(&answer).ok());
+        let (expires, seconds) = match standing {
+            Some(standing) => (Some(standing.expires), standing.hold_seconds),
+            None => (None, 0),
+        };
+        Question {
+            id: id.to_owned(),
+            expires,
+            hold: hold(seconds),
+        }
     }
 
     async fn granted_before(&self, id: &str, until: Instant) -> bool {
@@ -287,15 +327,8 @@ fn ruling_of(answer: &IntentAnswer) -> Option<Ruling> {
     (record.canonical().ok()?.as_slice() == answer.record.as_ref()).then(|| ruling.clone())
 }
 
-/// The longest that any seat lets the request wait.
-fn hold(_passport: &Passport, ruling: &Ruling) -> Duration {
-    let seats = match &ruling.approval {
-        Some(RulingApproval::Asked { needed, .. }) => {
-            needed.seats.iter().map(|seat| seat.hold_seconds).max()
-        }
-        _ => None,
-    };
-    Duration::from_secs(u64::from(seats.unwrap_or(0))).min(HOLD_MAX)
+fn hold(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds)).min(HOLD_MAX)
 }
 
 fn contains_state(answer: &[u8], state: &str) -> bool {
