@@ -54,10 +54,10 @@ check: ## The fast part: format, lints, unit tests of core
 
 test: setup check ## Check, then every test, end to end ones included
 	cargo build --locked --quiet -p actpass-cli
-	cargo test --locked --workspace
+	cargo test --locked --workspace $(TEST_ARGS)
 
-test-full: ## All tests with their loops at full length, then the fuzz targets
-	$(MAKE) test ACTPASS_TEST_SCALE=1
+test-full: ## All tests with their loops at full length and the figures they print, then the fuzz targets
+	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="-- --show-output"
 	$(MAKE) fuzz
 	$(MAKE) fuzz-seeded
 
