@@ -25,8 +25,8 @@ build-tools: rust
 	@tools/need "a C compiler builds the cryptography library" cc:gcc cc:libc6-dev
 
 tools: build-tools
-	@tools/need "curl, openssl, ip and prlimit serve the end-to-end tests, Python and Node run the SDKs that must work unmodified" \
-	  curl:curl openssl:openssl ip:iproute2 prlimit:util-linux node:nodejs npm:npm python3:python3
+	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, Python and Node run the SDKs that must work unmodified" \
+	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux node:nodejs npm:npm python3:python3
 
 .PHONY: fuzz-tools
 fuzz-tools: build-tools

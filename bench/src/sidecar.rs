@@ -12,10 +12,10 @@ use actpass_core::host::HostName;
 use actpass_sidecar::connect::ConnectTo;
 use actpass_sidecar::execute::Executor;
 use actpass_sidecar::ledger_client::LedgerClient;
-use actpass_sidecar::listen::{self, Listener, NameOf};
+use actpass_sidecar::listen::{self, Capture, Lookup};
 use actpass_sidecar::mint::Mint;
 use actpass_sidecar::pep::Pep;
-use actpass_sidecar::proxy::Proxy;
+use actpass_sidecar::proxy::{Dialled, Proxy};
 use actpass_sidecar::recorder::Recorder;
 use actpass_sidecar::ring::Ring;
 use actpass_sidecar::shipper::ShipError;
@@ -65,19 +65,27 @@ pub(crate) async fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
         std::fs::read_to_string(&args.ca_key)?,
     );
     let mint = Arc::new(Mint::of_authority(&ca, &key)?);
-    let listener = Listener {
-        socket: TcpListener::bind(("127.0.0.1", args.declared.port))?,
+    let listener = TcpListener::bind(("127.0.0.1", args.declared.port))?;
+    let dialled = Dialled {
+        host,
         port: args.declared.port,
         tls: true,
     };
-    let name_of: NameOf = Arc::new(move |_| Some(host.clone()));
+    let lookup: Lookup = Arc::new(move |_| Ok(dialled.clone()));
     let proxy = Arc::new(Proxy::new(
         pep.clone(),
         pep.clone(),
         Executor::new(vec![to]),
     ));
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(listen::serve(vec![listener], name_of, mint, proxy, stopped));
+    let serving = tokio::spawn(listen::serve(
+        vec![listener],
+        Capture::Addressed,
+        lookup,
+        mint,
+        proxy,
+        stopped,
+    ));
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = term.recv() => {}

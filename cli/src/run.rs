@@ -6,20 +6,19 @@ pub(crate) mod policy;
 mod resume;
 mod session;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
-use actpass_core::evidence::record::{Body, Containment, Note, Refusal, stream_id};
-use actpass_sidecar::dns::{self, DnsEvent};
+use actpass_core::evidence::record::{Body, Containment, Note, stream_id};
+use actpass_sidecar::dns::{self, Responder};
 use actpass_sidecar::execute::Executor;
-use actpass_sidecar::judge::Judge;
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient};
-use actpass_sidecar::listen::{self, NameOf};
+use actpass_sidecar::listen::{self, Capture, Lookup};
 use actpass_sidecar::mint::Mint;
+use actpass_sidecar::names::Names;
 use actpass_sidecar::pep::Pep;
 use actpass_sidecar::proxy::Proxy;
 use actpass_sidecar::recorder::Recorder;
@@ -33,7 +32,6 @@ use crate::control::{Control, ControlFile};
 use crate::local::{self, Forwarder, Running};
 use crate::state::{StateDir, write_private};
 use ledger::Opened;
-use network::Names;
 use session::LocalSession;
 
 /// Undeclared names waiting to be recorded; more of them wait for their answers.
@@ -173,35 +171,35 @@ async fn contained(
     executor: Executor,
 ) -> anyhow::Result<u8> {
     let mint = Arc::new(Mint::new()?);
-    let names = Names::new(bundle)?;
+    let names = Arc::new(Names::new(bundle)?);
     let plan = network::plan(args, state, bundle, &names, &mint)?;
     let started = tokio::task::spawn_blocking(move || local::start(&plan)).await??;
     let (stop, stopped) = watch::channel(false);
     let mut serving = tokio::task::JoinSet::new();
 
-    let zone = names.zone.clone();
-    let name_of: NameOf = Arc::new(move |local: SocketAddr| match local.ip() {
-        IpAddr::V4(address) => zone.name_of(address),
-        IpAddr::V6(_) => None,
-    });
+    let dialled = names.clone();
+    let lookup: Lookup = Arc::new(move |address| dialled.dialled(address));
     let proxy =
         Arc::new(Proxy::new(pep.clone(), pep.clone(), executor).measured(pep.metrics().clone()));
-    let listeners = names.listeners(started.listeners);
+    let listeners = started.listeners.into_iter();
     serving.spawn(listen::serve(
-        listeners,
-        name_of,
+        listeners.map(|(_, socket)| socket).collect(),
+        Capture::Addressed,
+        lookup,
         mint,
         proxy.clone(),
         stopped,
     ));
     let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
-    let recording = tokio::spawn(record_names(pep.clone(), undeclared));
+    let recording = tokio::spawn(pep.clone().record_names(undeclared));
     if let Some((udp, tcp)) = started.dns {
         let (udp, tcp) = (
             tokio::net::UdpSocket::from_std(udp)?,
             tokio::net::TcpListener::from_std(tcp)?,
         );
-        serving.spawn(dns::serve(names.zone.clone(), udp, tcp, events));
+        let zone = names.zone().clone();
+        let responder: Responder = Arc::new(move |query, transport| zone.answer(query, transport));
+        serving.spawn(dns::serve(responder, udp, tcp, events));
     }
 
     // Before it runs: a signal meant for it would end us.
@@ -229,37 +227,6 @@ async fn wait(
             ended??;
             Err(anyhow!("a listener ended before the command; the command was ended too"))
         }
-    }
-}
-
-/// Puts what was asked for and is not declared on the record: a name may itself be what was to be leaked.
-async fn record_names(pep: Arc<Pep>, mut events: mpsc::Receiver<DnsEvent>) {
-    while let Some(event) = events.recv().await {
-        let (code, target, detail) = match event {
-            DnsEvent::Undeclared { name, record_type } => (
-                "undeclared_name",
-                format!("{record_type} {name}"),
-                "No Upstream declares this name.".to_owned(),
-            ),
-            DnsEvent::WildcardExhausted { pattern, name } => (
-                "wildcard_exhausted",
-                name,
-                format!("All places under {pattern} are taken."),
-            ),
-            DnsEvent::Malformed { reason } => {
-                ("unparsable", "DNS query".to_owned(), reason.to_owned())
-            }
-        };
-        pep.metrics().denied_name(code);
-        let target = target.chars().take(400).collect();
-        // That it may be unrecorded is logged where it is tried; the name stays unknown.
-        drop(pep.refuse(
-            Refusal {
-                code: code.to_owned(),
-                target,
-            },
-            &detail,
-        ));
     }
 }
 

@@ -13,14 +13,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actpass_core::host::{HostName, HostPattern};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-pub use serve::serve;
+pub use serve::{Responder, serve};
 
 /// First address of the synthetic range 198.18.0.0/15, set aside for tests of network equipment (RFC 2544), so that
 /// no real host has one. The network's own address stays unused.
@@ -54,9 +54,9 @@ const HEADER_BYTES: usize = 12;
 
 /// The declared names and their addresses. Exact names keep theirs for good; a name under a wildcard takes one of the
 /// wildcard's [`WILDCARD_SLOTS`] addresses when it is first asked for, and keeps it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Zone {
-    /// What each address stands for; the address is [`RANGE_FIRST`] + 1 + index.
+    /// What each address stands for, also where its name is declared no more; the address is [`RANGE_FIRST`] + 1 + index.
     slots: Vec<NameSlot>,
     exact: BTreeMap<HostName, Ipv4Addr>,
     /// By the name behind `*.`.
@@ -81,10 +81,12 @@ pub enum NameSlot {
 #[derive(Debug)]
 struct Wildcard {
     pattern: HostPattern,
+    /// Whether names under it are answered for.
+    declared: bool,
     /// Index into [`Zone::slots`] of the first place.
     first: usize,
-    /// The name in each place taken so far; never more than [`WILDCARD_SLOTS`].
-    live: Mutex<Vec<HostName>>,
+    /// The name in each place taken so far; never more than [`WILDCARD_SLOTS`]. Shared with the zones made of this one.
+    live: Arc<Mutex<Vec<HostName>>>,
 }
 
 /// Why names make no zone.
@@ -92,10 +94,10 @@ struct Wildcard {
 pub enum ZoneError {
     /// The range is too small.
     #[error(
-        "the declared names need {needed} addresses, {ADDRESSES_MAX} are there; a wildcard takes {WILDCARD_SLOTS}"
+        "the names declared so far need {needed} addresses, {ADDRESSES_MAX} are there; a wildcard takes {WILDCARD_SLOTS}"
     )]
     TooMany {
-        /// One per exact name, [`WILDCARD_SLOTS`] per wildcard.
+        /// One per exact name, [`WILDCARD_SLOTS`] per wildcard, those declared no more included.
         needed: usize,
     },
 }
@@ -159,52 +161,73 @@ impl Zone {
     /// # Errors
     /// More than [`ADDRESSES_MAX`] addresses needed.
     pub fn new(names: &[HostPattern]) -> Result<Zone, ZoneError> {
+        Zone::default().with(names)
+    }
+
+    /// The zone of the next policy's `names`. No address changes its name: what is declared no more keeps its own and is
+    /// no longer answered for, what is new comes behind.
+    ///
+    /// # Errors
+    /// More than [`ADDRESSES_MAX`] addresses needed.
+    pub fn with(&self, names: &[HostPattern]) -> Result<Zone, ZoneError> {
         let mut names = names.to_vec();
         names.extend(INTERNAL_NAME.parse::<HostPattern>());
         names.sort();
         names.dedup();
-        let places = |pattern: &HostPattern| {
-            if pattern.is_wildcard() {
-                WILDCARD_SLOTS
-            } else {
-                1
-            }
-        };
-        let needed = names.iter().map(places).sum();
-        if needed > ADDRESSES_MAX {
-            return Err(ZoneError::TooMany { needed });
-        }
         let mut zone = Zone {
-            slots: Vec::with_capacity(needed),
+            slots: self.slots.clone(),
             exact: BTreeMap::new(),
-            wildcards: BTreeMap::new(),
+            wildcards: self.wildcards.iter().map(retired).collect(),
         };
+        let known = self.known();
         for pattern in names {
-            let first = zone.slots.len();
             match pattern.as_exact() {
                 Some(name) => {
-                    zone.exact.insert(name.clone(), address(first));
-                    zone.slots.push(NameSlot::Exact(name.clone()));
+                    let index = known.get(name).copied().unwrap_or(zone.slots.len());
+                    if index == zone.slots.len() {
+                        zone.slots.push(NameSlot::Exact(name.clone()));
+                    }
+                    zone.exact.insert(name.clone(), address(index));
                 }
-                None => {
-                    let slot = |place| NameSlot::Wildcard {
-                        pattern: pattern.clone(),
-                        place,
-                    };
-                    zone.slots.extend((0..WILDCARD_SLOTS).map(slot));
-                    let base = pattern.base().clone();
-                    zone.wildcards.insert(
-                        base,
-                        Wildcard {
-                            pattern,
-                            first,
-                            live: Mutex::default(),
-                        },
-                    );
-                }
+                None => zone.declare_wildcard(pattern),
             }
         }
-        Ok(zone)
+        match zone.slots.len() {
+            needed if needed > ADDRESSES_MAX => Err(ZoneError::TooMany { needed }),
+            _ => Ok(zone),
+        }
+    }
+
+    /// Every exact name that has an address, with its index.
+    fn known(&self) -> BTreeMap<&HostName, usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(index, slot)| match slot {
+                NameSlot::Exact(name) => Some((name, index)),
+                NameSlot::Wildcard { .. } => None,
+            })
+            .collect()
+    }
+
+    fn declare_wildcard(&mut self, pattern: HostPattern) {
+        if let Some(wildcard) = self.wildcards.get_mut(pattern.base()) {
+            wildcard.declared = true;
+            return;
+        }
+        let first = self.slots.len();
+        let slot = |place| NameSlot::Wildcard {
+            pattern: pattern.clone(),
+            place,
+        };
+        self.slots.extend((0..WILDCARD_SLOTS).map(slot));
+        let base = pattern.base().clone();
+        let wildcard = Wildcard {
+            pattern,
+            declared: true,
+            first,
+            live: Arc::default(),
+        };
+        self.wildcards.insert(base, wildcard);
     }
 
     /// Every synthetic address and what it stands for, in ascending order.
@@ -340,8 +363,8 @@ impl Zone {
             .split_once('.')
             .and_then(|(_, parent)| parent.parse::<HostName>().ok());
         match parent.and_then(|parent| self.wildcards.get(&parent)) {
-            Some(wildcard) => wildcard.find(name, record_type),
-            None => Found::Undeclared,
+            Some(wildcard) if wildcard.declared => wildcard.find(name, record_type),
+            Some(_) | None => Found::Undeclared,
         }
     }
 }
@@ -385,6 +408,17 @@ impl DnsAnswer {
             event: Some(DnsEvent::Malformed { reason }),
         }
     }
+}
+
+/// A wildcard as it stands before the next policy says whether it is declared.
+fn retired((base, wildcard): (&HostName, &Wildcard)) -> (HostName, Wildcard) {
+    let wildcard = Wildcard {
+        pattern: wildcard.pattern.clone(),
+        declared: false,
+        first: wildcard.first,
+        live: wildcard.live.clone(),
+    };
+    (base.clone(), wildcard)
 }
 
 /// The address at `index`, which is below [`ADDRESSES_MAX`].

@@ -16,6 +16,7 @@ pub mod ledger_client;
 pub mod listen;
 pub mod metrics;
 pub mod mint;
+pub mod names;
 pub mod pep;
 mod pool;
 pub mod proxy;

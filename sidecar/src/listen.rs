@@ -1,4 +1,4 @@
-//! Listeners: who was dialled is known from the local address, TLS ends here, and SNI must say the same name.
+//! Listeners: who was dialled is known from the address that was dialled, TLS ends here, and SNI must say the same name.
 
 mod lengths;
 mod refused;
@@ -12,12 +12,14 @@ use actpass_core::host::HostName;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::process::{Resource, getrlimit};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
+use crate::names::Undialled;
 use crate::proxy::{Dialled, Proxy};
 use lengths::{Conflict, Watched};
 use refused::AcceptErrors;
@@ -31,26 +33,41 @@ const DESCRIPTORS_KEPT: usize = 64;
 /// A ClientHello is there at once, and so are request headers.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whose name an address stands for.
-pub type NameOf = Arc<dyn Fn(SocketAddr) -> Option<HostName> + Send + Sync>;
+/// What a connection to an address is.
+pub type Lookup = Arc<dyn Fn(SocketAddr) -> Result<Dialled, Undialled> + Send + Sync>;
 
-/// One listener as handed in.
-pub struct Listener {
-    /// The socket, bound inside the agent's network.
-    pub socket: std::net::TcpListener,
-    /// Port that was dialled.
-    pub port: u16,
-    /// Whether TLS is spoken on it.
-    pub tls: bool,
+/// How connections come here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// A listener has each address and port that can be dialled: what was dialled is the connection's local address.
+    Addressed,
+    /// The kernel turned the connection around to us: what was dialled is its original destination (SO_ORIGINAL_DST).
+    Redirected,
 }
 
-/// Accepts connections until `stop` turns true.
+impl Capture {
+    fn dialled(self, socket: &TcpStream) -> std::io::Result<SocketAddr> {
+        let local = socket.local_addr()?;
+        let socket = SockRef::from(socket);
+        let original = match (self, local.is_ipv4()) {
+            (Self::Addressed, _) => return Ok(local),
+            (Self::Redirected, true) => socket.original_dst_v4()?,
+            (Self::Redirected, false) => socket.original_dst_v6()?,
+        };
+        original
+            .as_socket()
+            .ok_or_else(|| std::io::Error::other("an original destination without an address"))
+    }
+}
+
+/// Accepts connections until `stop` turns true. The listeners are bound inside the agent's network.
 ///
 /// # Errors
 /// Where a listener cannot be used.
 pub async fn serve(
-    listeners: Vec<Listener>,
-    name_of: NameOf,
+    listeners: Vec<std::net::TcpListener>,
+    capture: Capture,
+    lookup: Lookup,
     mint: Arc<Mint>,
     proxy: Arc<Proxy>,
     stop: watch::Receiver<bool>,
@@ -60,13 +77,12 @@ pub async fn serve(
         listeners.len(),
     )));
     let mut accepting = tokio::task::JoinSet::new();
-    for Listener { socket, port, tls } in listeners {
+    for socket in listeners {
         socket.set_nonblocking(true)?;
         let context = Accepting {
             listener: TcpListener::from_std(socket)?,
-            port,
-            tls,
-            name_of: name_of.clone(),
+            capture,
+            lookup: lookup.clone(),
             mint: mint.clone(),
             proxy: proxy.clone(),
             slots: slots.clone(),
@@ -90,9 +106,8 @@ fn connections_max(open_files: Option<u64>, listeners: usize) -> usize {
 
 struct Accepting {
     listener: TcpListener,
-    port: u16,
-    tls: bool,
-    name_of: NameOf,
+    capture: Capture,
+    lookup: Lookup,
     mint: Arc<Mint>,
     proxy: Arc<Proxy>,
     slots: Arc<Semaphore>,
@@ -115,26 +130,15 @@ impl Accepting {
                     continue;
                 }
             };
-            let name = socket
-                .local_addr()
-                .ok()
-                .and_then(|local| (self.name_of)(local));
-            let (host, slot) = match (name, self.slots.clone().try_acquire_owned()) {
-                (Some(host), Ok(slot)) => (host, slot),
-                (name, _) => {
-                    let reason = match name {
-                        Some(_) => ConnectionRefused::TooMany,
-                        None => ConnectionRefused::NoName,
-                    };
-                    self.proxy.metrics().connection_refused(reason);
-                    tracing::warn!(?reason, "Connection refused");
-                    continue;
-                }
+            let Some(dialled) = self.dialled(&socket) else {
+                continue;
             };
-            let dialled = Dialled {
-                host,
-                port: self.port,
-                tls: self.tls,
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+                self.proxy
+                    .metrics()
+                    .connection_refused(ConnectionRefused::TooMany);
+                tracing::warn!("Too many connections; one is refused");
+                continue;
             };
             let (mint, proxy, stop) = (self.mint.clone(), self.proxy.clone(), stop.clone());
             connections.spawn(async move {
@@ -147,6 +151,38 @@ impl Accepting {
         }
         // What is under way may finish; the process ends them after its grace period.
         while connections.join_next().await.is_some() {}
+    }
+
+    /// What the connection is to. One to nothing declared is recorded: the address may itself be what was to be leaked.
+    fn dialled(&self, socket: &TcpStream) -> Option<Dialled> {
+        let address = match self.capture.dialled(socket) {
+            Ok(address) => address,
+            Err(error) => {
+                self.proxy
+                    .metrics()
+                    .connection_refused(ConnectionRefused::NoName);
+                tracing::warn!(%error, "A connection that does not say what it was to is refused");
+                return None;
+            }
+        };
+        let undialled = match (self.lookup)(address) {
+            Ok(dialled) => return Some(dialled),
+            Err(undialled) => undialled,
+        };
+        let (reason, target) = match &undialled {
+            Undialled::Address(address) => (ConnectionRefused::NoName, format!("TCP to {address}")),
+            Undialled::Port(host, port) => (
+                ConnectionRefused::UndeclaredPort,
+                format!("TCP to {host}:{port}"),
+            ),
+        };
+        self.proxy.metrics().connection_refused(reason);
+        let refusal = Refusal {
+            code: "undeclared_address".to_owned(),
+            target,
+        };
+        self.proxy.refuse(refusal, &format!("{undialled}."));
+        None
     }
 }
 

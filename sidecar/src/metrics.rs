@@ -86,6 +86,8 @@ struct Refused {
 pub(crate) enum ConnectionRefused {
     /// No declared name has the address dialled.
     NoName,
+    /// The name dialled is not declared with the port dialled.
+    UndeclaredPort,
     /// As many as may be are open.
     TooMany,
     /// The TLS server name is missing, or not the name dialled.
@@ -96,6 +98,7 @@ impl ConnectionRefused {
     fn label(self) -> &'static str {
         match self {
             Self::NoName => "no_name",
+            Self::UndeclaredPort => "undeclared_port",
             Self::TooMany => "too_many",
             Self::HostMismatch => "host_mismatch",
         }

@@ -10,6 +10,7 @@ mod internal;
 mod leases;
 mod record;
 mod sealed;
+mod undeclared;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

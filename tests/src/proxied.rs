@@ -12,9 +12,10 @@ use actpass_ledger::Ledger;
 use actpass_ledger::vault::Bindings;
 use actpass_sidecar::connect::ConnectTo;
 use actpass_sidecar::execute::{Clock, Executor};
-use actpass_sidecar::listen::{self, Listener, NameOf};
+use actpass_sidecar::listen::{self, Capture, Lookup};
 use actpass_sidecar::mint::Mint;
-use actpass_sidecar::proxy::Proxy;
+use actpass_sidecar::names::Names;
+use actpass_sidecar::proxy::{Dialled, Proxy};
 use anyhow::Context;
 use jiff::Timestamp;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -40,6 +41,10 @@ pub struct Proxied {
     pub parts: Parts,
     /// Where the agent connects.
     pub address: SocketAddr,
+    /// What can be dialled.
+    pub names: Arc<Names>,
+    /// Signs the leaves that agents meet.
+    pub mint: Arc<Mint>,
     ledger: Ledger,
     agent: Agent,
     proxy: Arc<Proxy>,
@@ -56,11 +61,30 @@ impl Proxied {
         Self::start_at(policy, script, Arc::new(Timestamp::now)).await
     }
 
+    /// The same, for connections that the kernel turns around to it: TLS ends here, and the name dialled is that of the
+    /// original destination among [`Names`].
+    ///
+    /// # Errors
+    /// Where something of it does not start.
+    pub async fn start_redirected(policy: &str, script: Script) -> anyhow::Result<Self> {
+        let clock: Clock = Arc::new(Timestamp::now);
+        Self::begin(policy, script, clock, Capture::Redirected).await
+    }
+
     /// The same; `clock` tells the time to whatever sends requests.
     ///
     /// # Errors
     /// Where something of it does not start.
     pub async fn start_at(policy: &str, script: Script, clock: Clock) -> anyhow::Result<Self> {
+        Self::begin(policy, script, clock, Capture::Addressed).await
+    }
+
+    async fn begin(
+        policy: &str,
+        script: Script,
+        clock: Clock,
+        capture: Capture,
+    ) -> anyhow::Result<Self> {
         let authority = Authority::new()?;
         let tls = format!("tls:\n    caBundle: |\n{}", authority.block(6));
         let parts = Parts::new(&policy.replace("TLS", tls.trim_end()))?;
@@ -87,26 +111,38 @@ impl Proxied {
         .with_clock(clock);
         let socket = TcpListener::bind(("127.0.0.1", 0))?;
         let address = socket.local_addr()?;
-        let listener = Listener {
-            socket,
+        let mut sockets = vec![socket];
+        if capture == Capture::Redirected {
+            sockets.push(TcpListener::bind(("::1", address.port()))?);
+        }
+        let clear = Dialled {
+            host: HOST.parse()?,
             port: 443,
             tls: false,
         };
-        let name_of: NameOf = Arc::new(|_| HOST.parse().ok());
+        let names = Arc::new(Names::new(parts.bundle())?);
+        let known = names.clone();
+        let lookup: Lookup = Arc::new(move |address| match capture {
+            Capture::Addressed => Ok(clear.clone()),
+            Capture::Redirected => known.dialled(address),
+        });
         let proxy = Proxy::new(agent.pep.clone(), agent.pep.clone(), executor);
         let proxy = Arc::new(proxy.measured(agent.pep.metrics().clone()));
         let (stop, stopped) = watch::channel(false);
         let mint = Arc::new(Mint::new()?);
         let serving = tokio::spawn(listen::serve(
-            vec![listener],
-            name_of,
-            mint,
+            sockets,
+            capture,
+            lookup,
+            mint.clone(),
             proxy.clone(),
             stopped,
         ));
         Ok(Self {
             parts,
             address,
+            names,
+            mint,
             ledger,
             agent,
             proxy,

@@ -1,15 +1,13 @@
 //! The contained network of one run: names, listeners, trust.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
-use actpass_core::host::{HostName, HostPattern};
-use actpass_core::upstream::{TlsMode, Upstream};
+use actpass_core::host::HostName;
+use actpass_core::upstream::Upstream;
 use actpass_sidecar::connect::ConnectTo;
-use actpass_sidecar::dns::{NameSlot, Zone};
-use actpass_sidecar::listen::Listener;
 use actpass_sidecar::mint::Mint;
+use actpass_sidecar::names::Names;
 use anyhow::{Context, anyhow, bail};
 
 use crate::args::RunArgs;
@@ -18,90 +16,6 @@ use crate::local::{
     system_bundles, trust_bundle,
 };
 use crate::state::StateDir;
-
-/// Port of `actpass.internal` and of the upstreams in clear.
-const CLEAR_PORT: u16 = 80;
-
-/// What each listener of a plan is for, in its order.
-pub(super) struct Names {
-    pub(super) zone: Arc<Zone>,
-    listeners: Vec<(ListenSpec, bool)>,
-}
-
-impl Names {
-    /// Gives every declared name, and `<upstream>.actpass.internal` for those with one exact host, an address.
-    pub(super) fn new(bundle: &Bundle) -> anyhow::Result<Self> {
-        let upstreams = &bundle.spec().upstreams;
-        let mut patterns: Vec<HostPattern> = upstreams
-            .iter()
-            .flat_map(|upstream| upstream.hosts.clone())
-            .collect();
-        for upstream in upstreams
-            .iter()
-            .filter(|upstream| upstream.single_exact_host().is_some())
-        {
-            patterns.extend(format!("{}.actpass.internal", upstream.name).parse::<HostPattern>());
-        }
-        let zone = Zone::new(&patterns)?;
-        let mut listeners = Vec::new();
-        for (addr, slot) in zone.addresses() {
-            for (port, tls) in ports_of(&slot, upstreams) {
-                listeners.push((ListenSpec { addr, port }, tls));
-            }
-        }
-        Ok(Self {
-            zone: Arc::new(zone),
-            listeners,
-        })
-    }
-
-    /// The listeners as the plan wants them.
-    pub(super) fn specs(&self) -> Vec<ListenSpec> {
-        self.listeners.iter().map(|(spec, _)| *spec).collect()
-    }
-
-    /// The sockets made by the plan, as the sidecar wants them.
-    pub(super) fn listeners(
-        &self,
-        sockets: Vec<(ListenSpec, std::net::TcpListener)>,
-    ) -> Vec<Listener> {
-        let with_tls = self.listeners.iter().map(|(_, tls)| *tls);
-        sockets
-            .into_iter()
-            .zip(with_tls)
-            .map(|((spec, socket), tls)| Listener {
-                socket,
-                port: spec.port,
-                tls,
-            })
-            .collect()
-    }
-}
-
-fn ports_of(slot: &NameSlot, upstreams: &[Upstream]) -> Vec<(u16, bool)> {
-    let declared = |upstream: &&Upstream| match slot {
-        NameSlot::Exact(name) => upstream.hosts.iter().any(|host| host.matches(name)),
-        NameSlot::Wildcard { pattern, .. } => upstream.hosts.contains(pattern),
-    };
-    let mut ports: Vec<(u16, bool)> = upstreams
-        .iter()
-        .filter(declared)
-        .flat_map(|upstream| {
-            upstream
-                .ports
-                .iter()
-                .map(|port| (*port, upstream.tls.mode != TlsMode::None))
-        })
-        .collect();
-    if let NameSlot::Exact(name) = slot
-        && (name.as_str() == "actpass.internal" || name.as_str().ends_with(".actpass.internal"))
-    {
-        ports.push((CLEAR_PORT, false));
-    }
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
 
 /// The plan of the contained command.
 pub(super) fn plan(
@@ -137,7 +51,11 @@ pub(super) fn plan(
     dirs.push(trust.own_dir(mint.ca_pem(), &pem));
     let hide: Vec<PathBuf> = vec![state.path().to_owned()];
     Ok(Plan {
-        listeners: names.specs(),
+        listeners: names
+            .dialable()
+            .into_iter()
+            .map(|(addr, port)| ListenSpec { addr, port })
+            .collect(),
         dns: true,
         command: args.command.clone(),
         env,

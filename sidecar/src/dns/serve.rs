@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{DnsEvent, Transport, Zone};
+use super::{DnsAnswer, DnsEvent, Transport};
 
 /// Connections at once. Stub resolvers turn to TCP only for long answers, and ours never are.
 const CONNECTIONS_MAX: usize = 64;
@@ -24,7 +24,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest datagram read, in bytes; a longer one is cut and so unreadable. Queries take under 300.
 const DATAGRAM_BYTES_MAX: usize = 4096;
 
-/// Answers queries for `zone` on both sockets until cancelled.
+/// What answers a query: the zone in force.
+pub type Responder = Arc<dyn Fn(&[u8], Transport) -> DnsAnswer + Send + Sync>;
+
+/// Answers queries on both sockets until cancelled.
 ///
 /// *Guarantees*: an event is in `events` before its answer is sent, so a full channel slows whoever asks for
 /// undeclared names instead of losing a record. A closed channel is no error: the process is ending.
@@ -32,31 +35,31 @@ const DATAGRAM_BYTES_MAX: usize = 4096;
 /// # Errors
 /// Reading the UDP socket failed. Failures to send are ignored: an answer to a spoofed source may be refused.
 pub async fn serve(
-    zone: Arc<Zone>,
+    responder: Responder,
     udp: UdpSocket,
     tcp: TcpListener,
     events: mpsc::Sender<DnsEvent>,
 ) -> io::Result<()> {
-    serve_idling(zone, udp, tcp, events, IDLE).await
+    serve_idling(responder, udp, tcp, events, IDLE).await
 }
 
 /// As [`serve`], closing connections that idle for `idle`.
 pub(super) async fn serve_idling(
-    zone: Arc<Zone>,
+    responder: Responder,
     udp: UdpSocket,
     tcp: TcpListener,
     events: mpsc::Sender<DnsEvent>,
     idle: Duration,
 ) -> io::Result<()> {
     tokio::select! {
-        done = serve_udp(&zone, &udp, &events) => done,
-        () = serve_tcp(&zone, &tcp, &events, idle) => Ok(()),
+        done = serve_udp(&responder, &udp, &events) => done,
+        () = serve_tcp(&responder, &tcp, &events, idle) => Ok(()),
     }
 }
 
 /// One query after the other: an answer takes microseconds and never waits for another host.
 async fn serve_udp(
-    zone: &Zone,
+    responder: &Responder,
     udp: &UdpSocket,
     events: &mpsc::Sender<DnsEvent>,
 ) -> io::Result<()> {
@@ -64,14 +67,14 @@ async fn serve_udp(
     loop {
         let (length, from) = udp.recv_from(&mut buffer).await?;
         let query = buffer.get(..length).unwrap_or_default();
-        if let Some(bytes) = answer(zone, query, Transport::Udp, events).await {
+        if let Some(bytes) = answer(responder, query, Transport::Udp, events).await {
             udp.send_to(&bytes, from).await.ok();
         }
     }
 }
 
 async fn serve_tcp(
-    zone: &Arc<Zone>,
+    responder: &Responder,
     tcp: &TcpListener,
     events: &mpsc::Sender<DnsEvent>,
     idle: Duration,
@@ -85,7 +88,7 @@ async fn serve_tcp(
             Some(_) = connections.join_next() => {}
             accepted = tcp.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(zone.clone(), stream, events.clone(), idle));
+                    connections.spawn(converse(responder.clone(), stream, events.clone(), idle));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "DNS connection not accepted");
@@ -99,13 +102,13 @@ async fn serve_tcp(
 /// Answers the queries of one connection, each behind its length in two bytes (RFC 1035 section 4.2.2), until the
 /// peer leaves, errs or idles.
 async fn converse(
-    zone: Arc<Zone>,
+    responder: Responder,
     mut stream: TcpStream,
     events: mpsc::Sender<DnsEvent>,
     idle: Duration,
 ) {
     while let Ok(Ok(query)) = timeout(idle, read_framed(&mut stream)).await {
-        let Some(bytes) = answer(&zone, &query, Transport::Tcp, &events).await else {
+        let Some(bytes) = answer(&responder, &query, Transport::Tcp, &events).await else {
             return;
         };
         let Ok(length) = u16::try_from(bytes.len()) else {
@@ -126,12 +129,12 @@ async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 async fn answer(
-    zone: &Zone,
+    responder: &Responder,
     query: &[u8],
     transport: Transport,
     events: &mpsc::Sender<DnsEvent>,
 ) -> Option<Vec<u8>> {
-    let answer = zone.answer(query, transport);
+    let answer = responder(query, transport);
     if let Some(event) = answer.event {
         events.send(event).await.ok();
     }

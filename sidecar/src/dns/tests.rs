@@ -24,6 +24,11 @@ fn query(name: &str, record_type: RecordType) -> Message {
     message
 }
 
+fn responder(patterns: &[&str]) -> Responder {
+    let zone = zone(patterns);
+    Arc::new(move |query, transport| zone.answer(query, transport))
+}
+
 /// The answer's code, its addresses, and what is to be recorded.
 fn ask(zone: &Zone, message: &Message) -> (ResponseCode, Vec<Ipv4Addr>, Option<DnsEvent>) {
     let answer = zone.answer(&message.to_vec().unwrap(), Transport::Udp);
@@ -230,6 +235,34 @@ fn every_address_leads_back_to_its_name() {
 }
 
 #[test]
+fn no_policy_change_gives_an_address_to_another_name() {
+    let patterns = |texts: &[&str]| -> Vec<HostPattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    };
+    let first = zone(&["b.test", "*.c.test"]);
+    let (b, live) = (a(&first, "b.test.").1, a(&first, "live.c.test.").1);
+    let second = first.with(&patterns(&["a.test", "*.d.test"])).unwrap();
+    for gone in ["b.test.", "live.c.test.", "late.c.test."] {
+        let (code, _, event) = a(&second, gone);
+        assert_eq!(code, ResponseCode::NXDomain, "{gone}");
+        assert!(matches!(event, Some(DnsEvent::Undeclared { .. })), "{gone}");
+    }
+    let of_second = [a(&second, "a.test.").1, a(&second, "new.d.test.").1].concat();
+    assert_eq!(second.name_of(b[0]).unwrap().as_str(), "b.test");
+    assert_eq!(second.name_of(live[0]).unwrap().as_str(), "live.c.test");
+    for address in of_second {
+        assert!(
+            first.name_of(address).is_none(),
+            "{address} is not given anew"
+        );
+    }
+    let third = second.with(&patterns(&["b.test", "*.c.test"])).unwrap();
+    assert_eq!(a(&third, "b.test.").1, b, "what comes back has its address");
+    assert_eq!(a(&third, "live.c.test.").1, live);
+    assert_eq!(third.addresses(), second.addresses());
+}
+
+#[test]
 fn wildcard_holds_64_live_names() {
     let zone = zone(&["*.c.test", "own.c.test"]);
     let first = a(&zone, "n0.c.test.").1;
@@ -426,7 +459,7 @@ async fn both_transports_answer_and_tell_events() {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (udp_address, tcp_address) = (udp.local_addr().unwrap(), tcp.local_addr().unwrap());
     let (sender, mut events) = mpsc::channel(4);
-    let server = tokio::spawn(serve(Arc::new(zone(&["a.test"])), udp, tcp, sender));
+    let server = tokio::spawn(serve(responder(&["a.test"]), udp, tcp, sender));
     let declared = query("a.test.", RecordType::A).to_vec().unwrap();
     let undeclared = query("b.test.", RecordType::A).to_vec().unwrap();
 
@@ -472,13 +505,7 @@ async fn idle_connection_is_closed() {
     let address = tcp.local_addr().unwrap();
     let idle = Duration::from_millis(50);
     let sender = mpsc::channel(1).0;
-    let server = tokio::spawn(serve::serve_idling(
-        Arc::new(zone(&[])),
-        udp,
-        tcp,
-        sender,
-        idle,
-    ));
+    let server = tokio::spawn(serve::serve_idling(responder(&[]), udp, tcp, sender, idle));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&[0, 40, 1]).await.unwrap();
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
