@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::passport::ApprovalSpec;
-use crate::shape;
+use crate::{rules, shape};
 
 /// An ActionPolicy holds the rules by which actions of some Passports of its namespace are decided. Every matching
 /// rule of every policy counts: one Deny denies, one RequireApproval asks, and without an Allow nothing is permitted.
@@ -48,7 +48,11 @@ pub struct ClusterActionPolicySpec {
     /// Its rules. Their order does not matter.
     #[schemars(
         length(min = 1, max = 256),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = rules::GUARDS
+        )
     )]
     pub rules: Vec<RuleSpec>,
 }
@@ -77,6 +81,7 @@ pub enum TargetKind {
 pub struct LabelSelector {
     /// Labels that must be there with this value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
     /// Expressions that must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +92,7 @@ pub struct LabelSelector {
 /// One expression over a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::LABEL_EXPRESSION))]
 pub struct LabelExpression {
     /// Key of the label.
     #[schemars(length(min = 1, max = 317), regex(pattern = shape::LINE.pattern))]
@@ -153,6 +159,7 @@ pub enum PolicyMode {
 /// One rule. It matches when everything it states holds; what it does not state is not asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::POLICY_RULE))]
 pub struct RuleSpec {
     /// Name within the policy. Evidence and answers to the agent show it.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::LABEL.pattern))]
@@ -218,6 +225,7 @@ pub enum RuleDecision {
 /// Bounds on an amount in one currency, as decimal text. An upper bound implies an amount above zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::AMOUNT_BOUND))]
 pub struct AmountBoundSpec {
     /// Currency code such as USD.
     #[schemars(length(max = 3), regex(pattern = shape::CURRENCY.pattern))]
@@ -243,6 +251,7 @@ pub struct AmountBoundSpec {
 /// When a rule holds, in the wall time of one time zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::SCHEDULE))]
 pub struct ScheduleSpec {
     /// Days of the week. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,9 @@
-//! The fields of each kind in words, from the schemas: what `docs/manifests.md` is made of.
+//! Fields and words of the kinds, from the schemas: what `docs/manifests.md` is made of.
 
+use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::resource::Kind;
-use crate::schema::{allowed, schema, shape_of, size, type_of, whole, without_null};
+use crate::schema::{allowed, of_type, shape_of, size, type_of, whole, without_null};
 
 /// One field, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,20 +20,20 @@ pub struct Field {
     pub meaning: String,
 }
 
-/// The fields of a kind's `spec`, each before those within it.
-pub fn fields(kind: Kind) -> Vec<Field> {
+/// The fields of what a schema of ours describes, each before those within it; `path` is where that stands, `spec`.
+pub fn fields(schema: &Value, path: &str) -> Vec<Field> {
     let mut found = Vec::new();
-    let spec = schema(kind).get("properties").and_then(|it| it.get("spec"));
-    if let Some(spec) = spec {
-        within(spec, "spec", &mut found);
-    }
+    within(schema, path, &mut found);
     found
 }
 
-/// What a kind is for.
-pub fn about(kind: Kind) -> String {
-    let spec = schema(kind).get("properties").and_then(|it| it.get("spec"));
-    spec.map(meaning).unwrap_or_default()
+/// The words of an enum and what each means, in their order.
+pub fn words<T: JsonSchema>() -> Vec<(String, String)> {
+    let schema = of_type::<T>();
+    let variants = schema.get("oneOf").and_then(Value::as_array);
+    let word =
+        |variant: &Value| Some((variant.get("const")?.as_str()?.to_owned(), meaning(variant)));
+    variants.into_iter().flatten().filter_map(word).collect()
 }
 
 fn within(object: &Value, path: &str, found: &mut Vec<Field>) {

@@ -3,14 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shape;
+use crate::{rules, shape};
 
 /// A Passport says what one workload may do, how much and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::PASSPORT))]
 pub struct PassportSpec {
     /// Name of the agent in evidence. Immutable.
-    #[schemars(length(min = 1, max = 128), regex(pattern = shape::AGENT_ID.pattern))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = shape::AGENT_ID.pattern), extend("x-kubernetes-validations" = rules::AGENT_ID))]
     pub agent_id: String,
     /// The workload this Passport is for. At most one Passport per subject. Ignored in local mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +81,7 @@ pub struct ScopeEntry {
 /// A cap on one meter within a window of time. Needs exactly one of windowSeconds and calendar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::LIMIT))]
 pub struct LimitSpec {
     /// The meter it caps: one that an action in scope feeds, or writes, which every action but a read feeds by one.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::NAME.pattern))]

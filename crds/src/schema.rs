@@ -33,19 +33,21 @@ pub fn schema(kind: Kind) -> &'static Value {
     }
 }
 
-static PASSPORT: LazyLock<Value> = LazyLock::new(generate::<PassportSpec>);
-static UPSTREAM: LazyLock<Value> = LazyLock::new(generate::<UpstreamSpec>);
-static ACTION_POLICY: LazyLock<Value> = LazyLock::new(generate::<ActionPolicySpec>);
-static CLUSTER_ACTION_POLICY: LazyLock<Value> = LazyLock::new(generate::<ClusterActionPolicySpec>);
+static PASSPORT: LazyLock<Value> = LazyLock::new(of_type::<Document<PassportSpec>>);
+static UPSTREAM: LazyLock<Value> = LazyLock::new(of_type::<Document<UpstreamSpec>>);
+static ACTION_POLICY: LazyLock<Value> = LazyLock::new(of_type::<Document<ActionPolicySpec>>);
+static CLUSTER_ACTION_POLICY: LazyLock<Value> =
+    LazyLock::new(of_type::<Document<ClusterActionPolicySpec>>);
 
-fn generate<T: JsonSchema>() -> Value {
+/// The JSON schema of a type, without references.
+pub(crate) fn of_type<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
     settings
         .into_generator()
-        .into_root_schema_for::<Document<T>>()
+        .into_root_schema_for::<T>()
         .to_value()
 }
 
@@ -108,10 +110,15 @@ pub(crate) fn whole(schema: &Value, bound: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition;
 
-    /// The schemas of all kinds, and every schema within them.
+    /// The schemas of all kinds that are read, and every schema within them.
     fn schemas() -> Vec<&'static Value> {
-        let mut found: Vec<&Value> = Kind::ALL.map(schema).into();
+        with_inner(Kind::ALL.map(schema).into())
+    }
+
+    /// These schemas, and every schema within them.
+    fn with_inner(mut found: Vec<&Value>) -> Vec<&Value> {
         let mut next = 0;
         while let Some(schema) = found.get(next).copied() {
             next += 1;
@@ -148,6 +155,7 @@ mod tests {
             "items",
             "maxItems",
             "maxLength",
+            "maxProperties",
             "maximum",
             "minItems",
             "minLength",
@@ -161,8 +169,20 @@ mod tests {
             "x-kubernetes-list-type",
             "x-kubernetes-preserve-unknown-fields",
         ];
-        let said = ["default", "description", "format", "title"];
-        for schema in schemas() {
+        let said = [
+            "default",
+            "description",
+            "format",
+            "title",
+            "x-kubernetes-validations",
+        ];
+        let cluster: Vec<Value> = definition::ALL
+            .iter()
+            .flat_map(|it| [it.spec(), it.status()])
+            .flatten()
+            .collect();
+        let cluster = with_inner(cluster.iter().collect());
+        for schema in schemas().into_iter().chain(cluster) {
             for word in schema.as_object().unwrap().keys() {
                 let known = checked.iter().chain(&said).any(|known| known == word);
                 assert!(known, "`{word}` in {schema}");

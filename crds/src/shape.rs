@@ -330,8 +330,29 @@ pub(crate) const RESPONSE_PATH: Shape = Shape {
     check: response_path,
 };
 
+/// A SHA-256 hash.
+pub(crate) const HASH: Shape = Shape {
+    pattern: "^[0-9a-f]{64}$",
+    says: "a hash of 64 lower-case hex digits",
+    check: |text| {
+        let hash = actpass_core::hash::unhex32(text).is_ok();
+        holds(hash, text, "is no hash of 64 lower-case hex digits")
+    },
+};
+
+/// An Ed25519 signature.
+pub(crate) const SIGNATURE: Shape = Shape {
+    pattern: "^[-_A-Za-z0-9]{86}$",
+    says: "a signature of 64 bytes, base64url without padding",
+    check: |text| {
+        let bytes = actpass_core::hash::b64u_decode(text);
+        let whole = bytes.is_ok_and(|bytes| bytes.len() == 64);
+        holds(whole, text, "is no signature of 64 bytes")
+    },
+};
+
 /// All of them.
-const SHAPES: [&Shape; 24] = [
+const SHAPES: [&Shape; 26] = [
     &LABEL,
     &NAME,
     &AGENT_ID,
@@ -356,4 +377,6 @@ const SHAPES: [&Shape; 24] = [
     &INSTANT,
     &PEM,
     &RESPONSE_PATH,
+    &HASH,
+    &SIGNATURE,
 ];

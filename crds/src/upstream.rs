@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::action_policy::LabelSelector;
-use crate::shape;
+use crate::{rules, shape};
 
 pub use action::{
     ActionSpec, AmountSpec, AmountUnit, AttributeDefault, AttributeSpec, AttributeType, BodyFormat,
@@ -17,6 +17,7 @@ pub use action::{
 /// An Upstream says where agents may go, how actions are read off the wire there, and which credential is lent for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::UPSTREAM))]
 pub struct UpstreamSpec {
     /// Host names: exact, or one leading *. for any one label. No two Upstreams may share a name and port.
     #[schemars(
@@ -121,6 +122,7 @@ pub enum TlsMode {
 /// Which namespaces may use an Upstream of the install namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::ALLOWED_NAMESPACES))]
 pub struct AllowedNamespaces {
     /// Its own, all, or those that selector selects.
     pub from: NamespacesFrom,
@@ -143,6 +145,7 @@ pub enum NamespacesFrom {
 /// A credential and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::CREDENTIAL))]
 pub struct CredentialSpec {
     /// Name in the tenant's vault.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::NAME.pattern))]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use actpass_crds::fields::{Field, about, fields};
+use actpass_crds::condition::{ConditionType, Reason};
+use actpass_crds::definition::{ALL, Definition};
+use actpass_crds::fields::{Field, fields, words};
 use actpass_crds::resource::Kind;
 
 const BEFORE: &str = "# Manifests
@@ -15,19 +17,60 @@ has `apiVersion: actpass.org/v1alpha1`, its `kind`, `metadata.name`, and a `spec
 An upstream with a certificate authority of its own needs it in `spec.tls.caBundle`; the credential lent to it is then stored
 with `--ca-file` of the same file.
 
+In a cluster the same resources are CustomResources, `kubectl explain passport.spec` shows the same fields, and most mistakes are
+refused with the same words. There each has a `status` besides, which the controller writes. Three kinds live in a cluster
+only: [Approval](#approval), [ApprovalVote](#approvalvote) and [EvidenceLog](#evidencelog).
+
 This page is made from the schemas: `ACTPASS_WRITE_DOCS=1 cargo test -p actpass-crds --test reference`.
+";
+
+const CONDITIONS: &str = "
+## Conditions
+
+`status.conditions` says what is true of a resource, why and since when, as everywhere in Kubernetes. `True` is what one wants to
+see. `kubectl wait --for=condition=Granted approval/NAME` waits for one.
 ";
 
 fn page() -> String {
     let mut page = BEFORE.to_owned();
-    for kind in Kind::ALL {
-        page.push_str(&format!("\n## {kind}\n\n{}\n\n", about(kind)));
-        page.push_str("| field | what to write | what it is for |\n|---|---|---|\n");
-        for field in fields(kind) {
-            page.push_str(&row(&field));
+    for definition in &ALL {
+        let (kind, about) = (definition.kind, definition.about());
+        page.push_str(&format!("\n## {kind}\n\n{about}"));
+        if !is_read(definition) {
+            let (by, plural) = (definition.written_by, definition.plural);
+            page.push_str(&format!(
+                " Written by {by}; `kubectl get {plural}` shows it."
+            ));
         }
+        page.push_str("\n\n| field | what to write | what it is for |\n|---|---|---|\n");
+        page.extend(fields_of(definition).iter().map(row));
     }
+    page.push_str(CONDITIONS);
+    page.push_str(&table("type", words::<ConditionType>()));
+    page.push_str(&table("reason", words::<Reason>()));
     page
+}
+
+/// Whether people write it, into files too.
+fn is_read(definition: &Definition) -> bool {
+    Kind::ALL.iter().any(|it| it.name() == definition.kind)
+}
+
+/// The fields of spec and status. What a condition is made of is said once for all.
+fn fields_of(definition: &Definition) -> Vec<Field> {
+    let spec = definition.spec().map(|it| fields(&it, "spec"));
+    let status = definition.status().map(|it| fields(&it, "status"));
+    let all = spec.into_iter().chain(status).flatten();
+    all.filter(|it| !it.path.starts_with("status.conditions[]"))
+        .collect()
+}
+
+fn table(what: &str, words: Vec<(String, String)>) -> String {
+    let mut table = format!("\n| {what} | what it says |\n|---|---|\n");
+    for (word, meaning) in words {
+        table.push_str(&format!("| `{word}` | {meaning} |\n"));
+    }
+    table
 }
 
 fn row(field: &Field) -> String {
@@ -62,10 +105,13 @@ fn every_field_is_documented_as_it_is() {
         .find(|(now, then)| now != then);
     assert_eq!(stale, None, "run it with ACTPASS_WRITE_DOCS=1");
     assert_eq!(page, written, "run it with ACTPASS_WRITE_DOCS=1");
-    for kind in Kind::ALL {
-        let silent = fields(kind)
-            .into_iter()
-            .find(|field| field.meaning.is_empty());
-        assert_eq!(silent, None, "{kind}: a field without a meaning");
+    for definition in &ALL {
+        let mut fields = fields_of(definition).into_iter();
+        let silent = fields.find(|field| field.meaning.is_empty());
+        assert_eq!(silent, None, "{}: no meaning", definition.kind);
     }
+    let words = [words::<ConditionType>(), words::<Reason>()].concat();
+    let silent = words.iter().find(|(_, meaning)| meaning.is_empty());
+    assert_eq!(silent, None, "a condition without a meaning");
+    assert!(words.len() > 20, "{words:?}");
 }

@@ -4,6 +4,7 @@ use actpass_core::canonical::excerpt;
 use serde::de::DeserializeOwned;
 
 use super::{nearest, walk};
+use crate::definition;
 use crate::problem::{Said, listed};
 use crate::resource::{API_VERSION, Kind, Resource};
 use crate::schema::{self, Document};
@@ -101,7 +102,13 @@ fn kind_of(document: &Node) -> Result<Kind, Mistakes> {
             ));
             say(
                 "kind",
-                said.meant(suggest::nearest(name, Kind::ALL.map(Kind::name))),
+                match definition::ALL.iter().find(|it| it.kind == name) {
+                    Some(it) => said.help(format!(
+                        "that kind lives in a cluster only, written by {}; leave it out",
+                        it.written_by
+                    )),
+                    None => said.meant(suggest::nearest(name, Kind::ALL.map(Kind::name))),
+                },
             );
         }
         Some(_) => {}

@@ -73,6 +73,10 @@ impl Walk {
     }
 
     fn object(&mut self, schema: &Value, node: &Node, entries: &[Entry], field: &str) {
+        if let Some(max) = size(schema, "maxProperties").filter(|max| entries.len() > *max) {
+            let said = format!("expected at most {max} entries, found {}", entries.len());
+            return self.say(node.place, field, said);
+        }
         let properties = schema.get("properties").and_then(Value::as_object);
         let known = || {
             properties

@@ -4,11 +4,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
-use crate::shape;
+use crate::{rules, shape};
 
 /// One kind of action. Its capability is the name of the Upstream, a dot, and its own name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::ACTION))]
 pub struct ActionSpec {
     /// Name within the Upstream, such as refunds.create.
     #[schemars(length(min = 1, max = 64), regex(pattern = shape::ACTION_NAME.pattern))]
@@ -240,6 +241,7 @@ pub enum AmountUnit {
 /// The currency of an amount. Needs exactly one of const and from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::CURRENCY))]
 pub struct CurrencySpec {
     /// Always this one.
     #[serde(rename = "const", default, skip_serializing_if = "Option::is_none")]
@@ -263,6 +265,7 @@ pub struct ResourceSpec {
 /// A meter an action feeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::METER))]
 pub struct MeterSpec {
     /// Name that limits refer to.
     #[schemars(length(min = 1, max = 63), regex(pattern = shape::NAME.pattern))]

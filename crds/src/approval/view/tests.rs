@@ -1,0 +1,89 @@
+use serde_json::json;
+
+use super::*;
+
+fn view(changes: &[(&str, serde_json::Value)]) -> ApprovalView {
+    let mut view = json!({
+        "id": "apr_0a1b2c3d4e5f60718293", "state": "pending", "capability": "stripe.refunds.create",
+        "effect": "Irreversible", "amount": "12.50 EUR", "resource": "ch_1",
+        "target": "POST https://api.stripe.com:443/v1/refunds", "agent": "refund-agent", "passport": "refund-agent",
+        "owner": "payments-oncall@example.com", "purpose": "Refund customers", "rationale": "they asked",
+        "attributes": {"reason": "duplicate"},
+        "sent": [
+            {"place": "body", "name": "charge", "value": "ch_1", "fact": true},
+            {"place": "header", "name": "stripe-account", "value": "acct_1", "fact": false},
+        ],
+        "sent_more": 2, "unseen": null, "rules": ["refunds/large"], "because": "limit_exceeded",
+        "limits": [{"passport": "refund-agent", "meter": "refunds", "unit": "EUR", "max": "20.00", "used": "10.00",
+            "left": "10.00", "window": "calendar day (UTC)", "frees_at": null}],
+        "over_limits": [{"meter": "refunds", "unit": "EUR", "max": "20.00", "reaches": "22.50",
+            "window": "calendar day (UTC)"}],
+        "seats": [{"groups": ["finance"], "quorum": 2}],
+        "asked": "2026-11-21T09:00:00.000000Z", "expires": "2026-11-21T09:30:00.000000Z",
+        "votes": [{"user": "ada", "grant": true, "time": "2026-11-21T09:01:00.000000Z"}],
+    });
+    for (field, value) in changes {
+        view[*field] = value.clone();
+    }
+    serde_json::from_value(view).unwrap()
+}
+
+#[test]
+fn an_approval_says_what_the_ledger_says() {
+    let view = view(&[]);
+    let written = EscalationSpec::of(&view, "d".repeat(64)).unwrap();
+    let want = json!({
+        "approvalId": "apr_0a1b2c3d4e5f60718293", "digest": "d".repeat(64), "capability": "stripe.refunds.create",
+        "effect": "Irreversible", "amount": "12.50 EUR", "resource": "ch_1",
+        "target": "POST https://api.stripe.com:443/v1/refunds", "agent": "refund-agent", "passport": "refund-agent",
+        "owner": "payments-oncall@example.com", "purpose": "Refund customers", "rationale": "they asked",
+        "attributes": {"reason": "duplicate"},
+        "sent": [{"place": "Header", "name": "stripe-account", "value": "acct_1"}], "sentMore": 2,
+        "rules": ["refunds/large"], "because": "LimitExceeded",
+        "limits": [{"meter": "refunds", "unit": "EUR", "max": "20.00", "used": "10.00", "left": "10.00",
+            "window": "calendar day (UTC)"}],
+        "overLimits": [{"meter": "refunds", "unit": "EUR", "max": "20.00", "reaches": "22.50",
+            "window": "calendar day (UTC)"}],
+        "seats": [{"groups": ["finance"], "quorum": 2}],
+        "askedAt": "2026-11-21T09:00:00.000000Z", "expiresAt": "2026-11-21T09:30:00.000000Z",
+    });
+    assert_eq!(serde_json::to_value(&written).unwrap(), want);
+    let read: EscalationSpec = serde_json::from_value(want).unwrap();
+    assert_eq!(read, written);
+    assert_eq!(ApprovalState::of(&view), Ok(Some(ApprovalState::Pending)));
+    let vote = CountedVote::from(&view.votes[0]);
+    assert_eq!(
+        (vote.user.as_str(), vote.decision),
+        ("ada", VoteDecision::Approve)
+    );
+}
+
+#[test]
+fn a_word_that_is_not_known_is_not_shown_as_another() {
+    for (field, word) in [("effect", "Harmless"), ("because", "just_so")] {
+        let refused = EscalationSpec::of(&view(&[(field, json!(word))]), String::new());
+        assert_eq!(refused.unwrap_err().word, word, "{field}");
+    }
+    let refused = ApprovalState::of(&view(&[("state", json!("paused"))]));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "`paused` is no state this build knows; use the controller and the ledger of one release"
+    );
+    let sealing = ApprovalState::of(&view(&[("state", json!("sealing"))]));
+    assert_eq!(sealing, Ok(None), "nobody is asked yet");
+}
+
+#[test]
+fn what_is_too_much_is_counted() {
+    let value = |text: &str| json!({"place": "body", "name": "n", "value": text, "fact": false});
+    let sent = json!([
+        value("short"),
+        value(&"x".repeat(20_000)),
+        value("behind it")
+    ]);
+    let written = EscalationSpec::of(&view(&[("sent", sent)]), String::new()).unwrap();
+    assert_eq!((written.sent.len(), written.sent_more), (1, 2 + 2));
+    let sent = vec![value("v"); 600];
+    let written = EscalationSpec::of(&view(&[("sent", json!(sent))]), String::new()).unwrap();
+    assert_eq!((written.sent.len(), written.sent_more), (512, 2 + 88));
+}
