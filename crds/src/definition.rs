@@ -8,7 +8,7 @@
 mod kinds;
 mod structural;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::resource::API_VERSION;
 
@@ -98,58 +98,68 @@ impl Definition {
 
     fn version(&self) -> Value {
         let (_, version) = API_VERSION.split_once('/').unwrap_or_default();
-        let columns: Vec<Value> = self.columns.iter().chain([&AGE]).map(column).collect();
-        let mut served = json!({
+        let columns = self.columns.iter().chain([&AGE]).map(Column::shown);
+        let mut subresources = Map::new();
+        if self.status.is_some() {
+            subresources.insert("status".to_owned(), json!({}));
+        }
+        json!({
             "name": version,
             "served": true,
             "storage": true,
+            "subresources": subresources,
             "schema": {"openAPIV3Schema": self.schema()},
-            "additionalPrinterColumns": columns,
-        });
-        if self.status.is_some() {
-            served["subresources"] = json!({"status": {}});
-        }
-        served
+            "additionalPrinterColumns": columns.collect::<Vec<_>>(),
+        })
     }
 
     /// The structural schema of the whole object.
     fn schema(&self) -> Value {
-        let mut schema = json!({
-            "type": "object",
-            "description": self.about(),
-            "properties": {
-                "apiVersion": {"type": "string", "description": format!("Always {API_VERSION}.")},
-                "kind": {"type": "string", "description": format!("Always {}.", self.kind)},
-                "metadata": {
-                    "type": "object",
-                    "properties": {"name": {"type": "string", "maxLength": 63, "pattern": self.name_pattern}},
-                },
-            },
-        });
+        let fixed =
+            |always: &str| json!({"type": "string", "description": format!("Always {always}.")});
+        let name = json!({"type": "string", "maxLength": 63, "pattern": self.name_pattern});
+        let mut properties = Map::from_iter([
+            ("apiVersion".to_owned(), fixed(API_VERSION)),
+            ("kind".to_owned(), fixed(self.kind)),
+            (
+                "metadata".to_owned(),
+                json!({"type": "object", "properties": {"name": name}}),
+            ),
+        ]);
+        let mut schema = Map::new();
         if let Some(spec) = self.spec() {
-            let mut spec = structural::structural(&spec);
-            spec["description"] = format!("What it says. Written by {}.", self.written_by).into();
-            schema["properties"]["spec"] = spec;
-            schema["required"] = json!(["spec"]);
+            let said = format!("What it says. Written by {}.", self.written_by);
+            let spec = structural::described(&spec, said);
+            properties.insert("spec".to_owned(), spec);
+            schema.insert("required".to_owned(), json!(["spec"]));
         }
         if let Some(status) = self.status() {
-            schema["properties"]["status"] = structural::structural(&status);
+            properties.insert("status".to_owned(), structural::structural(&status));
         }
-        schema
+        schema.extend([
+            ("type".to_owned(), "object".into()),
+            ("description".to_owned(), self.about().into()),
+            ("properties".to_owned(), properties.into()),
+        ]);
+        Value::Object(schema)
     }
 }
 
-fn column(column: &Column) -> Value {
-    let mut made = json!({
-        "name": column.name,
-        "type": column.kind,
-        "jsonPath": column.path,
-        "description": column.about,
-    });
-    if column.wide {
-        made["priority"] = 1.into();
+impl Column {
+    fn shown(&self) -> Value {
+        let texts = [
+            ("name", self.name),
+            ("type", self.kind),
+            ("jsonPath", self.path),
+            ("description", self.about),
+        ];
+        let texts = texts.map(|(name, text)| (name.to_owned(), text.into()));
+        let mut shown = Map::from_iter(texts);
+        if self.wide {
+            shown.insert("priority".to_owned(), 1.into());
+        }
+        Value::Object(shown)
     }
-    made
 }
 
 /// How old a resource is. It stands last, as everywhere in Kubernetes.

@@ -1,5 +1,10 @@
 //! The CustomResourceDefinitions in `charts/actpass/files/crds` are those of the types.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -45,6 +45,15 @@ pub(super) fn structural(schema: &Value) -> Value {
     Value::Object(made)
 }
 
+/// As [`structural`], with other words in front than those of the type.
+pub(super) fn described(schema: &Value, description: String) -> Value {
+    let mut made = structural(schema);
+    if let Some(schema) = made.as_object_mut() {
+        schema.insert("description".to_owned(), description.into());
+    }
+    made
+}
+
 fn object(schema: &Value, made: &mut Map<String, Value>) {
     if let Some(values) = schema
         .get("additionalProperties")

@@ -41,6 +41,12 @@ kind: ClusterActionPolicy",
             want: "m.yaml:85: Deployment/guard: kind: expected one of `Passport`, `Upstream`, `ActionPolicy` or `ClusterActionPolicy`, found `Deployment`",
         },
         Case {
+            name: "a kind that lives in a cluster only",
+            from: "kind: ClusterActionPolicy",
+            to: "kind: Approval",
+            want: "m.yaml:85: Approval/guard: kind: expected one of `Passport`, `Upstream`, `ActionPolicy` or `ClusterActionPolicy`, found `Approval`; that kind lives in a cluster only, written by the controller; leave it out",
+        },
+        Case {
             name: "a list of resources",
             from: "apiVersion: actpass.org/v1alpha1
 kind: ClusterActionPolicy",

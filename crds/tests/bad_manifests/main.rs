@@ -1,4 +1,6 @@
 //! Mistakes in manifests: each case is a good set of manifests with one edit, and the one line that must come of it.
+//! The same cases are held against the CustomResourceDefinitions: what is right for the checker must be right for an
+//! API server, and what is wrong is refused there already, but for what [`cluster`] lists.
 
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use actpass_crds::check::check;
 use actpass_crds::read::{Manifests, Problem};
 
 mod actions;
+mod api_server;
+mod cluster;
 mod form;
 mod passports;
 mod policies;
@@ -67,7 +71,9 @@ fn each(cases: &[Case]) {
     assert_eq!(said_of(GOOD), [""; 0], "what the cases start from is good");
     let mut wrong = Vec::new();
     for case in cases {
-        let found = said_of(&edited(&[(case.from, case.to)]));
+        let text = edited(&[(case.from, case.to)]);
+        let found = said_of(&text);
+        wrong.extend(cluster::disagreement(case.name, &text, &found));
         if found != [case.want] {
             wrong.push(format!(
                 "{}:\n  want {}\n  got  {}",
