@@ -75,6 +75,9 @@ fn form(schema: &Value) -> String {
         return shape.says.to_owned();
     }
     match type_of(schema) {
+        Some("string") if schema.get("format").is_some_and(|it| it == "date-time") => {
+            "an instant of RFC 3339".to_owned()
+        }
         Some("integer") => bounds(schema, "integer"),
         Some("array") => {
             let items = schema.get("items").map(form).unwrap_or_default();
