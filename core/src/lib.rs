@@ -18,6 +18,7 @@ pub mod limits;
 pub mod money;
 pub mod passport;
 pub mod path;
+pub mod pod;
 pub mod policy;
 pub mod state;
 pub mod upstream;
