@@ -25,12 +25,12 @@ pub(crate) fn containers(settings: &Settings, identity: Identity, inbound: &[u16
 
 /// The volumes.
 pub(crate) fn volumes() -> Vec<Value> {
-    let memory =
-        |name: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}});
+    let memory = |name: &str, size: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}});
     vec![
-        memory(TRUST_VOLUME),
-        memory(STATE_VOLUME),
-        memory(VERIFY_VOLUME),
+        memory(TRUST_VOLUME, "4Mi"),
+        // The ring file of unacknowledged records takes 4 MiB and its header.
+        memory(STATE_VOLUME, "8Mi"),
+        memory(VERIFY_VOLUME, "1Mi"),
         json!({"name": TOKEN_VOLUME, "projected": {"defaultMode": 0o644, "sources": [{"serviceAccountToken":
             {"audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_FILE}}]}}),
         json!({"name": AUTHORITIES_VOLUME, "configMap": {"name": AUTHORITIES_CONFIG_MAP, "defaultMode": 0o644}}),

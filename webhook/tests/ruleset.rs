@@ -1,4 +1,4 @@
-//! Does the kernel take the packet filter of an agent's pod, whole, and again over itself?
+//! Does the kernel take the packet filter of an agent's pod, whole, and again over itself, and who reaches whom with it?
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
@@ -84,4 +84,44 @@ fn a_batch_that_fails_at_its_end_leaves_nothing_behind() {
     let (ok, said) = in_a_pod(script, &rules);
     assert!(ok, "{said}");
     assert!(!said.contains("chain out"), "half of it was loaded: {said}");
+}
+
+/// Needs root: only root has the uids of both the agent and the sidecar.
+#[test]
+fn only_the_sidecar_reaches_the_world_and_only_the_world_its_metrics() {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    if id.stdout != b"0\n" {
+        eprintln!("not root: who reaches whom is not tried");
+        return;
+    }
+    let mut child = Command::new("unshare")
+        .args(["--net", "python3", "-c", include_str!("ruleset.py")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let rules = rules(&[8080], &["eth0"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(rules.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let want = "\
+        agent to the world, no sidecar: ECONNREFUSED\n\
+        sidecar to the world: world\n\
+        agent by UDP: EPERM\n\
+        sidecar by UDP: EPERM\n\
+        world to the metrics, squatted: timeout\n\
+        agent to the world: proxy\n\
+        agent to the listener itself: ECONNREFUSED\n\
+        agent to the metrics by loopback: ECONNREFUSED\n\
+        agent to the metrics by the pod's address: ECONNREFUSED\n\
+        world to the metrics: metrics\n\
+        world to the health port: health\n\
+        world to the listener: timeout\n\
+        world to a declared port: declared\n\
+        world to another port: timeout\n\
+        agent to an agent's port: undeclared\n\
+        sidecar to an agent's port: EHOSTUNREACH\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
 }
