@@ -9,13 +9,17 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
-.PHONY: help demo test test-full fuzz fuzz-seeded bench check fmt setup
+# Only root can start the tests' Kubernetes node, so only then is it worth the minutes that building it takes.
+CLUSTER := $(if $(filter 0,$(shell id -u)),cluster-tools)
+
+.PHONY: help demo test test-full fuzz fuzz-seeded bench check fmt setup cluster-up cluster-down
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: tools $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK) ## Install what tests need, where it is missing
+SDKS := $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK)
+setup: tools $(SDKS) $(CLUSTER) ## Install what tests need, where it is missing
 
 .PHONY: rust build-tools tools
 rust:
@@ -44,6 +48,18 @@ $(CACHE)/node/.$(NODE_LOCK): | tools
 	@npm ci --prefix $(CACHE)/node --silent --omit=peer --no-audit --no-fund
 	@touch $@
 
+.PHONY: cluster-tools
+cluster-tools: | tools $(SDKS)
+	@tests/cluster/packages
+	@tests/cluster/tools/build
+	@tests/cluster/images/all
+
+cluster-up: tools $(SDKS) ## Start the tests' Kubernetes node (as root), for `make test` or for you
+	@tests/cluster/up
+
+cluster-down: ## Stop it; only its logs are left
+	@tests/cluster/down
+
 fmt: ## Format the sources
 	cargo fmt --all
 
@@ -54,7 +70,8 @@ check: ## The fast part: format, lints, unit tests of core
 
 test: setup check ## Check, then every test, end to end ones included
 	cargo build --locked --quiet -p actpass-cli
-	cargo test --locked --workspace $(TEST_ARGS)
+	@# The tests start the cluster; it ends with them, whichever way they end.
+	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace $(TEST_ARGS)
 
 test-full: ## All tests with their loops at full length and the figures they print, then the fuzz targets
 	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="-- --show-output"

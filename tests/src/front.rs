@@ -10,7 +10,7 @@ use crate::authority::Authority;
 
 /// Serves until the test's process ends.
 pub struct Front {
-    /// Where it listens on 127.0.0.1.
+    /// Where it listens, on 127.0.0.1 unless it was given a listener.
     pub port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
 }
@@ -42,8 +42,20 @@ impl Front {
     /// # Errors
     /// Where certificates or the socket cannot be made.
     pub fn start(authority: &Authority, host: &str, to: u16) -> anyhow::Result<Self> {
+        Self::on(TcpListener::bind(("127.0.0.1", 0))?, authority, host, to)
+    }
+
+    /// The same at a listener, which may be in another network.
+    ///
+    /// # Errors
+    /// Where certificates cannot be made.
+    pub fn on(
+        listener: TcpListener,
+        authority: &Authority,
+        host: &str,
+        to: u16,
+    ) -> anyhow::Result<Self> {
         let config = authority.server(host)?;
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let notes = seen.clone();

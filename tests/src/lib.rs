@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod books;
+pub mod cluster;
 pub mod front;
 pub mod home;
 pub mod outside;

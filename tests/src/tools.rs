@@ -26,12 +26,16 @@ pub fn node_modules() -> PathBuf {
     tool("node/node_modules")
 }
 
-fn tool(name: &str) -> PathBuf {
-    let cache = std::env::var_os("ACTPASS_CACHE").map_or_else(
+/// Where everything that is installed for the tests lies.
+pub(crate) fn cache() -> PathBuf {
+    std::env::var_os("ACTPASS_CACHE").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache")),
         PathBuf::from,
-    );
-    let path = cache.join(name);
+    )
+}
+
+fn tool(name: &str) -> PathBuf {
+    let path = cache().join(name);
     assert!(
         path.exists(),
         "`{}` is not installed; run `make setup`",
