@@ -9,8 +9,9 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
-# Only root can start the tests' Kubernetes node, so only then is it worth the minutes that building it takes.
-CLUSTER := $(if $(filter 0,$(shell id -u)),cluster-tools)
+# The tests' Kubernetes node, which takes root and once about ten minutes to build: `make test CLUSTER=1`.
+CLUSTER ?=
+export ACTPASS_TEST_CLUSTER := $(CLUSTER)
 
 .PHONY: help demo test test-full fuzz fuzz-seeded bench check fmt setup cluster-up cluster-down
 .DEFAULT_GOAL := help
@@ -19,7 +20,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 SDKS := $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK)
-setup: tools $(SDKS) $(CLUSTER) ## Install what tests need, where it is missing
+setup: tools $(SDKS) $(if $(CLUSTER),cluster-tools) ## Install what tests need, where it is missing
 
 .PHONY: rust build-tools tools
 rust:
@@ -54,7 +55,7 @@ cluster-tools: | tools $(SDKS)
 	@tests/cluster/tools/build
 	@tests/cluster/images/all
 
-cluster-up: tools $(SDKS) ## Start the tests' Kubernetes node (as root), for `make test` or for you
+cluster-up: tools $(SDKS) ## Start the tests' Kubernetes node (as root), for `make test CLUSTER=1` or for you
 	@tests/cluster/up
 
 cluster-down: ## Stop it; only its logs are left
