@@ -49,7 +49,7 @@ fn a_cluster_leaves_no_process_mount_namespace_link_cgroup_or_file() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(cgroups(cgroup.trim()), BTreeSet::new());
-    let kept = ["lock", "log"].map(str::to_owned);
+    let kept = ["cluster", "lock", "log"].map(str::to_owned);
     assert_eq!(entries(dir.path()), kept.into());
     // A second end finds it down.
     cluster.down().unwrap();
