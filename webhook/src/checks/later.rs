@@ -3,7 +3,7 @@
 use actpass_core::canonical::excerpt;
 use serde_json::Value;
 
-use super::{container, security, volumes};
+use super::{container, network, security, volumes};
 use crate::contract::{KEY_PREFIX, NAME_PREFIX};
 use crate::inject::Context;
 use crate::path::Path;
@@ -46,8 +46,13 @@ pub fn update(old: &Value, new: &Value) -> Findings {
     for key in ["labels", "annotations"] {
         let [was, is] = [old, new].map(|pod| pod.get("metadata").and_then(|data| data.get(key)));
         for field in changed_members(was.unwrap_or(&Value::Null), is.unwrap_or(&Value::Null)) {
+            let at = Path::of(["metadata", key, &field]);
             if field.starts_with(KEY_PREFIX) {
-                changed(&Path::of(["metadata", key, &field]), &mut findings);
+                changed(&at, &mut findings);
+            }
+            // A mesh may take in a pod that runs already, and Multus add an interface to it.
+            if let Some(value) = is.and_then(|is| is.get(&field)) {
+                network::mesh_key(&at, &field, value, &mut findings);
             }
         }
     }

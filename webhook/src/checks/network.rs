@@ -68,25 +68,31 @@ pub(super) fn other_meshes(pod: &Value, findings: &mut Findings) {
     }
     for key in ["labels", "annotations"] {
         for (name, value) in members(pod, &["metadata", key]) {
-            let off = matches!(value.as_str(), Some("false" | "disabled" | "none"));
-            if !off && is_mesh_key(name) {
-                findings.refuse(
-                    Reason::OtherMesh,
-                    &Path::of(["metadata", key, name]),
-                    "asks for another mesh or network interface",
-                    "remove it, or take the namespace out of the mesh",
-                );
-            }
+            mesh_key(&Path::of(["metadata", key, name]), name, value, findings);
         }
     }
 }
 
-/// Whether the part before the slash is a mesh's domain or in one, or the key is one of Multus.
-fn is_mesh_key(key: &str) -> bool {
+/// V13, of one label or annotation. A mesh's may say that the pod is not in it; what names a network interface says so
+/// with any word.
+pub(super) fn mesh_key(at: &Path, key: &str, value: &Value, findings: &mut Findings) {
+    let off = matches!(value.as_str(), Some("false" | "disabled" | "none"));
+    if is_in(key, &INTERFACE_DOMAINS) || (!off && is_in(key, &MESH_DOMAINS)) {
+        findings.refuse(
+            Reason::OtherMesh,
+            at,
+            "asks for another mesh or network interface",
+            "remove it, or take the namespace out of the mesh",
+        );
+    }
+}
+
+/// Whether the part before the slash is one of the domains or in one.
+fn is_in(key: &str, domains: &[&str]) -> bool {
     let Some((domain, _)) = key.split_once('/') else {
         return false;
     };
-    MESH_DOMAINS.iter().any(|mesh| {
+    domains.iter().any(|mesh| {
         domain
             .strip_suffix(mesh)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -117,11 +123,7 @@ const MESH_CONTAINERS: [&str; 8] = [
     "kuma-init",
 ];
 
-const MESH_DOMAINS: [&str; 6] = [
-    "istio.io",
-    "linkerd.io",
-    "kuma.io",
-    "consul.hashicorp.com",
-    "k8s.v1.cni.cncf.io",
-    "v1.multus-cni.io",
-];
+const MESH_DOMAINS: [&str; 4] = ["istio.io", "linkerd.io", "kuma.io", "consul.hashicorp.com"];
+
+/// Multus, whose annotations name interfaces to add.
+const INTERFACE_DOMAINS: [&str; 2] = ["k8s.v1.cni.cncf.io", "v1.multus-cni.io"];

@@ -4,7 +4,7 @@ use actpass_core::canonical::excerpt;
 use serde_json::Value;
 
 use super::{Surroundings, listed};
-use crate::contract::{MOUNT_ROOT, TOKEN_AUDIENCE};
+use crate::contract::{MOUNT_ROOT, NAME_PREFIX, TOKEN_AUDIENCE};
 use crate::ours;
 use crate::path::Path;
 use crate::problem::{Findings, Reason};
@@ -126,6 +126,19 @@ pub(super) fn mounts(container: &Container<'_>, findings: &mut Findings) {
             "a raw device",
             "use a volume with a file system",
         );
+    }
+    for (index, variable) in list(container.value, &["env"]).iter().enumerate() {
+        // Reads a file of a volume that is not mounted.
+        let keys = ["valueFrom", "fileKeyRef", "volumeName"];
+        let volume = some_text(variable, &keys).unwrap_or_default();
+        if volume.starts_with(NAME_PREFIX) {
+            findings.refuse(
+                Reason::Mount,
+                &container.at.key("env").index(index).keys(keys),
+                format!("`{}` is the sidecar's", excerpt(volume)),
+                "remove it",
+            );
+        }
     }
     let ours = ours::agent_mount();
     for (index, mount) in list(container.value, &["volumeMounts"]).iter().enumerate() {

@@ -570,6 +570,24 @@ fn v8_mounts_of_what_is_the_sidecars() {
 }
 
 #[test]
+fn v8_variables_from_files_of_the_sidecar() {
+    let from = |volume| {
+        let file = json!({"volumeName": volume, "path": "key", "key": "K"});
+        json!([{"name": "K", "valueFrom": {"fileKeyRef": file}}])
+    };
+    let field = "CONTAINER.env[0].valueFrom.fileKeyRef.volumeName";
+    let (refused, accepted) = (from("actpass-state"), from("mine"));
+    judge(vec![case(
+        "a variable",
+        "/spec/containers/0/env",
+        refused,
+        accepted,
+        Reason::Mount,
+        field,
+    )]);
+}
+
+#[test]
 fn v9_requests_of_the_kubelet() {
     let of = |at, refused, accepted, field| {
         case(field, at, refused, accepted, Reason::HandlerHost, field)
@@ -733,7 +751,7 @@ fn v13_other_meshes() {
         ),
         of(
             "/metadata/annotations/k8s.v1.cni.cncf.io~1networks",
-            json!("net"),
+            json!("none"),
             Value::Null,
             "metadata.annotations[k8s.v1.cni.cncf.io/networks]",
         ),
@@ -931,6 +949,24 @@ fn updates_leave_what_is_ours() {
             "/metadata/annotations/actpass.org~1new",
             json!("x"),
             Some("metadata.annotations[actpass.org/new]"),
+        ),
+        (
+            "a mesh that takes it in",
+            "/metadata/labels/istio.io~1dataplane-mode",
+            json!("ambient"),
+            Some("metadata.labels[istio.io/dataplane-mode]"),
+        ),
+        (
+            "a mesh that leaves it out",
+            "/metadata/labels/istio.io~1dataplane-mode",
+            json!("none"),
+            None,
+        ),
+        (
+            "another interface",
+            "/metadata/annotations/k8s.v1.cni.cncf.io~1networks",
+            json!("net"),
+            Some("metadata.annotations[k8s.v1.cni.cncf.io/networks]"),
         ),
         (
             "all labels",
