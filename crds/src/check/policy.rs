@@ -32,7 +32,11 @@ impl<'a> Check<'a> {
                 self.error(at, &format!("spec.targetRefs[{index}].name"), said);
             }
         }
-        self.selector(at, written.passport_selector.as_ref());
+        self.selector(
+            at,
+            "spec.passportSelector",
+            written.passport_selector.as_ref(),
+        );
         let selects = !selected(written.passport_selector.as_ref(), self.resources).is_empty();
         if written.target_refs.is_empty() && !selects && self.all_named(Kind::Passport) {
             let said = Said::from("selects no Passport, so it decides nothing");
@@ -54,7 +58,11 @@ impl<'a> Check<'a> {
         name: &str,
         written: &ClusterActionPolicySpec,
     ) {
-        self.selector(at, written.passport_selector.as_ref());
+        self.selector(
+            at,
+            "spec.passportSelector",
+            written.passport_selector.as_ref(),
+        );
         for (index, rule) in written.rules.iter().enumerate() {
             if rule.decision == RuleDecision::Allow {
                 let said = Said::from(
@@ -70,12 +78,12 @@ impl<'a> Check<'a> {
         self.rules(at, name, PolicyScope::Cluster, &written.rules);
     }
 
-    fn selector(&mut self, at: &Located, selector: Option<&LabelSelector>) {
+    pub(super) fn selector(&mut self, at: &Located, field: &str, selector: Option<&LabelSelector>) {
         let expressions = selector
             .into_iter()
             .flat_map(|selector| &selector.match_expressions);
         for (index, expression) in expressions.enumerate() {
-            let field = format!("spec.passportSelector.matchExpressions[{index}].values");
+            let field = format!("{field}.matchExpressions[{index}].values");
             let listed = matches!(
                 expression.operator,
                 LabelOperator::In | LabelOperator::NotIn

@@ -33,6 +33,8 @@ impl<'a> Check<'a> {
             }
             _ => {}
         }
+        let selector = selects.and_then(|(_, selector)| selector.as_ref());
+        self.selector(at, "spec.allowedNamespaces.selector", selector);
         let Some(upstream) = self
             .spec
             .upstreams

@@ -132,6 +132,12 @@ kind: Passport",
             want: "m.yaml:7: Upstream/pay: spec.allowedNamespaces: `from: Selector` needs `selector`",
         },
         Case {
+            name: "a selector that selects by no value",
+            from: "allowedNamespaces: {from: All}",
+            to: "allowedNamespaces: {from: Selector, selector: {matchExpressions: [{key: team, operator: NotIn}]}}",
+            want: "m.yaml:7: Upstream/pay: spec.allowedNamespaces.selector.matchExpressions[0].values: NotIn needs at least one value",
+        },
+        Case {
             name: "a credential in clear text",
             from: "  allowedNamespaces: {from: All}",
             to: "  tls: {mode: None}",
