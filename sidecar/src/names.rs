@@ -74,7 +74,8 @@ impl Names {
             ports: upstream.ports.clone(),
             tls: upstream.tls.mode != TlsMode::None,
         });
-        let ports: Vec<Ports> = declared.chain([in_clear]).collect();
+        // Our own names first: no Upstream can take them over.
+        let ports: Vec<Ports> = [in_clear].into_iter().chain(declared).collect();
         let names: Vec<HostPattern> = ports.iter().flat_map(|it| it.hosts.clone()).collect();
         Ok(Self {
             zone: Arc::new(before.with(&names)?),
