@@ -174,12 +174,21 @@ impl Zone {
         names.extend(INTERNAL_NAME.parse::<HostPattern>());
         names.sort();
         names.dedup();
+        let known = self.known();
+        let places = |pattern: &HostPattern| match pattern.as_exact() {
+            Some(name) => usize::from(!known.contains_key(name)),
+            None if self.wildcards.contains_key(pattern.base()) => 0,
+            None => WILDCARD_SLOTS,
+        };
+        let needed = self.slots.len() + names.iter().map(places).sum::<usize>();
+        if needed > ADDRESSES_MAX {
+            return Err(ZoneError::TooMany { needed });
+        }
         let mut zone = Zone {
             slots: self.slots.clone(),
             exact: BTreeMap::new(),
             wildcards: self.wildcards.iter().map(retired).collect(),
         };
-        let known = self.known();
         for pattern in names {
             match pattern.as_exact() {
                 Some(name) => {
@@ -192,10 +201,7 @@ impl Zone {
                 None => zone.declare_wildcard(pattern),
             }
         }
-        match zone.slots.len() {
-            needed if needed > ADDRESSES_MAX => Err(ZoneError::TooMany { needed }),
-            _ => Ok(zone),
-        }
+        Ok(zone)
     }
 
     /// Every exact name that has an address, with its index.
