@@ -1,6 +1,5 @@
 //! What a ledger process tells a sidecar process through a file.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use actpass_core::hash::{b64u_decode, b64u_encode};
@@ -12,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
 struct File {
-    address: SocketAddr,
-    certificate: String,
+    address: String,
+    authorities: Vec<String>,
     log_key: String,
     issuer: String,
 }
@@ -29,8 +28,10 @@ impl Handover {
     /// Writes it; the file is there only once it is whole.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let file = File {
-            address: self.ledger.socket,
-            certificate: b64u_encode(&self.ledger.certificate),
+            address: self.ledger.address.clone(),
+            authorities: (self.ledger.authorities.iter())
+                .map(|authority| b64u_encode(authority))
+                .collect(),
             log_key: b64u_encode(self.log_key.as_bytes()),
             issuer: b64u_encode(&self.issuer.to_bytes()),
         };
@@ -51,8 +52,10 @@ impl Handover {
         };
         Ok(Self {
             ledger: LedgerAddress {
-                socket: file.address,
-                certificate: CertificateDer::from(bytes(&file.certificate)?),
+                address: file.address,
+                authorities: (file.authorities.iter())
+                    .map(|text| bytes(text).map(CertificateDer::from))
+                    .collect::<anyhow::Result<_>>()?,
             },
             log_key: VerifyingKey::from_bytes(&key(&file.log_key)?)?,
             issuer: SigningKey::from_bytes(&key(&file.issuer)?),

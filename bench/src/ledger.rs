@@ -9,10 +9,11 @@ use actpass_core::hash::{b64u_encode, hex, sha256};
 use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_ledger::api::Token;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
-use actpass_ledger::tls::Identity;
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger};
 use actpass_sidecar::ledger_client::LedgerAddress;
+use actpass_transport::names;
+use actpass_transport::server::{Identity, Shown};
 use anyhow::anyhow;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -84,8 +85,8 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
     let (kek, _) = Kek::load_or_generate(&dir.join("kek"))?;
     let vault = Vault::open(&dir.join("vault"), kek)?;
     store_credentials(&vault, bundle)?;
-    let identity = Identity::make()?;
-    let certificate = identity.certificate().clone();
+    let identity = Identity::make(names::LEDGER)?;
+    let certificate = identity.certificate()?.clone();
     let issuer_id = key_id(&issuer.verifying_key());
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     let config = Config {
@@ -98,15 +99,15 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
         heads: Some(dir.join("head")),
         issuer_keys: IssuerKeys::from([(issuer_id.clone(), issuer.verifying_key())]),
         token: Token::new("unused".to_owned().into(), "bench"),
-        identity,
+        shown: Arc::new(Shown::new(identity)?),
     };
     let ledger = Ledger::start(config, listener)?;
     let keys = BTreeMap::from([(issuer_id, b64u_encode(issuer.verifying_key().as_bytes()))]);
     ledger.engine().set_bundle(bundle.clone(), keys).await?;
     let handover = Handover {
         ledger: LedgerAddress {
-            socket: ledger.address(),
-            certificate,
+            address: ledger.address().to_string(),
+            authorities: vec![certificate],
         },
         log_key: log_key.verifying_key(),
         issuer,

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use actpass_ledger::tls::{Identity, LEDGER_NAME};
+use actpass_transport::server::{self, Identity, Shown};
+use actpass_transport::{client, names};
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,24 +21,19 @@ pub(crate) struct RoundTrip {
 impl RoundTrip {
     /// Connects, TLS 1.3, with both sides' sizes fixed.
     pub(crate) async fn start(question: usize, answer: usize) -> anyhow::Result<Self> {
-        let identity = Identity::make()?;
+        let identity = Identity::make(names::LEDGER)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(identity.server_config()?);
+        let authority = identity.certificate()?.clone();
+        let acceptor = TlsAcceptor::from(server::config(Arc::new(Shown::new(identity)?))?);
         // Ends with the connection.
         tokio::spawn(async move { serve(&listener, acceptor, question, answer).await });
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(identity.certificate().clone())?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = client::config(&[authority], None, "http/1.1")?;
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::new(config));
+        let connector = TlsConnector::from(config);
         let stream = connector
-            .connect(ServerName::try_from(LEDGER_NAME)?, tcp)
+            .connect(ServerName::try_from(names::LEDGER)?, tcp)
             .await?;
         Ok(Self {
             stream,

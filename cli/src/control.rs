@@ -1,9 +1,9 @@
 //! The ledger's API as people use it: of a running `actpass run`, or of a ledger opened for one command.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use actpass_core::wire::Problem;
+use actpass_transport::{client, names};
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -124,18 +124,13 @@ impl Control {
         path: &str,
         body: Vec<u8>,
     ) -> anyhow::Result<Bytes> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.certificate.clone())?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let authorities = std::slice::from_ref(&self.certificate);
+        let config = client::config(authorities, None, "http/1.1")?;
         let tcp = TcpStream::connect(self.address)
             .await
             .context("the ledger does not answer")?;
-        let name = ServerName::try_from(actpass_ledger::tls::LEDGER_NAME)?;
-        let tls = TlsConnector::from(Arc::new(config))
+        let name = ServerName::try_from(names::LEDGER)?;
+        let tls = TlsConnector::from(config)
             .connect(name, tcp)
             .await
             .context("TLS with the ledger")?;
@@ -145,7 +140,7 @@ impl Control {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("host", actpass_ledger::tls::LEDGER_NAME)
+            .header("host", names::LEDGER)
             .header("authorization", format!("Bearer {}", self.token.trim()))
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))?;

@@ -104,8 +104,8 @@ async fn governed(
     let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring_path, &key)?));
     let origin = format!("actpass/{}", bundle.spec().tenant);
     let address = LedgerAddress {
-        socket: opened.ledger.address(),
-        certificate: opened.certificate.clone(),
+        address: opened.ledger.address().to_string(),
+        authorities: vec![opened.certificate.clone()],
     };
     let client = Arc::new(LedgerClient::new(address, &key)?);
     let session = LocalSession {

@@ -20,9 +20,11 @@ pub mod passport;
 pub mod path;
 pub mod pod;
 pub mod policy;
+pub mod session;
 pub mod state;
 pub mod upstream;
 pub mod verify;
+pub mod vote;
 pub mod when;
 pub mod wire;
 

@@ -11,36 +11,20 @@ mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actpass_core::hash::StreamId;
 use actpass_core::passport::jws::IssuerKeys;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
-use crate::tls;
 use crate::vault::Vault;
 
 pub use auth::{Person, Token};
-
-/// Most connections at a time: a sidecar holds one.
-const CONNECTIONS_MAX: usize = 4_096;
-
-/// A handshake takes milliseconds.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long accepting rests after an error.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Largest request: a sealed request of 1 MiB, or a bundle of the same size, with room for its frame.
 const BODY_BYTES_MAX: usize = (1 << 20) + 64 * 1024;
@@ -105,73 +89,7 @@ pub(crate) async fn serve(
     context: Context,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let router = router(context);
-    let acceptor = TlsAcceptor::from(tls);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = tokio::task::JoinSet::new();
-    let mut logged = None;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                // Where descriptors run out it fails again at once.
-                if logged.is_none_or(|last: Instant| last.elapsed() >= Duration::from_secs(1)) {
-                    tracing::warn!(%error, "Connection not accepted");
-                    logged = Some(Instant::now());
-                }
-                tokio::time::sleep(ACCEPT_REST).await;
-                continue;
-            }
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            tracing::warn!("Too many connections; one is refused");
-            continue;
-        };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        connections.spawn(async move {
-            if let Err(error) = connection(socket, acceptor, router, stop).await {
-                tracing::debug!(%error, "Connection ended");
-            }
-            drop(slot);
-        });
-    }
-    while connections.join_next().await.is_some() {}
-}
-
-async fn connection(
-    socket: tokio::net::TcpStream,
-    acceptor: TlsAcceptor,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    socket.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
-    let peer = auth::Peer(
-        stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(tls::client_stream),
-    );
-    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        served = serving.as_mut() => return served,
-        _ = stop.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
-    }
-    serving.await
+    actpass_transport::serve::serve(router(context), listener, tls, stop).await;
 }

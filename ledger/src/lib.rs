@@ -11,7 +11,6 @@ pub mod keys;
 pub mod metrics;
 pub mod offline;
 pub mod storage;
-pub mod tls;
 pub mod vault;
 
 use std::collections::BTreeMap;
@@ -20,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use actpass_core::passport::jws::IssuerKeys;
+use actpass_transport::server::{self, IdentityError, Shown};
 use ed25519_dalek::SigningKey;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,7 +28,6 @@ use tokio::task::JoinHandle;
 use crate::engine::{Engine, OpenError, Parts};
 use crate::metrics::Metrics;
 use crate::storage::Storage;
-use crate::tls::Identity;
 use crate::vault::Vault;
 
 pub use error::ApiError;
@@ -53,8 +52,8 @@ pub struct Config {
     pub issuer_keys: IssuerKeys,
     /// What people show.
     pub token: api::Token,
-    /// Its certificate.
-    pub identity: Identity,
+    /// Its certificate, which may change.
+    pub shown: Arc<Shown>,
 }
 
 /// A ledger that serves.
@@ -75,7 +74,7 @@ pub enum StartError {
     Open(#[from] OpenError),
     /// The certificate does not work.
     #[error("the ledger's certificate cannot be used")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] IdentityError),
     /// The socket does not work.
     #[error("the ledger's socket cannot be used")]
     Socket(#[from] std::io::Error),
@@ -94,9 +93,9 @@ impl Ledger {
             heads,
             issuer_keys,
             token,
-            identity,
+            shown,
         } = config;
-        let tls = identity.server_config()?;
+        let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
         let parts = Parts {
             storage,

@@ -1,25 +1,20 @@
 //! The sidecar's side of the ledger's API: one long-lived HTTP/2 connection, mutual TLS 1.3 with the stream's key.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::hash::{StreamId, sha256};
 use actpass_core::wire::{Lease, LeaseRequest, OpenStream, Problem, StreamOpened};
+use actpass_transport::{client, names};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::EncodePrivateKey;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
-
-/// Name in the ledger's certificate.
-pub const LEDGER_NAME: &str = "ledger.actpass.internal";
 
 /// The ledger answers within milliseconds or is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,15 +28,15 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Where the ledger is and how it is known.
 #[derive(Clone, Debug)]
 pub struct LedgerAddress {
-    /// Its socket.
-    pub socket: SocketAddr,
-    /// Its certificate, which is its own trust root.
-    pub certificate: CertificateDer<'static>,
+    /// `HOST:PORT`. A name is resolved for each connection.
+    pub address: String,
+    /// To one of these its certificate leads.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// A connection to the ledger, made anew when it breaks.
 pub struct LedgerClient {
-    address: SocketAddr,
+    address: String,
     connector: TlsConnector,
     stream: StreamId,
     sender: Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
@@ -54,7 +49,7 @@ pub enum LedgerError {
     #[error("the ledger at {address} does not answer")]
     Away {
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -86,12 +81,12 @@ impl LedgerClient {
     /// # Errors
     /// Where no client certificate can be made from the key.
     pub fn new(address: LedgerAddress, key: &SigningKey) -> Result<Self, LedgerError> {
-        let connector =
-            tls_connector(&address, key).map_err(|error| LedgerError::Answer(error.to_string()))?;
+        let config = client::config(&address.authorities, Some(key), "h2")
+            .map_err(|error| LedgerError::Answer(error.to_string()))?;
         let stream = stream_id(key);
         Ok(Self {
-            address: address.socket,
-            connector,
+            address: address.address,
+            connector: TlsConnector::from(config),
             stream,
             sender: Mutex::new(None),
         })
@@ -202,12 +197,12 @@ impl LedgerClient {
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LedgerError> {
         let away = |source: Box<dyn std::error::Error + Send + Sync>| LedgerError::Away {
-            address: self.address,
+            address: self.address.clone(),
             source,
         };
         let request = Request::builder()
             .method(method)
-            .uri(format!("https://{LEDGER_NAME}{path}"))
+            .uri(format!("https://{}{path}", names::LEDGER))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| LedgerError::Answer(error.to_string()))?;
@@ -254,13 +249,13 @@ impl LedgerClient {
             Ok(Ok(sender)) => sender,
             Ok(Err(source)) => {
                 return Err(LedgerError::Away {
-                    address: self.address,
+                    address: self.address.clone(),
                     source,
                 });
             }
             Err(elapsed) => {
                 return Err(LedgerError::Away {
-                    address: self.address,
+                    address: self.address.clone(),
                     source: elapsed.into(),
                 });
             }
@@ -272,9 +267,9 @@ impl LedgerClient {
     async fn connect(
         &self,
     ) -> Result<http2::SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
-        let tcp = TcpStream::connect(self.address).await?;
+        let tcp = TcpStream::connect(&self.address).await?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::try_from(LEDGER_NAME)?;
+        let name = ServerName::try_from(names::LEDGER)?;
         let tls = self.connector.connect(name, tcp).await?;
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
@@ -304,36 +299,6 @@ impl std::fmt::Debug for LedgerClient {
 /// Stream id of a key: SHA-256 of its public key.
 pub fn stream_id(key: &SigningKey) -> StreamId {
     StreamId::from_bytes(sha256(&[key.verifying_key().as_bytes()]))
-}
-
-fn tls_connector(
-    address: &LedgerAddress,
-    key: &SigningKey,
-) -> Result<TlsConnector, Box<dyn std::error::Error + Send + Sync>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(address.certificate.clone())?;
-    let (certificate, private) = client_certificate(key)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], private)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// A self-signed certificate over the stream's key: the ledger looks at the key only.
-fn client_certificate(
-    key: &SigningKey,
-) -> Result<
-    (CertificateDer<'static>, PrivateKeyDer<'static>),
-    Box<dyn std::error::Error + Send + Sync>,
-> {
-    let der = key.to_pkcs8_der().map_err(|error| error.to_string())?;
-    let pkcs8 = PrivatePkcs8KeyDer::from(der.as_bytes().to_vec());
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &rcgen::PKCS_ED25519)?;
-    let certificate = rcgen::CertificateParams::new(Vec::new())?.self_signed(&pair)?;
-    Ok((certificate.der().clone(), PrivateKeyDer::from(pkcs8)))
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> LedgerError {

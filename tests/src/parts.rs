@@ -18,7 +18,6 @@ use actpass_crds::read::parse_documents;
 use actpass_ledger::api::Token;
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
-use actpass_ledger::tls::Identity;
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
@@ -28,6 +27,8 @@ use actpass_sidecar::recorder::Recorder;
 use actpass_sidecar::ring::Ring;
 use actpass_sidecar::session::{Session, SessionError};
 use actpass_sidecar::shipper::ShipError;
+use actpass_transport::names;
+use actpass_transport::server::{Identity, Shown};
 use anyhow::{Context, anyhow};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use futures_util::future::BoxFuture;
@@ -78,7 +79,7 @@ impl Parts {
             disk: MemoryDisk::default(),
             bundle: Arc::new(Bundle::new(spec)?),
             address: listener.local_addr()?,
-            identity: Identity::make()?,
+            identity: Identity::make(names::LEDGER)?,
             log_key: fresh_key()?,
             issuer: fresh_key()?,
         })
@@ -98,7 +99,7 @@ impl Parts {
             heads: Some(self.dir.path().join("head")),
             issuer_keys: IssuerKeys::from([(key_id(&issuer), issuer)]),
             token: Token::new(Zeroizing::new("token".to_owned()), "tester"),
-            identity: self.identity.clone(),
+            shown: Arc::new(Shown::new(self.identity.clone())?),
         };
         let ledger = Ledger::start(config, std::net::TcpListener::bind(self.address)?)?;
         self.put_policy().await?;
@@ -125,8 +126,8 @@ impl Parts {
     /// The ledger's address, as a sidecar needs it.
     pub fn address(&self) -> LedgerAddress {
         LedgerAddress {
-            socket: self.address,
-            certificate: self.identity.certificate().clone(),
+            address: self.address.to_string(),
+            authorities: self.identity.certificate().cloned().into_iter().collect(),
         }
     }
 

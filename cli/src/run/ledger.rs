@@ -1,6 +1,7 @@
 //! The ledger in this process, over the state directory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actpass_core::hash::b64u_encode;
 use actpass_core::passport::jws::{IssuerKeys, key_id};
@@ -9,9 +10,10 @@ use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
 use actpass_ledger::storage::Storage;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
-use actpass_ledger::tls::Identity;
 use actpass_ledger::vault::{Kek, Vault};
 use actpass_ledger::{Config, Ledger};
+use actpass_transport::names;
+use actpass_transport::server::{Identity, Shown};
 use anyhow::{Context, bail};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use rustls_pki_types::CertificateDer;
@@ -57,8 +59,8 @@ impl Opened {
         }
         let vault = Vault::open(&state.vault(), kek)?;
         let token = Zeroizing::new(random_hex()?);
-        let identity = Identity::make()?;
-        let certificate = identity.certificate().clone();
+        let identity = Identity::make(names::LEDGER)?;
+        let certificate = identity.certificate()?.clone();
         let issuer_keys =
             IssuerKeys::from([(key_id(&issuer.verifying_key()), issuer.verifying_key())]);
         let listener =
@@ -71,7 +73,7 @@ impl Opened {
             heads: Some(state.head()),
             issuer_keys,
             token: Token::new(token.clone(), &user()),
-            identity,
+            shown: Arc::new(Shown::new(identity)?),
         };
         let ledger = Ledger::start(config, listener)?;
         let keys = BTreeMap::from([(

@@ -19,8 +19,8 @@ pub(super) async fn all(state: &StateDir, opened: &Opened) -> anyhow::Result<()>
     let origin = format!("actpass/{}", state.tenant()?);
     for path in ring_files(&state.rings()?)? {
         let address = LedgerAddress {
-            socket: opened.ledger.address(),
-            certificate: opened.certificate.clone(),
+            address: opened.ledger.address().to_string(),
+            authorities: vec![opened.certificate.clone()],
         };
         let log = NoteVerifier::new(origin.clone(), opened.log_key);
         match resume(&path, address, log).await {

@@ -1,6 +1,7 @@
 //! Who is asking: a sidecar by its key, a person by a token.
 
-use actpass_core::hash::StreamId;
+use actpass_core::hash::{StreamId, sha256};
+use actpass_transport::serve::Peer;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -9,10 +10,6 @@ use zeroize::Zeroizing;
 
 use super::Context;
 use crate::error::ApiError;
-
-/// The client certificate's key, if the connection has one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) Option<(StreamId, [u8; 32])>);
 
 /// A sidecar, on a path of its own stream.
 #[derive(Clone, Debug)]
@@ -46,25 +43,20 @@ pub struct Person {
     pub user: String,
 }
 
-impl Peer {
-    /// The key of the connection.
-    pub(crate) fn known(self) -> Result<(StreamId, [u8; 32]), ApiError> {
-        self.0.ok_or(ApiError::Unauthorized(
-            "this needs a client certificate over the stream's Ed25519 key",
-        ))
-    }
+/// The key of the connection, and the stream it names.
+pub(crate) fn known(peer: Option<&Peer>) -> Result<(StreamId, [u8; 32]), ApiError> {
+    let key = peer.and_then(|peer| peer.key);
+    let key = key.ok_or(ApiError::Unauthorized(
+        "this needs a client certificate over the stream's Ed25519 key",
+    ))?;
+    Ok((StreamId::from_bytes(sha256(&[&key])), key))
 }
 
 impl FromRequestParts<Context> for Sidecar {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, ApiError> {
-        let peer = parts
-            .extensions
-            .get::<Peer>()
-            .copied()
-            .unwrap_or(Peer(None));
-        let (stream, key) = peer.known()?;
+        let (stream, key) = known(parts.extensions.get())?;
         let Path(path) =
             Path::<std::collections::BTreeMap<String, String>>::from_request_parts(parts, context)
                 .await

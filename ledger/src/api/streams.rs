@@ -7,6 +7,7 @@ use actpass_core::passport::jws;
 use actpass_core::state::ApprovalState;
 use actpass_core::upstream::Effect;
 use actpass_core::wire::{Lease, LeaseRequest, OpenStream, StreamOpened};
+use actpass_transport::serve::Peer;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
@@ -17,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::Context;
-use super::auth::{Peer, Sidecar};
+use super::auth::{Sidecar, known};
 use crate::engine::{Log, blob, destination, sealed_aad, sealed_name, text};
 use crate::error::ApiError;
 use crate::storage::BlobKind;
@@ -41,7 +42,7 @@ pub(super) async fn open(
     Query(From { from }): Query<From>,
     Json(request): Json<OpenStream>,
 ) -> Result<Json<StreamOpened>, ApiError> {
-    let (stream, key) = peer.known()?;
+    let (stream, key) = known(Some(&peer))?;
     let claims = jws::verify(&request.passport, &context.issuer_keys, Timestamp::now())
         .map_err(|error| ApiError::Forbidden(format!("the passport is not accepted: {error}")))?;
     let bound = claims

@@ -1,0 +1,44 @@
+//! Names of objects in the namespace of the installation, by which the parts find each other.
+
+/// Secret of the controller: its issuer key and its certificate authority.
+pub const CONTROLLER_SECRET: &str = "actpass-controller";
+/// Secret of the ledger: its log key and its key encryption key.
+pub const LEDGER_SECRET: &str = "actpass-ledger";
+/// Secret of the webhook: its vote key and what sidecars' uids are made from.
+pub const WEBHOOK_SECRET: &str = "actpass-webhook";
+
+/// Secret with the controller's certificate, type `kubernetes.io/tls` with `ca.crt` besides. The controller writes all three.
+pub const CONTROLLER_TLS: &str = "actpass-controller-tls";
+/// Secret with the ledger's certificate.
+pub const LEDGER_TLS: &str = "actpass-ledger-tls";
+/// Secret with the webhook's certificate.
+pub const WEBHOOK_TLS: &str = "actpass-webhook-tls";
+
+/// In a TLS Secret: the certificate and those above it, PEM.
+pub const TLS_CERTIFICATE: &str = "tls.crt";
+/// In a TLS Secret: its private key, PEM.
+pub const TLS_KEY: &str = "tls.key";
+/// In a TLS Secret: the authority, PEM.
+pub const TLS_AUTHORITY: &str = "ca.crt";
+
+/// ConfigMap with what the parts may believe of each other. The controller writes it, and the copies in the namespaces of
+/// agents, which lack [`VOTE_KEYS`].
+pub const TRUST: &str = "actpass-trust";
+/// In [`TRUST`]: authorities of the parts' certificates, PEM.
+pub const AUTHORITIES: &str = "ca.pem";
+/// In [`TRUST`]: public keys that passports are signed with, one base64url line each.
+pub const ISSUER_KEYS: &str = "issuer-keys";
+/// In [`TRUST`]: public keys that checkpoints are signed with, one base64url line each.
+pub const LEDGER_KEYS: &str = "ledger-keys";
+/// In [`TRUST`]: public keys that votes are stamped with, one base64url line each.
+pub const VOTE_KEYS: &str = "vote-keys";
+
+/// Audience of tokens for the ledger, so that a part's token is good for nothing else.
+pub const LEDGER_AUDIENCE: &str = "actpass-ledger";
+
+/// API group of our resources.
+pub const GROUP: &str = "actpass.org";
+/// Label of a namespace: `audit` or `enforce`.
+pub const MODE_LABEL: &str = "actpass.org/mode";
+/// Label of a namespace: what rules call its environment.
+pub const ENVIRONMENT_LABEL: &str = "actpass.org/environment";
