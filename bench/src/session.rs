@@ -20,8 +20,8 @@ impl Session for BenchSession {
         self.bundle.clone()
     }
 
-    fn passport(&self) -> &str {
-        crate::policy::PASSPORT
+    fn passport(&self) -> Result<Arc<str>, SessionError> {
+        Ok(crate::policy::PASSPORT.into())
     }
 
     fn token(&self) -> Result<String, SessionError> {

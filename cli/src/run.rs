@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
+use actpass_core::error::chain;
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::record::{Body, Containment, Note, stream_id};
@@ -110,7 +111,7 @@ async fn governed(
     let client = Arc::new(LedgerClient::new(address, &key)?);
     let session = LocalSession {
         bundle: bundle.clone(),
-        passport,
+        passport: passport.into(),
         issuer: opened.issuer.clone(),
         holder: key.verifying_key(),
     };
@@ -239,15 +240,4 @@ fn note(recorder: &Recorder, note: &str, text: &str) {
     if let Err(error) = recorder.record(body, &Openings::default()) {
         tracing::error!(%error, note, "Not recorded");
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod capability;
 pub mod decide;
+pub mod error;
 pub mod evidence;
 pub mod form;
 pub mod hash;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actpass_core::decide::Permitted;
+use actpass_core::error::chain;
 use actpass_core::evidence::record::OutcomeResult;
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
@@ -333,15 +334,4 @@ fn ambiguous(detail: String) -> Sent {
         result: OutcomeResult::Ambiguous,
         detail,
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

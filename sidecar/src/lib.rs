@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod mint;
 pub mod names;
 pub mod pep;
+pub mod pod;
 mod pool;
 pub mod proxy;
 pub mod recorder;

@@ -1,6 +1,9 @@
 //! The certificate authority of one run or pod: mints a leaf for each name that is dialled.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use rcgen::{
 };
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 /// Names with a minted leaf: the declared ones and 64 per wildcard; more are minted anew each time.
 const LEAVES_MAX: usize = 1_024;
@@ -36,6 +40,9 @@ pub enum MintError {
     /// Not usable.
     #[error("certificate not usable")]
     Tls(#[from] rustls::Error),
+    /// Not kept.
+    #[error("the authority's files")]
+    File(#[from] std::io::Error),
 }
 
 impl Mint {
@@ -54,6 +61,27 @@ impl Mint {
         valid(&mut params, LEAF_LIFE * 52);
         let ca_pem = params.self_signed(&key)?.pem();
         Self::with(Issuer::new(params, key), ca_pem)
+    }
+
+    /// The authority whose certificate and key are in `dir`, made there where there is none. Whoever reads the key is
+    /// trusted by whoever trusts the certificate.
+    ///
+    /// # Errors
+    /// Where the files cannot be read or written, or are no certificate and key.
+    pub fn kept(dir: &Path) -> Result<Self, MintError> {
+        let (certificate, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+        // The certificate is written last, so that with it everything is there.
+        match std::fs::read_to_string(&certificate) {
+            Ok(pem) => Self::of_authority(&pem, &Zeroizing::new(std::fs::read_to_string(&key)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let made = Self::new()?;
+                let pem = Zeroizing::new(made.issuer.key().serialize_pem());
+                write_whole(&key, pem.as_bytes())?;
+                write_whole(&certificate, made.ca_pem.as_bytes())?;
+                Ok(made)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Mints under an authority made elsewhere: its certificate and its key as PEM.
@@ -120,8 +148,37 @@ impl std::fmt::Debug for Mint {
     }
 }
 
+/// A file of its owner alone, whole at any time.
+fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(content)?;
+    std::fs::rename(&new, path)
+}
+
 fn valid(params: &mut CertificateParams, life: Duration) {
     let now = std::time::SystemTime::now();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + life).into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_kept_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Mint::kept(dir.path()).unwrap();
+        let again = Mint::kept(dir.path()).unwrap();
+        assert_eq!(first.ca_pem(), again.ca_pem());
+        again.server_config(&"a.test".parse().unwrap()).unwrap();
+        std::fs::write(dir.path().join("ca.key"), "none").unwrap();
+        assert!(Mint::kept(dir.path()).is_err());
+    }
 }

@@ -34,9 +34,12 @@ use crate::ledger_client::LedgerClient;
 use crate::metrics::{Metrics, Standing};
 use crate::recorder::Recorder;
 use crate::route::Route;
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 use crate::shipper::Shipper;
 use leases::Leases;
+
+/// Code of what is denied because there is no passport to act under.
+const NO_PASSPORT: &str = "no_passport";
 
 /// Decides for one agent.
 pub struct Pep {
@@ -136,9 +139,15 @@ impl Pep {
         effect: &mut Option<Effect>,
     ) -> Result<Judgement, StalePolicy> {
         let bundle = self.session.bundle();
-        let upstream = bundle.upstream_at(&received.host, received.port);
-        let (Some(passport), Some(upstream)) = (bundle.passport(self.session.passport()), upstream)
-        else {
+        let passport = match self.passport(&bundle) {
+            Ok(passport) => passport,
+            Err(error) => {
+                let style = ErrorStyle::Problem;
+                let detail = format!("Denied: {error}.");
+                return Ok(self.refused(&bundle, received, style, NO_PASSPORT, detail));
+            }
+        };
+        let Some(upstream) = bundle.upstream_at(&received.host, received.port) else {
             let detail = format!("No Upstream serves `{}:{}`.", received.host, received.port);
             return Ok(self.refused(
                 &bundle,
@@ -259,6 +268,13 @@ impl Pep {
                 style,
             )),
         }
+    }
+
+    /// The passport this sidecar acts under, as the policy has it.
+    fn passport<'a>(&self, bundle: &'a Bundle) -> Result<&'a Passport, SessionError> {
+        let name = self.session.passport()?;
+        let unknown = || SessionError(format!("the policy knows no Passport `{name}`"));
+        bundle.passport(&name).ok_or_else(unknown)
     }
 
     fn route_of(&self, bundle: &Bundle, upstream: &str) -> Option<Arc<Route>> {

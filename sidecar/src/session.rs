@@ -1,5 +1,7 @@
 //! Where a sidecar gets its policy and its passport from.
 
+pub mod remote;
+
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
@@ -11,7 +13,10 @@ pub trait Session: Send + Sync + 'static {
     fn bundle(&self) -> Arc<Bundle>;
 
     /// Name of the Passport this sidecar acts under.
-    fn passport(&self) -> &str;
+    ///
+    /// # Errors
+    /// Why there is none now: revoked, suspended, past its end, never issued. Nothing is permitted then, reads neither.
+    fn passport(&self) -> Result<Arc<str>, SessionError>;
 
     /// A passport token bound to the sidecar's key, fresh enough for a third of its life at least.
     ///
@@ -23,7 +28,7 @@ pub trait Session: Send + Sync + 'static {
     fn refresh(&self) -> BoxFuture<'_, ()>;
 }
 
-/// No passport is issued.
-#[derive(Debug, thiserror::Error)]
+/// There is no passport, and this is why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no passport: {0}")]
 pub struct SessionError(pub String);

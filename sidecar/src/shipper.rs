@@ -22,7 +22,7 @@ use crate::ledger_client::{LedgerClient, LedgerError};
 use crate::metrics::Metrics;
 use crate::recorder::{Queued, Recorder};
 use crate::ring::RingError;
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 
 /// First and longest wait before the ledger is tried again.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -115,6 +115,9 @@ pub enum ShipError {
     /// The ledger refuses, and will refuse again.
     #[error("the ledger refuses the stream")]
     Refused(#[source] LedgerError),
+    /// There is no passport now.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// A proof does not hold: the ledger is not the one we know, or it forked.
     #[error("the ledger's proof does not hold")]
     Proof(#[source] ReceiptError),
@@ -166,10 +169,7 @@ impl Shipper {
     /// # Errors
     /// Where the ledger is away or refuses the passport, or its checkpoint does not hold.
     pub async fn open(&mut self) -> Result<(), ShipError> {
-        let token = self
-            .session
-            .token()
-            .map_err(|error| ShipError::Answer(error.to_string()))?;
+        let token = self.session.token()?;
         let opened = self
             .link
             .client
@@ -243,6 +243,12 @@ impl Shipper {
                 self.renew_at = Instant::now() + RETRY_WAITS.1;
                 Ok(())
             }
+            // One may be issued again; until then nothing is permitted, and what is recorded waits in the ring.
+            Err(ShipError::Session(error)) => {
+                tracing::debug!(%error, "Passport not renewed");
+                self.renew_at = Instant::now() + RETRY_WAITS.1;
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -250,8 +256,9 @@ impl Shipper {
     /// A third of the passport's life.
     fn renew_after(&self) -> Duration {
         let bundle = self.session.bundle();
-        let ttl = bundle
-            .passport(self.session.passport())
+        let name = self.session.passport().ok();
+        let ttl = name
+            .and_then(|name| bundle.passport(&name))
             .map_or(60, |passport| passport.ttl_seconds);
         Duration::from_secs(u64::from(ttl) / 3)
     }

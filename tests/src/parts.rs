@@ -315,8 +315,8 @@ impl Session for TestSession {
         self.bundle.clone()
     }
 
-    fn passport(&self) -> &str {
-        &self.passport
+    fn passport(&self) -> Result<Arc<str>, SessionError> {
+        Ok(self.passport.as_str().into())
     }
 
     fn token(&self) -> Result<String, SessionError> {

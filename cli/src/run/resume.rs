@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use actpass_core::error::chain;
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_sidecar::ledger_client::LedgerAddress;
 use actpass_sidecar::resume::{ResumeError, Resumed, resume};
@@ -38,7 +39,7 @@ pub(super) async fn all(state: &StateDir, opened: &Opened) -> anyhow::Result<()>
             Err(error) => {
                 let aside = path.with_extension("unsent");
                 tracing::error!(
-                    error = %super::chain(&error),
+                    error = %chain(&error),
                     path = %aside.display(),
                     "Records of an earlier run cannot be sent; they are kept here"
                 );

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 pub(super) struct LocalSession {
     pub(super) bundle: Arc<Bundle>,
-    pub(super) passport: String,
+    pub(super) passport: Arc<str>,
     pub(super) issuer: SigningKey,
     pub(super) holder: VerifyingKey,
 }
@@ -21,8 +21,8 @@ impl Session for LocalSession {
         self.bundle.clone()
     }
 
-    fn passport(&self) -> &str {
-        &self.passport
+    fn passport(&self) -> Result<Arc<str>, SessionError> {
+        Ok(self.passport.clone())
     }
 
     fn token(&self) -> Result<String, SessionError> {

@@ -6,10 +6,11 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Pep, denial, sealed};
+use super::{NO_PASSPORT, Pep, denial, sealed};
 use crate::extract::{PlanStep, Principal, extract_step};
 use crate::judge::{BoxFuture, Internal, InternalAnswer, Judgement, Redeemed};
 use crate::ledger_client::LedgerError;
+use crate::session::SessionError;
 use actpass_core::upstream::ErrorStyle;
 
 /// Most steps of a plan.
@@ -18,8 +19,8 @@ const PLAN_STEPS_MAX: usize = 64;
 impl Internal for Pep {
     fn passport(&self) -> BoxFuture<'_, InternalAnswer> {
         let bundle = self.session.bundle();
-        let answer = match bundle.passport(self.session.passport()) {
-            Some(passport) => answer(
+        let answer = match Pep::passport(self, &bundle) {
+            Ok(passport) => answer(
                 StatusCode::OK,
                 &json!({
                     "agent": passport.agent_id, "passport": passport.name, "purpose": passport.purpose,
@@ -27,11 +28,7 @@ impl Internal for Pep {
                     "containment": self.containment,
                 }),
             ),
-            None => problem(
-                StatusCode::FORBIDDEN,
-                "passport_invalid",
-                "The policy knows no such passport.",
-            ),
+            Err(error) => no_passport(&error),
         };
         Box::pin(std::future::ready(answer))
     }
@@ -126,12 +123,9 @@ impl Pep {
             );
         }
         let bundle = self.session.bundle();
-        let Some(passport) = bundle.passport(self.session.passport()) else {
-            return problem(
-                StatusCode::FORBIDDEN,
-                "passport_invalid",
-                "The policy knows no such passport.",
-            );
+        let passport = match Pep::passport(self, &bundle) {
+            Ok(passport) => passport,
+            Err(error) => return no_passport(&error),
         };
         let principal = Principal {
             tenant: &bundle.spec().tenant,
@@ -155,6 +149,10 @@ impl Pep {
             .collect();
         answer(StatusCode::OK, &json!({ "steps": verdicts }))
     }
+}
+
+fn no_passport(error: &SessionError) -> InternalAnswer {
+    problem(StatusCode::FORBIDDEN, NO_PASSPORT, &error.to_string())
 }
 
 fn answer(status: StatusCode, json: &serde_json::Value) -> InternalAnswer {

@@ -1,0 +1,10 @@
+//! The programs of an agent's pod: what they are told, the files agents trust, and what they answer the kubelet.
+//!
+//! Names, ports and paths are those of [`actpass_core::pod::contract`].
+
+pub mod config;
+pub mod fence;
+pub mod health;
+pub mod search;
+pub mod trust;
+pub mod ways;

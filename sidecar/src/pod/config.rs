@@ -1,0 +1,275 @@
+//! What the proxy of a pod is told, by its environment and its mounts.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actpass_core::hash::{b64u_decode_array, sha256, unhex32};
+use actpass_core::passport::jws::{IssuerKeys, key_id};
+use actpass_core::pod::contract::*;
+use ed25519_dalek::VerifyingKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// In the ConfigMap of authorities: certificates, PEM.
+const AUTHORITIES: &str = "ca.pem";
+/// In the ConfigMap of authorities: issuer keys, one base64url line each.
+const ISSUER_KEYS: &str = "issuer-keys";
+/// In the ConfigMap of authorities: ledger keys, one base64url line each.
+const LEDGER_KEYS: &str = "ledger-keys";
+
+/// Longest file of authorities.
+const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// What the proxy is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `HOST:PORT` of the controller.
+    pub controller: String,
+    /// `HOST:PORT` of the ledger.
+    pub ledger: String,
+    /// To one of these their certificates lead.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Keys that passports are signed with.
+    pub issuer_keys: IssuerKeys,
+    /// The key that checkpoints are signed with.
+    pub ledger_key: VerifyingKey,
+    /// Where the kubelet and Prometheus ask.
+    pub pod_ips: Vec<IpAddr>,
+    /// For how long open requests may end.
+    pub drain: Duration,
+    /// For logs: namespace and name of the pod.
+    pub pod: String,
+}
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable is missing, or says nothing of its kind.
+    #[error("environment variable `{0}` is missing or wrong; the injected pod has been changed")]
+    Variable(&'static str),
+    /// A file of authorities cannot be read.
+    #[error(
+        "`{path}` cannot be read; ConfigMap `{AUTHORITIES_CONFIG_MAP}` of this namespace lacks it"
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nothing in a file has one of the digests that the pod was made with.
+    #[error(
+        "`{path}` has nothing that {variable} names: the control plane's keys have changed since the pod was made, or the ConfigMap was; make the pod anew"
+    )]
+    Unpinned {
+        /// The file.
+        path: PathBuf,
+        /// The variable with the digests.
+        variable: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the environment through `variable`, and the authorities from `dir`.
+    ///
+    /// # Errors
+    /// What is missing, or is not what the pod was made with.
+    pub fn read(
+        variable: impl Fn(&str) -> Option<String>,
+        dir: &Path,
+    ) -> Result<Self, ConfigError> {
+        let text = |name: &'static str| {
+            let value = variable(name).filter(|value| !value.is_empty());
+            value.ok_or(ConfigError::Variable(name))
+        };
+        let pinned = Pinned { dir, text: &text };
+        let authorities = pinned.authorities()?;
+        let issuer_keys = pinned.keys(ISSUER_KEYS, ENV_ISSUER_KEYS_SHA256)?;
+        let ledger_keys = pinned.keys(LEDGER_KEYS, ENV_LEDGER_KEYS_SHA256)?;
+        let ledger_key = ledger_keys.first().copied();
+        let pod_ips = text(ENV_POD_IPS)?
+            .split(',')
+            .map(|ip| ip.parse().map_err(|_| ConfigError::Variable(ENV_POD_IPS)))
+            .collect::<Result<_, _>>()?;
+        let drain = text(ENV_DRAIN_SECONDS)?.parse().ok();
+        let drain = drain.ok_or(ConfigError::Variable(ENV_DRAIN_SECONDS))?;
+        Ok(Self {
+            controller: text(ENV_CONTROLLER)?,
+            ledger: text(ENV_LEDGER)?,
+            authorities,
+            issuer_keys: issuer_keys.iter().map(|key| (key_id(key), *key)).collect(),
+            ledger_key: ledger_key.ok_or(ConfigError::Variable(ENV_LEDGER_KEYS_SHA256))?,
+            pod_ips,
+            drain: Duration::from_secs(drain),
+            pod: format!("{}/{}", text(ENV_POD_NAMESPACE)?, text(ENV_POD_NAME)?),
+        })
+    }
+}
+
+/// Reads files of which only counts what a variable names by digest.
+struct Pinned<'a> {
+    dir: &'a Path,
+    text: &'a dyn Fn(&'static str) -> Result<String, ConfigError>,
+}
+
+impl Pinned<'_> {
+    fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let (path, bytes) = self.file(AUTHORITIES)?;
+        let digests = self.digests(ENV_CA_SHA256)?;
+        // What is no certificate is not named by a digest either.
+        let all = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok);
+        let known: Vec<_> = all
+            .filter(|certificate| digests.contains(&sha256(&[certificate])))
+            .collect();
+        any(known, path, ENV_CA_SHA256)
+    }
+
+    fn keys(&self, file: &str, variable: &'static str) -> Result<Vec<VerifyingKey>, ConfigError> {
+        let (path, bytes) = self.file(file)?;
+        let digests = self.digests(variable)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let all = text
+            .lines()
+            .filter_map(|line| b64u_decode_array::<32>(line.trim()).ok());
+        let known = all.filter(|key| digests.contains(&sha256(&[key])));
+        let known: Vec<_> = known
+            .filter_map(|key| VerifyingKey::from_bytes(&key).ok())
+            .collect();
+        any(known, path, variable)
+    }
+
+    fn digests(&self, variable: &'static str) -> Result<BTreeSet<[u8; 32]>, ConfigError> {
+        let text = (self.text)(variable)?;
+        let digests = text.split(',').map(unhex32);
+        digests
+            .collect::<Result<_, _>>()
+            .map_err(|_| ConfigError::Variable(variable))
+    }
+
+    fn file(&self, name: &str) -> Result<(PathBuf, Vec<u8>), ConfigError> {
+        let path = self.dir.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes.len() <= FILE_BYTES_MAX => Ok((path, bytes)),
+            Ok(_) => Err(ConfigError::File {
+                path,
+                source: std::io::Error::other("it is too long"),
+            }),
+            Err(source) => Err(ConfigError::File { path, source }),
+        }
+    }
+}
+
+fn any<T>(known: Vec<T>, path: PathBuf, variable: &'static str) -> Result<Vec<T>, ConfigError> {
+    match known.is_empty() {
+        false => Ok(known),
+        true => Err(ConfigError::Unpinned { path, variable }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use actpass_core::hash::{b64u_encode, hex};
+
+    use super::*;
+
+    struct Told {
+        dir: tempfile::TempDir,
+        variables: BTreeMap<String, String>,
+    }
+
+    fn told() -> Told {
+        let dir = tempfile::tempdir().unwrap();
+        let certified = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+        let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key();
+        std::fs::write(dir.path().join(AUTHORITIES), certified.cert.pem()).unwrap();
+        for (file, byte) in [(ISSUER_KEYS, 1), (LEDGER_KEYS, 2)] {
+            let text = format!("{}\n", b64u_encode(key(byte).as_bytes()));
+            std::fs::write(dir.path().join(file), text).unwrap();
+        }
+        let digest = |bytes: &[u8]| hex(&sha256(&[bytes]));
+        let variables = [
+            (ENV_CONTROLLER, "c:8443".to_owned()),
+            (ENV_LEDGER, "l:8443".to_owned()),
+            (ENV_CA_SHA256, digest(certified.cert.der())),
+            (ENV_ISSUER_KEYS_SHA256, digest(key(1).as_bytes())),
+            (ENV_LEDGER_KEYS_SHA256, digest(key(2).as_bytes())),
+            (ENV_DRAIN_SECONDS, "10".to_owned()),
+            (ENV_POD_NAMESPACE, "shop".to_owned()),
+            (ENV_POD_NAME, "agent-7f".to_owned()),
+            (ENV_POD_IPS, "10.88.0.7,fd77::7".to_owned()),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        Told {
+            dir,
+            variables: variables.into(),
+        }
+    }
+
+    fn read(told: &Told) -> Result<Config, ConfigError> {
+        Config::read(|name| told.variables.get(name).cloned(), told.dir.path())
+    }
+
+    #[test]
+    fn a_pod_is_told_all_it_needs() {
+        let config = read(&told()).unwrap();
+        assert_eq!(config.authorities.len(), 1);
+        assert_eq!(config.issuer_keys.len(), 1);
+        assert_eq!(config.pod_ips.len(), 2);
+        assert_eq!(config.pod, "shop/agent-7f");
+    }
+
+    #[test]
+    fn keys_that_the_pod_was_not_made_with_are_not_believed() {
+        let other = b64u_encode(
+            ed25519_dalek::SigningKey::from_bytes(&[9; 32])
+                .verifying_key()
+                .as_bytes(),
+        );
+        for file in [ISSUER_KEYS, LEDGER_KEYS] {
+            let told = told();
+            let path = told.dir.path().join(file);
+            let ours = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("{other}\nnonsense\n{ours}")).unwrap();
+            let config = read(&told).unwrap();
+            assert_eq!(config.issuer_keys.len(), 1, "{file}");
+            std::fs::write(&path, &other).unwrap();
+            assert!(matches!(
+                read(&told).unwrap_err(),
+                ConfigError::Unpinned { .. }
+            ));
+        }
+        let told = told();
+        let stranger = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+        std::fs::write(told.dir.path().join(AUTHORITIES), stranger.cert.pem()).unwrap();
+        assert!(matches!(
+            read(&told).unwrap_err(),
+            ConfigError::Unpinned { .. }
+        ));
+    }
+
+    #[test]
+    fn a_changed_environment_stops_the_start() {
+        for name in told().variables.keys() {
+            let mut told = told();
+            told.variables.remove(name);
+            assert!(read(&told).is_err(), "without {name}");
+        }
+        for (name, value) in [
+            (ENV_POD_IPS, "nowhere"),
+            (ENV_DRAIN_SECONDS, "soon"),
+            (ENV_CA_SHA256, "zz"),
+        ] {
+            let mut told = told();
+            told.variables.insert(name.to_owned(), value.to_owned());
+            assert!(
+                matches!(read(&told).unwrap_err(), ConfigError::Variable(it) if it == name),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Ways out of a pod, tried as an agent would: what the verifier does before the agent starts, and again and again.
+//!
+//! None of them leaves a record: they ask for names and ports of ours, or send what the kernel refuses.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use actpass_core::pod::contract::{ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use serde::{Deserialize, Serialize};
+
+use super::search::CANARY;
+use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
+
+/// Everything tried here is answered by this machine.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Nobody's addresses (RFC 5737, RFC 3849): what goes there has left.
+const OUTSIDE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
+/// Discard (RFC 863).
+const DISCARD: u16 = 9;
+
+/// Most bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// One pass over all ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// When it ended, seconds since the epoch.
+    pub time: i64,
+    /// What was wrong: empty if the fence stands.
+    pub wrong: Vec<Wrong>,
+}
+
+/// A way that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrong {
+    /// Which: a constant.
+    pub way: String,
+    /// What happened.
+    pub said: String,
+}
+
+/// Tries all ways. `nameserver` is the pod's own.
+pub fn pass(nameserver: IpAddr, time: i64) -> Pass {
+    type Way = (&'static str, fn(IpAddr) -> Result<(), String>);
+    let ways: [Way; 7] = [
+        ("proxy", proxy),
+        ("undeclared_name", undeclared_name),
+        ("udp", udp),
+        ("own_ports", own_ports),
+        ("raw_socket", raw_socket),
+        ("packet_socket", packet_socket),
+        ("vsock", vsock),
+    ];
+    let wrong = ways.into_iter().filter_map(|(way, tried)| {
+        let said = tried(nameserver).err()?;
+        let way = way.to_owned();
+        Some(Wrong { way, said })
+    });
+    Pass {
+        time,
+        wrong: wrong.collect(),
+    }
+}
+
+/// The first nameserver of a `resolv.conf`.
+pub fn nameserver(resolv_conf: &str) -> Option<IpAddr> {
+    let mut servers = resolv_conf
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"));
+    servers.find_map(|rest| rest.trim().parse().ok())
+}
+
+/// A declared name leads to the proxy, and the proxy answers.
+fn proxy(nameserver: IpAddr) -> Result<(), String> {
+    let answer = ask(nameserver, INTERNAL_NAME)?;
+    let mut addresses = answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        });
+    let address = addresses.next().ok_or_else(|| {
+        format!(
+            "{INTERNAL_NAME} has no address: {}",
+            answer.metadata.response_code
+        )
+    })?;
+    let prefix = |address: Ipv4Addr| u32::from(address) >> (32 - RANGE_PREFIX);
+    if prefix(address) != prefix(RANGE_FIRST) {
+        return Err(format!(
+            "{INTERNAL_NAME} has the address {address}, which is not the proxy's"
+        ));
+    }
+    let asked = || -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, 80)), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = format!(
+            "GET /v1/passport HTTP/1.1\r\nhost: {INTERNAL_NAME}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = asked().map_err(|error| format!("the proxy does not answer: {error}"))?;
+    // 403: there is no passport, and the proxy says so.
+    match answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 403 ") {
+        true => Ok(()),
+        false => Err(format!(
+            "the proxy answers `{}`",
+            answer.lines().next().unwrap_or_default().escape_debug()
+        )),
+    }
+}
+
+/// A name that nobody declares does not exist.
+fn undeclared_name(nameserver: IpAddr) -> Result<(), String> {
+    match ask(nameserver, CANARY)?.metadata.response_code {
+        ResponseCode::NXDomain => Ok(()),
+        code => Err(format!("an undeclared name was answered with {code}")),
+    }
+}
+
+/// UDP to anywhere else is refused at once, not dropped.
+fn udp(_: IpAddr) -> Result<(), String> {
+    for outside in OUTSIDE {
+        let any: IpAddr = match outside {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        // Without IPv6 there is nothing to refuse.
+        let Ok(socket) = UdpSocket::bind((any, 0)) else {
+            continue;
+        };
+        let sent = || -> io::Result<()> {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect((outside, DISCARD))?;
+            socket.send(b"actpass")?;
+            socket.recv(&mut [0; 16]).map(drop)
+        };
+        match sent() {
+            Ok(()) => return Err(format!("a datagram to {outside} was answered")),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                return Err(format!("a datagram to {outside} was not refused"));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Ports of the sidecar are closed to agents. The capture and DNS ports answer only what was steered to them.
+fn own_ports(_: IpAddr) -> Result<(), String> {
+    for port in [ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT] {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+            return Err(format!(
+                "port {port} of the sidecar takes connections of agents"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn raw_socket(_: IpAddr) -> Result<(), String> {
+    refused(AddressFamily::INET, SocketType::RAW, "a raw socket")
+}
+
+fn packet_socket(_: IpAddr) -> Result<(), String> {
+    refused(AddressFamily::PACKET, SocketType::RAW, "a packet socket")
+}
+
+/// A virtual machine's way to its host passes every packet filter.
+fn vsock(_: IpAddr) -> Result<(), String> {
+    refused(
+        AddressFamily::VSOCK,
+        SocketType::STREAM,
+        "an AF_VSOCK socket",
+    )
+}
+
+fn refused(family: AddressFamily, kind: SocketType, what: &str) -> Result<(), String> {
+    match socket_with(family, kind, SocketFlags::CLOEXEC, None) {
+        Ok(_) => Err(format!(
+            "{what} can be made; the container runs without its seccomp profile or with a capability"
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Asks for the IPv4 address of a name.
+fn ask(nameserver: IpAddr, name: &str) -> Result<Message, String> {
+    let failed = |error: &dyn std::fmt::Display| {
+        format!("the name server {nameserver} gave no answer for {name}: {error}")
+    };
+    let absolute = Name::from_ascii(format!("{name}.")).map_err(|error| failed(&error))?;
+    let mut query = Message::new(1, MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(absolute, RecordType::A));
+    let bytes = query.to_vec().map_err(|error| failed(&error))?;
+    let any: IpAddr = match nameserver {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let asked = || -> io::Result<Vec<u8>> {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect((nameserver, 53))?;
+        socket.send(&bytes)?;
+        let mut answer = vec![0; 4096];
+        let length = socket.recv(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
+    };
+    let answer = asked().map_err(|error| failed(&error))?;
+    Message::from_vec(&answer).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_nameserver_counts() {
+        let text = "search a\nnameserver 10.96.0.10\nnameserver 10.96.0.11\n";
+        assert_eq!(nameserver(text), Some(IpAddr::from([10, 96, 0, 10])));
+        assert_eq!(nameserver("# nameserver 10.0.0.1\n"), None);
+    }
+
+    #[test]
+    fn without_a_fence_the_pass_says_what_is_open() {
+        // On the machine of a test nobody is fenced: sockets of root exist, and no proxy answers.
+        let pass = pass(IpAddr::from([127, 0, 0, 1]), 0);
+        let ways: Vec<&str> = pass.wrong.iter().map(|wrong| wrong.way.as_str()).collect();
+        assert!(ways.contains(&"proxy"), "{ways:?}");
+        assert!(ways.contains(&"undeclared_name"), "{ways:?}");
+    }
+}

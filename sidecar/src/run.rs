@@ -1,0 +1,397 @@
+//! The parts of a pod's proxy, put together.
+//!
+//! *Flow*: read what the pod was made with; write the files that agents trust; send what an earlier container left; hold a
+//! session with the controller; capture, decide, record. *Guarantees*: until policy is here nothing has a name and nothing
+//! is permitted. *Errors* end the process, and the kubelet starts it anew; nothing leaves meanwhile.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actpass_core::error::chain;
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::record::{Body, Containment, Note, stream_id};
+use actpass_core::pod::contract::*;
+use actpass_sidecar::dns::{self, DnsEvent, Responder, Transport};
+use actpass_sidecar::execute::Executor;
+use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient};
+use actpass_sidecar::listen::{self, Capture, Lookup};
+use actpass_sidecar::mint::Mint;
+use actpass_sidecar::names::Names;
+use actpass_sidecar::pep::Pep;
+use actpass_sidecar::pod::config::Config;
+use actpass_sidecar::pod::health::{self, Answers};
+use actpass_sidecar::pod::search::Search;
+use actpass_sidecar::pod::trust::{PUBLIC_ROOTS, TrustFiles};
+use actpass_sidecar::proxy::Proxy;
+use actpass_sidecar::recorder::Recorder;
+use actpass_sidecar::resume::{Resumed, resume};
+use actpass_sidecar::ring::Ring;
+use actpass_sidecar::session::Session;
+use actpass_sidecar::session::remote::{Controller, RemoteSession, session};
+use actpass_sidecar::shipper::{ShipError, Shipper};
+use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
+use ed25519_dalek::SigningKey;
+use http::StatusCode;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+/// Undeclared names waiting to be recorded; more of them wait for their answers.
+const DNS_EVENTS_MAX: usize = 256;
+
+/// How long the last records may take on their way to the ledger.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
+
+/// Between two tries to reach a ledger that is away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The ring file in [`STATE_DIR`].
+const RING_FILE: &str = "stream.ring";
+
+/// What is known of the process, for probes.
+#[derive(Debug, Default)]
+struct Standing {
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// Serves the pod until SIGTERM.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let config = Config::read(|name| std::env::var(name).ok(), Path::new(AUTHORITIES_DIR))?;
+    tracing::info!(pod = config.pod, "Starting");
+    let mut terminated = signal(SignalKind::terminate())?;
+    let standing = Arc::new(Standing::default());
+    let mut serving = JoinSet::new();
+    let probes = probes(standing.clone());
+    for socket in bound(&config.pod_ips, HEALTH_PORT).await? {
+        let probes = probes.clone();
+        serving.spawn(async move {
+            health::serve(socket, probes).await;
+            Ok(())
+        });
+    }
+
+    // Agents of this pod have read its certificate, so a container that starts anew has the same authority.
+    let mint = Arc::new(Mint::kept(Path::new(STATE_DIR))?);
+    let public = std::fs::read(PUBLIC_ROOTS).unwrap_or_default();
+    if public.is_empty() {
+        tracing::warn!(
+            path = PUBLIC_ROOTS,
+            "The image has no public authorities; agents trust declared ones only"
+        );
+    }
+    write_trust(&mint, &public, &[])?;
+
+    let ring_path = Path::new(STATE_DIR).join(RING_FILE);
+    let address = LedgerAddress {
+        address: config.ledger.clone(),
+        authorities: config.authorities.clone(),
+    };
+    tokio::select! {
+        left = send_left(&ring_path, &address, &config) => left?,
+        _ = terminated.recv() => return Ok(()),
+    }
+    let key = fresh_key()?;
+    let stream = stream_id(&key.verifying_key());
+    let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring_path, &key)?));
+    let client = Arc::new(LedgerClient::new(address, &key)?);
+    let controller = Controller {
+        address: config.controller.clone(),
+        authorities: config.authorities.clone(),
+        token: Path::new(TOKEN_DIR).join(TOKEN_FILE),
+        issuer_keys: config.issuer_keys.clone(),
+    };
+    let (session, follower) = session(controller, &key)?;
+    serving.spawn(async move {
+        follower.run().await;
+        Ok(())
+    });
+    let pep = Arc::new(Pep::new(
+        session.clone(),
+        recorder.clone(),
+        client,
+        Containment::Pod,
+    ));
+    let stop = watch::Sender::new(false);
+    let proxy = Arc::new(
+        Proxy::new(pep.clone(), pep.clone(), Executor::new(Vec::new()))
+            .measured(pep.metrics().clone()),
+    );
+    let names = Arc::new(ArcSwap::from_pointee(Names::new(&session.bundle())?));
+    let recording = capture(&mut serving, &names, &mint, &proxy, &pep, &stop).await?;
+    let measured = metrics(pep.clone());
+    for socket in bound(&config.pod_ips, METRICS_PORT).await? {
+        let measured = measured.clone();
+        serving.spawn(async move {
+            health::serve(socket, measured).await;
+            Ok(())
+        });
+    }
+    serving.spawn(follow_policy(session.clone(), names, mint, public));
+    let started = standing.clone();
+    let heard = session.clone();
+    serving.spawn(async move {
+        heard.heard().await;
+        started.started.store(true, Ordering::Relaxed);
+        tracing::info!(%stream, "Started");
+        std::future::pending().await
+    });
+    let shipping = ship(session, pep.clone(), key, config.ledger_key);
+    tokio::pin!(shipping);
+
+    let ended = tokio::select! {
+        _ = terminated.recv() => Ok(()),
+        Some(ended) = serving.join_next() => match ended {
+            Ok(Ok(())) => Err(anyhow!("a part of the sidecar ended")),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(error.into()),
+        },
+        ended = &mut shipping => Err(ended.err().unwrap_or_else(|| anyhow!("the records' way to the ledger ended"))),
+    };
+    standing.stopping.store(true, Ordering::Relaxed);
+    tracing::info!("Stopping");
+    stop.send_replace(true);
+    proxy.settle(config.drain).await;
+    serving.shutdown().await;
+    drop(recording);
+    if ended.is_ok() {
+        note(&recorder, "stopped", "The pod ends.");
+        pep.close();
+        match tokio::time::timeout(LAST_RECORDS, shipping).await {
+            Ok(Ok(())) => std::fs::remove_file(&ring_path).context("remove the ring file")?,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => bail!("the last records did not reach the ledger in time"),
+        }
+    }
+    ended
+}
+
+/// What an earlier container of this pod left goes to the ledger first: its stream has ended, and ours begins.
+async fn send_left(path: &Path, address: &LedgerAddress, config: &Config) -> anyhow::Result<()> {
+    loop {
+        if !path.exists() {
+            return Ok(());
+        }
+        let tenant = std::fs::read_to_string(path.with_extension("tenant")).unwrap_or_default();
+        if tenant.is_empty() {
+            // Its stream never opened: nothing was permitted under it.
+            return std::fs::remove_file(path).context("remove a ring file that was never used");
+        }
+        let log = NoteVerifier::new(format!("actpass/{tenant}"), config.ledger_key);
+        match resume(path, address.clone(), log).await {
+            Ok(Resumed::Ended { records } | Resumed::Sent { records }) => {
+                tracing::info!(records, "Records of an earlier container sent");
+                return std::fs::remove_file(path).context("remove the sent ring file");
+            }
+            Ok(Resumed::Nothing) => {
+                return std::fs::remove_file(path).context("remove the sent ring file");
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "Records of an earlier container are not taken; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Opens the stream once there is a passport, and sends its records until the recorder closes.
+async fn ship(
+    session: Arc<RemoteSession>,
+    pep: Arc<Pep>,
+    key: SigningKey,
+    ledger_key: ed25519_dalek::VerifyingKey,
+) -> anyhow::Result<()> {
+    let tenant = loop {
+        if let Some(tenant) = session.tenant() {
+            break tenant;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let path = Path::new(STATE_DIR)
+        .join(RING_FILE)
+        .with_extension("tenant");
+    std::fs::write(path, &tenant).context("keep the tenant beside the ring file")?;
+    let verifier = NoteVerifier::new(format!("actpass/{tenant}"), ledger_key);
+    let mut shipper: Shipper = pep.shipper(key, verifier);
+    while let Err(error) = shipper.open().await {
+        match &error {
+            ShipError::Refused(refused) if !refused.may_pass() => {
+                tracing::error!(error = %chain(&error), "The ledger refuses the stream; trying again");
+            }
+            ShipError::Refused(_) | ShipError::Session(_) => {
+                tracing::warn!(error = %chain(&error), "The stream is not open yet");
+            }
+            _ => return Err(error.into()),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    Ok(shipper.run().await?)
+}
+
+/// Listens where the packet filter steers to. What it gives back records names until it is dropped.
+async fn capture(
+    serving: &mut JoinSet<anyhow::Result<()>>,
+    names: &Arc<ArcSwap<Names>>,
+    mint: &Arc<Mint>,
+    proxy: &Arc<Proxy>,
+    pep: &Arc<Pep>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let loopback = loopback();
+    let mut listeners = Vec::new();
+    for socket in bound(&loopback, CAPTURE_PORT).await? {
+        listeners.push(socket.into_std()?);
+    }
+    let dialled = names.clone();
+    let lookup: Lookup = Arc::new(move |address| dialled.load().dialled(address));
+    let listening = listen::serve(
+        listeners,
+        Capture::Redirected,
+        lookup,
+        mint.clone(),
+        proxy.clone(),
+        stop.subscribe(),
+    );
+    let mut stopped = stop.subscribe();
+    serving.spawn(async move {
+        listening.await?;
+        match *stopped.borrow_and_update() {
+            true => Ok(()),
+            false => Err(anyhow!("a listener ended")),
+        }
+    });
+    let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
+    let recording = tokio::spawn(pep.clone().record_names(undeclared));
+    let responder = responder(names.clone());
+    for address in loopback {
+        let address = SocketAddr::from((address, DNS_PORT));
+        let (udp, tcp) = (
+            UdpSocket::bind(address).await?,
+            TcpListener::bind(address).await?,
+        );
+        let serve = dns::serve(responder.clone(), udp, tcp, events.clone());
+        serving.spawn(async move { Ok(serve.await?) });
+    }
+    Ok(recording)
+}
+
+/// Answers names of the policy that counts now.
+fn responder(names: Arc<ArcSwap<Names>>) -> Responder {
+    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let search = Search::of(&resolv);
+    Arc::new(move |query: &[u8], transport: Transport| {
+        let names = names.load();
+        let mut answer = names.zone().answer(query, transport);
+        let noted = |event: DnsEvent| search.noted(event, names.zone());
+        answer.event = answer.event.and_then(noted);
+        answer
+    })
+}
+
+/// Each policy's names and authorities, as soon as it counts.
+async fn follow_policy(
+    session: Arc<RemoteSession>,
+    names: Arc<ArcSwap<Names>>,
+    mint: Arc<Mint>,
+    public: Vec<u8>,
+) -> anyhow::Result<()> {
+    let mut policies = session.policies();
+    loop {
+        let bundle = policies.borrow_and_update().clone();
+        match names.load().next(&bundle) {
+            Ok(next) => names.store(Arc::new(next)),
+            // The names that are known stay; what is new has no address, and so cannot be reached.
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "Names of the policy not taken; the pod has to be made anew")
+            }
+        }
+        let upstreams = bundle.spec().upstreams.iter();
+        let declared: Vec<String> = upstreams
+            .filter_map(|it| it.tls.ca_bundle.clone())
+            .collect();
+        if let Err(error) = write_trust(&mint, &public, &declared) {
+            tracing::error!(%error, "Trust files not written");
+        }
+        policies.changed().await?;
+    }
+}
+
+fn write_trust(mint: &Mint, public: &[u8], declared: &[String]) -> anyhow::Result<()> {
+    let files = TrustFiles::new(mint.ca_pem(), declared, public, BUNDLE_FILE);
+    files
+        .write([
+            (CA_FILE, &files.authority),
+            (BUNDLE_FILE, &files.bundle),
+            (JKS_FILE, &files.jks),
+            (WGETRC_FILE, &files.wgetrc),
+        ])
+        .context("write the trust files")
+}
+
+fn probes(standing: Arc<Standing>) -> Answers {
+    Arc::new(move |path| {
+        let started = standing.started.load(Ordering::Relaxed);
+        let stopping = standing.stopping.load(Ordering::Relaxed);
+        let status = match path {
+            STARTED_PATH if started => StatusCode::OK,
+            READY_PATH if started && !stopping => StatusCode::OK,
+            STARTED_PATH | READY_PATH => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::NOT_FOUND,
+        };
+        (status, "text/plain", String::new())
+    })
+}
+
+fn metrics(pep: Arc<Pep>) -> Answers {
+    Arc::new(move |path| {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        match path {
+            "/metrics" => {
+                let mut text = String::new();
+                pep.write_metrics(&mut text);
+                text.push_str("# EOF\n");
+                (StatusCode::OK, kind, text)
+            }
+            _ => (StatusCode::NOT_FOUND, kind, String::new()),
+        }
+    })
+}
+
+/// 127.0.0.1, and ::1 where the pod has it.
+fn loopback() -> Vec<IpAddr> {
+    let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let here = |ip: &IpAddr| std::net::TcpListener::bind((*ip, 0)).is_ok();
+    both.into_iter().filter(here).collect()
+}
+
+async fn bound(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<TcpListener>> {
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let socket = TcpListener::bind((*address, port)).await;
+        sockets.push(socket.with_context(|| format!("listen on {address} port {port}"))?);
+    }
+    Ok(sockets)
+}
+
+fn fresh_key() -> anyhow::Result<SigningKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+fn note(recorder: &Recorder, note: &str, text: &str) {
+    let body = Body::Note(Note {
+        note: note.to_owned(),
+        text: text.to_owned(),
+    });
+    if let Err(error) = recorder.record(body, &Openings::default()) {
+        tracing::error!(%error, note, "Not recorded");
+    }
+}
