@@ -6,6 +6,9 @@
 //! key and of the bundle's tenant. With the controller away it counts until the passport's end; once the controller says
 //! no, it counts no more.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
