@@ -111,7 +111,13 @@ async fn resolve(
     host: &HostName,
     port: u16,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = tokio::net::lookup_host((host.to_string(), port)).await;
+    let name = match route.upstream().addresses {
+        // The dot ends the name: no domain of the search list is put behind it, which somebody else may own.
+        Addresses::Public => format!("{host}."),
+        // Names of Services are mostly written as far as the search list needs them.
+        Addresses::Cluster => host.to_string(),
+    };
+    let found = tokio::net::lookup_host((name, port)).await;
     let found = found.map_err(|error| ConnectError::Resolve(host.to_string(), error))?;
     let allowed: Vec<_> = match route.upstream().addresses {
         Addresses::Public => found.filter(|socket| is_public(socket.ip())).collect(),

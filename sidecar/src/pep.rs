@@ -11,6 +11,7 @@ mod leases;
 mod record;
 mod sealed;
 mod undeclared;
+mod unrecorded;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,7 @@ use crate::route::Route;
 use crate::session::{Session, SessionError};
 use crate::shipper::Shipper;
 use leases::Leases;
+use unrecorded::Unrecorded;
 
 /// Code of what is denied because there is no passport to act under.
 const NO_PASSPORT: &str = "no_passport";
@@ -49,6 +51,7 @@ pub struct Pep {
     leases: Leases,
     metrics: Arc<Metrics>,
     containment: Containment,
+    unrecorded: Unrecorded,
     routes: Mutex<Routes>,
 }
 
@@ -77,6 +80,7 @@ impl Pep {
             recorder,
             client,
             containment,
+            unrecorded: Unrecorded::default(),
             routes,
         }
     }
@@ -325,8 +329,13 @@ impl Judge for Pep {
     fn refuse(&self, refusal: Refusal, detail: &str) -> Option<EvidenceId> {
         self.metrics.refused(&refusal.code);
         let judged = self.refusal(self.session.bundle().digest(), refusal, detail);
-        let kept = self.keep_denial(judged);
-        kept.ok().map(|seq| self.evidence(seq))
+        match self.keep_denial(judged) {
+            Ok(seq) => Some(self.evidence(seq)),
+            Err(error) => {
+                self.unrecorded.count(&error);
+                None
+            }
+        }
     }
 
     fn outcome(&self, outcome: Outcome) {

@@ -218,6 +218,7 @@ impl Recorder {
             judged: Box::new(judged),
             openings,
         };
+        let (key, denial) = state.denials.named(key, denial);
         let denial = match state.denials.count(&key, denial, now) {
             Ok(first) => {
                 // Somebody has to wait for the window's end.

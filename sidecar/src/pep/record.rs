@@ -156,7 +156,7 @@ impl Pep {
         let evidence = match kept {
             Ok(seq) => Some(self.evidence(seq)),
             Err(error) => {
-                tracing::error!(%error, "A denial could not be recorded");
+                self.unrecorded.count(&error);
                 None
             }
         };

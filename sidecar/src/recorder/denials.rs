@@ -1,5 +1,9 @@
 //! Equal denials: the first is a record at once, those within the next ten seconds are one more record with a count.
 //!
+//! Of what is no action, such as connections to addresses that nobody declared, only so many different ones are named
+//! within ten seconds; the rest is counted by reason. Else a loop over addresses would fill the ring at the speed at which it
+//! connects, and a full ring denies everything.
+//!
 //! *Guarantees.* No denial is left out of the counts when the stream closes. A kill loses the count of at most ten
 //! seconds, never that there was such a denial.
 
@@ -8,6 +12,7 @@ use std::time::Duration;
 
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::record::Judged;
+use actpass_core::hash::sha256;
 use tokio::time::Instant;
 
 /// How long equal denials are counted before they become a record.
@@ -15,6 +20,12 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Most different denials counted at a time, each with a record of about 2 KiB: 1 MiB. More are records each.
 const WINDOWS_MAX: usize = 512;
+
+/// Most different denials within ten seconds after which what is no action is only counted.
+const NAMED_MAX: usize = 64;
+
+/// What stands in the place of a target that is not named.
+const OTHERS: &str = "others";
 
 /// How long a count waits to be tried again where the ring is full.
 const RETRY: Duration = Duration::from_secs(1);
@@ -43,7 +54,31 @@ pub(super) struct Later {
     pub(super) openings: Openings,
 }
 
+impl Later {
+    /// One that stands for all of its reason, with its key; `None` for an action, which is always named.
+    fn unnamed(&self) -> Option<(DenialKey, Later)> {
+        let mut judged = self.judged.clone();
+        let refusal = judged.refusal.as_mut()?;
+        refusal.target = OTHERS.to_owned();
+        judged.detail = Some(format!(
+            "Besides {NAMED_MAX} different denials within ten seconds; these are counted and not named."
+        ));
+        let key = sha256(&[b"others\0", refusal.code.as_bytes()]);
+        let openings = Openings::default();
+        Some((key, Later { judged, openings }))
+    }
+}
+
 impl Denials {
+    /// The denial as it is to be recorded: by its name, or without where too many were named in the last ten seconds.
+    pub(super) fn named(&self, key: DenialKey, denial: Later) -> (DenialKey, Later) {
+        let known = self.windows.contains_key(&key) || self.windows.len() < NAMED_MAX;
+        match denial.unnamed().filter(|_| !known) {
+            Some(unnamed) => unnamed,
+            None => (key, denial),
+        }
+    }
+
     /// Counts a denial whose equal is on record, and says which record that is; gives it back where there is none.
     pub(super) fn count(
         &mut self,

@@ -50,6 +50,19 @@ impl Home {
             .unwrap()
     }
 
+    /// A denial of an action, which is always named.
+    fn deny_action(&self, detail: &str) {
+        let judged = Judged {
+            refusal: None,
+            detail: Some(detail.to_owned()),
+            ..denied("")
+        };
+        let key = actpass_core::hash::sha256(&[detail.as_bytes()]);
+        self.recorder
+            .denial(key, judged, Openings::default())
+            .unwrap();
+    }
+
     /// Sequence numbers, targets and counts of what waits to be sent, acknowledged as the ledger would.
     async fn sent(&self) -> Vec<(u64, String, u64)> {
         let none = Duration::from_millis(1);
@@ -73,7 +86,11 @@ fn shown(queued: &Queued) -> (u64, String, u64) {
     let Body::Decision(judged) = line.r.body else {
         panic!("{:?}", line.r)
     };
-    (queued.seq, judged.refusal.unwrap().target, judged.count)
+    let target = match judged.refusal {
+        Some(refusal) => refusal.target,
+        None => judged.detail.unwrap(),
+    };
+    (queued.seq, target, judged.count)
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,11 +142,11 @@ async fn no_denial_is_lost_when_the_stream_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_different_denials_than_are_counted_are_records_each() {
+async fn more_different_denied_actions_than_are_counted_are_records_each() {
     let home = home();
     for round in 0..2 {
         for number in 0..600 {
-            home.deny(&number.to_string());
+            home.deny_action(&number.to_string());
         }
         let mut records = Vec::new();
         while let batch @ [_, ..] = home.sent().await.as_slice() {
@@ -276,4 +293,26 @@ fn a_line_that_no_batch_holds_makes_a_ring_file_unusable() {
             Err(error) => panic!("{bytes}: {error}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_over_addresses_is_counted_and_does_not_fill_the_ring() {
+    let home = home();
+    for number in 0..50_000 {
+        home.deny(&format!("TCP to {number}"));
+    }
+    let mut records = home.sent().await;
+    assert_eq!(records.len(), 65);
+    advance(Duration::from_secs(11)).await;
+    home.deny("TCP to 1");
+    records.extend(home.sent().await);
+    let others: Vec<_> = records.iter().filter(|it| it.1 == "others").collect();
+    assert_eq!(others.len(), 2, "the first of them, and how many more");
+    let all: u64 = records.iter().map(|(_, _, count)| count).sum();
+    assert_eq!(all, 50_001, "nothing is left out of the counts");
+    assert_eq!(
+        records.last().unwrap().1,
+        "TCP to 1",
+        "named again afterwards"
+    );
 }

@@ -21,6 +21,9 @@ use super::*;
 const TENANT: &str = "c/shop/u";
 const SOON: Duration = Duration::from_secs(10);
 
+/// Key of a connection, and what it shows.
+type Seen = (Option<[u8; 32]>, String);
+
 type Lines = mpsc::UnboundedSender<String>;
 
 /// What the next connection gets.
@@ -32,7 +35,7 @@ enum Next {
 #[derive(Clone, Default)]
 struct Played {
     next: Arc<Mutex<Vec<Next>>>,
-    seen: Arc<Mutex<Vec<(Option<[u8; 32]>, String)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 async fn answer(
