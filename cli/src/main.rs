@@ -1,6 +1,7 @@
 //! `actpass`: runs one command whose every outbound action is decided, recorded and verifiable.
 
 mod args;
+mod cluster;
 mod commands;
 mod control;
 mod demo;
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == demo::AGENT)
     {
         return ended(demo::agent::agent(), Exit::Failure);
+    }
+    if cluster::is_plugin(std::env::args_os().next().as_deref()) {
+        return match cluster::parsed() {
+            Ok(plugin) => ended(async { cluster::run(plugin) }, Exit::Failure),
+            Err(error) => usage(&error),
+        };
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

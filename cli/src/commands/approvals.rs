@@ -1,6 +1,6 @@
 //! `actpass approvals`: a question shown as facts, answered with a word.
 
-mod facts;
+pub(crate) mod facts;
 
 use actpass_core::wire::{ApprovalView, VoteRequest};
 use anyhow::bail;
@@ -100,7 +100,14 @@ fn print(view: &ApprovalView, json: bool) -> anyhow::Result<()> {
     if json {
         return show::json(view);
     }
-    show::line(&facts::text(view, Timestamp::now(), Look::of_stdout()))
+    let command = |word| format!("actpass approvals {word} {}", view.id);
+    let answers = (command("approve"), command("deny"));
+    show::line(&facts::text(
+        view,
+        answers,
+        Timestamp::now(),
+        Look::of_stdout(),
+    ))
 }
 
 fn plain(id: &str) -> anyhow::Result<&str> {

@@ -127,6 +127,25 @@ mod tests {
     }
 
     #[test]
+    fn java_opens_the_store() {
+        let store = TrustFiles::new(&certificate(), &[certificate()], b"", "b").jks;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trust.jks");
+        std::fs::write(&path, store).unwrap();
+        let listed = std::process::Command::new("keytool")
+            .args(["-list", "-storepass", JKS_PASSWORD, "-keystore"])
+            .arg(&path)
+            .output();
+        let Ok(listed) = listed else {
+            println!("LEFT OUT: keytool of a Java is not here");
+            return;
+        };
+        let said = String::from_utf8_lossy(&listed.stdout);
+        assert!(said.contains("2 entries"), "{said}");
+        assert_eq!(said.matches("trustedCertEntry").count(), 2, "{said}");
+    }
+
+    #[test]
     fn what_is_written_is_there_whole() {
         let dir = tempfile::tempdir().unwrap();
         let files = TrustFiles::new(&certificate(), &[], b"", "b");

@@ -6,9 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::commands::show::{self, Paint, Tone, escaped, short, wrapped};
 
-/// The facts in the order in which they are asked for: what, how much, on what, where, who, why. Each starts a line
+/// The facts, and the commands that answer yes and no. In the order in which they are asked for: what, how much, on what, where, who, why. Each starts a line
 /// with its name; what goes on in a further line is marked there, so that no text can pass for a fact of ours.
-pub(super) fn text(view: &ApprovalView, now: Timestamp, look: Look) -> String {
+pub(crate) fn text(
+    view: &ApprovalView,
+    (yes, no): (String, String),
+    now: Timestamp,
+    look: Look,
+) -> String {
     let mut facts = Facts::default();
     facts.toned(
         "approval",
@@ -61,22 +66,22 @@ pub(super) fn text(view: &ApprovalView, now: Timestamp, look: Look) -> String {
     }
     facts.add("expires", until(view.expires, now));
     if view.state == "pending" {
-        facts.add("answer", format!("actpass approvals approve {}", view.id));
-        facts.add("or", format!("actpass approvals deny {}", view.id));
+        facts.add("answer", yes);
+        facts.add("or", no);
     }
     facts.text(look)
 }
 
 /// What facts are written for.
 #[derive(Clone, Copy)]
-pub(super) struct Look {
-    pub(super) paint: Paint,
+pub(crate) struct Look {
+    pub(crate) paint: Paint,
     /// Columns of a line.
-    pub(super) columns: usize,
+    pub(crate) columns: usize,
 }
 
 impl Look {
-    pub(super) fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let (paint, columns) = (Paint::of_stdout(), show::columns());
         Self { paint, columns }
     }
@@ -132,7 +137,7 @@ fn sent(one: &SentView) -> String {
 }
 
 /// The first values that go out beside the facts, each cut short, and how many more there are.
-pub(super) fn also(sent: &[SentView], more: u64, unseen: Option<&str>) -> String {
+pub(crate) fn also(sent: &[SentView], more: u64, unseen: Option<&str>) -> String {
     let pair = |one: &SentView| {
         format!(
             "{}={}",
@@ -159,7 +164,7 @@ const LISTED: usize = 3;
 const CHARACTERS: usize = 24;
 
 /// When, and how far off that is.
-pub(super) fn until(instant: Timestamp, now: Timestamp) -> String {
+pub(crate) fn until(instant: Timestamp, now: Timestamp) -> String {
     let written = instant.strftime("%Y-%m-%dT%H:%M:%SZ");
     let left = instant.duration_since(now);
     match left.is_negative() {
@@ -256,6 +261,11 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn answers() -> (String, String) {
+        let command = |word| format!("actpass approvals {word} apr_1");
+        (command("approve"), command("deny"))
+    }
+
     fn look(columns: usize) -> Look {
         let paint = Paint::plain();
         Look { paint, columns }
@@ -276,7 +286,7 @@ mod tests {
                     view.resource = Some(posing.clone());
                     view.sent[0].value.clone_from(&posing);
                     view.attributes.insert("note".to_owned(), posing);
-                    let shown = text(&view, now, look(columns));
+                    let shown = text(&view, answers(), now, look(columns));
                     let own = shown.lines().filter(|line| line.starts_with("how much"));
                     assert_eq!(own.count(), 1, "{columns} {before}\n{shown}");
                     let fits = |line: &str| line.chars().count() <= columns;
@@ -309,7 +319,7 @@ needs      1 person of finance or cfo
 expires    2026-05-01T09:30:00Z (in 29 min)
 answer     actpass approvals approve apr_1
 or         actpass approvals deny apr_1"#;
-        assert_eq!(text(&view(), now, look(80)), want);
+        assert_eq!(text(&view(), answers(), now, look(80)), want);
     }
 
     #[test]
@@ -355,7 +365,7 @@ or         actpass approvals deny apr_1"#;
         for Case { name, given, want } in cases {
             let mut view = view();
             given(&mut view);
-            let shown = text(&view, now, look(80));
+            let shown = text(&view, answers(), now, look(80));
             assert!(shown.contains(want), "{name}: `{want}` in\n{shown}");
         }
     }

@@ -1,0 +1,77 @@
+//! `kubectl`, as it stands in the path.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
+
+use super::args::Access;
+
+/// The program.
+const KUBECTL: &str = "kubectl";
+
+/// A cluster, and somebody in it.
+pub(super) struct Kubectl {
+    access: Access,
+}
+
+impl Kubectl {
+    pub(super) fn new(access: Access) -> Self {
+        Self { access }
+    }
+
+    /// What the API server has.
+    pub(super) fn get<T: DeserializeOwned>(&self, args: &[&str]) -> anyhow::Result<T> {
+        let args = [&["get"], args, &["-o", "json"]].concat();
+        let said = self.run(&args, None)?;
+        serde_json::from_slice(&said)
+            .with_context(|| format!("what `kubectl {}` says is not understood", args.join(" ")))
+    }
+
+    /// Runs it; what it prints.
+    pub(super) fn run(&self, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<Vec<u8>> {
+        let output = self.output(args, input)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            // What the webhook says comes behind a prefix of kubectl's and of the API server's.
+            bail!("{}", said.trim().trim_start_matches("Error from server "));
+        }
+        Ok(output.stdout)
+    }
+
+    fn output(&self, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<Output> {
+        let Access {
+            namespace,
+            context,
+            kubeconfig,
+        } = &self.access;
+        let mut command = Command::new(KUBECTL);
+        let flags = [
+            ("--namespace", namespace),
+            ("--context", context),
+            ("--kubeconfig", kubeconfig),
+        ];
+        for (flag, value) in flags {
+            if let Some(value) = value {
+                command.arg(format!("{flag}={value}"));
+            }
+        }
+        let mut child = command
+            .args(args)
+            .stdin(match input {
+                Some(_) => Stdio::piped(),
+                None => Stdio::inherit(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| {
+                format!("`{KUBECTL}` cannot be run; install it, it is what this is a plugin of")
+            })?;
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
+            pipe.write_all(input)?;
+        }
+        Ok(child.wait_with_output()?)
+    }
+}
