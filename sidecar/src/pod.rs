@@ -7,4 +7,5 @@ pub mod fence;
 pub mod health;
 pub mod search;
 pub mod trust;
+pub mod verified;
 pub mod ways;

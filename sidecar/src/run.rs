@@ -26,6 +26,8 @@ use actpass_sidecar::pod::config::Config;
 use actpass_sidecar::pod::health::{self, Answers};
 use actpass_sidecar::pod::search::Search;
 use actpass_sidecar::pod::trust::{PUBLIC_ROOTS, TrustFiles};
+use actpass_sidecar::pod::verified;
+use actpass_sidecar::pod::ways::RESULT_FILE;
 use actpass_sidecar::proxy::Proxy;
 use actpass_sidecar::recorder::Recorder;
 use actpass_sidecar::resume::{Resumed, resume};
@@ -350,12 +352,14 @@ fn probes(standing: Arc<Standing>) -> Answers {
 }
 
 fn metrics(pep: Arc<Pep>) -> Answers {
+    let result = Path::new(VERIFY_DIR).join(RESULT_FILE);
     Arc::new(move |path| {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         match path {
             "/metrics" => {
                 let mut text = String::new();
                 pep.write_metrics(&mut text);
+                verified::write_metrics(&mut text, &result);
                 text.push_str("# EOF\n");
                 (StatusCode::OK, kind, text)
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actpass_core::pod::contract::VERIFY_DIR;
-use actpass_sidecar::pod::ways::{Pass, nameserver, pass};
+use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass};
 use clap::Parser;
 use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -34,7 +34,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let Args { passed, once, dir } = Args::parse();
-    let result = dir.join("result.json");
+    let result = dir.join(RESULT_FILE);
     match (passed, once) {
         (true, _) => last(&result),
         (_, true) => match tried() {

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::search::CANARY;
 use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
 
+/// The newest [`Pass`], in the verifier's directory.
+pub const RESULT_FILE: &str = "result.json";
+
 /// Everything tried here is answered by this machine.
 const PATIENCE: Duration = Duration::from_millis(500);
 
