@@ -5,6 +5,7 @@
 //! only a receipt that checks makes it a permit. *Guarantees.* No permit without its record; no write without a proof
 //! that its permit is durable. *Errors* deny, with a reason.
 
+mod held;
 mod intent;
 mod internal;
 mod leases;
@@ -37,6 +38,7 @@ use crate::recorder::Recorder;
 use crate::route::Route;
 use crate::session::{Session, SessionError};
 use crate::shipper::Shipper;
+use held::Held;
 use leases::Leases;
 use unrecorded::Unrecorded;
 
@@ -52,6 +54,7 @@ pub struct Pep {
     metrics: Arc<Metrics>,
     containment: Containment,
     unrecorded: Unrecorded,
+    held: Held,
     routes: Mutex<Routes>,
 }
 
@@ -81,6 +84,7 @@ impl Pep {
             client,
             containment,
             unrecorded: Unrecorded::default(),
+            held: Held::default(),
             routes,
         }
     }

@@ -11,14 +11,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::held::Stands;
 use super::{Pep, StalePolicy, denial, sealed};
 use crate::credential::Credential;
 use crate::judge::{Denial, DenialKind, Judgement, Permit, Received};
 use crate::ledger_client::ANSWER_TIMEOUT;
 use crate::shipper::{IntentAnswer, Unused};
-
-/// How often a held request looks whether people have answered.
-const HOLD_POLL: Duration = Duration::from_millis(250);
 
 /// Longest time a request is held open for people: below the common client time-out of 60 s.
 const HOLD_MAX: Duration = Duration::from_secs(55);
@@ -289,18 +287,18 @@ impl Pep {
     }
 
     async fn granted_before(&self, id: &str, until: Instant) -> bool {
-        while Instant::now() < until {
+        let look = || async {
             match self.client.approval(id).await {
-                Ok(state) if contains_state(&state, "granted") => return true,
+                Ok(state) if contains_state(&state, "granted") => Stands::Granted,
                 Ok(state)
                     if !contains_state(&state, "pending") && !contains_state(&state, "sealing") =>
                 {
-                    return false;
+                    Stands::Over
                 }
-                Ok(_) | Err(_) => tokio::time::sleep(HOLD_POLL).await,
+                Ok(_) | Err(_) => Stands::Open,
             }
-        }
-        false
+        };
+        self.held.granted(id, until, look).await
     }
 
     fn denied(&self, upstream: &Upstream, action: &Action, seq: u64, ruling: &Ruling) -> Denial {
