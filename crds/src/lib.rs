@@ -16,6 +16,7 @@ pub mod definition;
 pub mod evidence_log;
 pub mod fields;
 pub mod instant;
+pub mod object;
 pub mod passport;
 pub mod problem;
 pub mod read;

@@ -2,6 +2,8 @@
 
 mod action;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +131,23 @@ pub struct AllowedNamespaces {
     /// Labels of the namespaces, for Selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+}
+
+impl UpstreamSpec {
+    /// Whether a namespace with these labels may use it from the install namespace.
+    pub fn is_shared_with(&self, labels: &BTreeMap<String, String>) -> bool {
+        match &self.allowed_namespaces {
+            None => false,
+            Some(AllowedNamespaces { from, selector }) => match from {
+                NamespacesFrom::Same => false,
+                NamespacesFrom::All => true,
+                NamespacesFrom::Selector => {
+                    let selects = |selector: &LabelSelector| selector.selects(labels);
+                    selector.as_ref().is_some_and(selects)
+                }
+            },
+        }
+    }
 }
 
 /// Namespaces that may use an Upstream.

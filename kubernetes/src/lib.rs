@@ -32,7 +32,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    /// What was wanted when the API server refused or did not answer.
+    pub fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         |source| Self::Api {
             what,

@@ -7,7 +7,8 @@ pub const LEDGER_SECRET: &str = "actpass-ledger";
 /// Secret of the webhook: its vote key and what sidecars' uids are made from.
 pub const WEBHOOK_SECRET: &str = "actpass-webhook";
 
-/// Secret with the controller's certificate, type `kubernetes.io/tls` with `ca.crt` besides. The controller writes all three.
+/// Secret with the controller's certificate: the keys of type `kubernetes.io/tls`, and `ca.crt` besides. The controller writes
+/// all three; until then it is empty, which that type does not take.
 pub const CONTROLLER_TLS: &str = "actpass-controller-tls";
 /// Secret with the ledger's certificate.
 pub const LEDGER_TLS: &str = "actpass-ledger-tls";
@@ -32,6 +33,10 @@ pub const ISSUER_KEYS: &str = "issuer-keys";
 pub const LEDGER_KEYS: &str = "ledger-keys";
 /// In [`TRUST`]: public keys that votes are stamped with, one base64url line each.
 pub const VOTE_KEYS: &str = "vote-keys";
+
+/// NetworkPolicy in each namespace of agents: what goes in and out of their pods. The controller writes it, and the webhook
+/// admits no agent before.
+pub const AGENTS_POLICY: &str = "actpass-agents";
 
 /// Audience of tokens for the ledger, so that a part's token is good for nothing else.
 pub const LEDGER_AUDIENCE: &str = "actpass-ledger";

@@ -43,14 +43,14 @@ pub struct BoundPod {
     pub uid: String,
 }
 
-/// A right on one of our resources, real or virtual.
+/// A right on a resource, real or virtual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right<'a> {
     /// `get`, `update`, `create`, `delete`.
     pub verb: &'a str,
-    /// Plural name in [`GROUP`].
+    /// Plural name, and behind a slash that of a subresource.
     pub resource: &'a str,
-    /// In which namespace.
+    /// In which namespace; empty for the whole cluster.
     pub namespace: &'a str,
     /// Of which name, where it matters.
     pub name: Option<&'a str>,
@@ -85,11 +85,28 @@ pub async fn holds(
     Ok(status.user.filter(|_| known).map(Who::from))
 }
 
-/// Whether `who` has `right`.
+/// Whether `who` has `right` on one of our resources.
 ///
 /// # Errors
 /// Where the API server does not answer.
 pub async fn may(client: &Client, who: &Who, right: Right<'_>) -> Result<bool, Error> {
+    may_in(client, who, GROUP, right).await
+}
+
+/// Whether `who` has `right` on a resource of the API group `group`; empty for the core.
+///
+/// # Errors
+/// Where the API server does not answer.
+pub async fn may_in(
+    client: &Client,
+    who: &Who,
+    group: &str,
+    right: Right<'_>,
+) -> Result<bool, Error> {
+    let (resource, subresource) = match right.resource.split_once('/') {
+        Some((resource, sub)) => (resource, Some(sub.to_owned())),
+        None => (right.resource, None),
+    };
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(who.user.clone()),
@@ -97,9 +114,10 @@ pub async fn may(client: &Client, who: &Who, right: Right<'_>) -> Result<bool, E
             groups: Some(who.groups.clone()),
             extra: Some(who.extra.clone()),
             resource_attributes: Some(ResourceAttributes {
-                group: Some(GROUP.to_owned()),
+                group: Some(group.to_owned()),
                 verb: Some(right.verb.to_owned()),
-                resource: Some(right.resource.to_owned()),
+                resource: Some(resource.to_owned()),
+                subresource,
                 namespace: Some(right.namespace.to_owned()),
                 name: right.name.map(str::to_owned),
                 ..ResourceAttributes::default()

@@ -49,7 +49,8 @@ pub struct Images {
     pub verify: Image,
 }
 
-/// An image by digest: a tag can be moved, and what runs in these containers decides everything.
+/// An image, by digest unless [`Image::tagged`] made it: a tag can be moved, and what runs in these containers decides
+/// everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image(String);
 
@@ -217,6 +218,19 @@ impl FromStr for Image {
                 && actpass_core::hash::unhex32(digest).is_ok()
         });
         match by_digest {
+            true => Ok(Image(text.to_owned())),
+            false => Err(SettingsError::Image(excerpt(text))),
+        }
+    }
+}
+
+impl Image {
+    /// An image by tag or by digest, for development only.
+    ///
+    /// # Errors
+    /// Where it is neither.
+    pub fn tagged(text: &str) -> Result<Image, SettingsError> {
+        match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(Image(text.to_owned())),
             false => Err(SettingsError::Image(excerpt(text))),
         }

@@ -1,0 +1,165 @@
+//! `/validate-namespaces`.
+
+use actpass_webhook::server::namespaces::{Facts, changed, enforces, is_without, validate};
+use serde_json::{Value, json};
+
+use super::{asked, passes, refusal, request, with};
+
+fn labelled(labels: Value) -> Value {
+    json!({"metadata": {"name": "shop", "labels": labels}})
+}
+
+fn update(old: Value, new: Value) -> Value {
+    with(
+        asked("UPDATE", "/v1/namespaces", labelled(new)),
+        "/oldObject",
+        labelled(old),
+    )
+}
+
+#[test]
+fn labels_of_ours_are_changed_only_by_who_may() {
+    let may = Facts {
+        may: true,
+        ..Facts::default()
+    };
+    let without = Facts {
+        without: vec!["a".to_owned()],
+        without_count: 3,
+        ..may.clone()
+    };
+    struct Case {
+        name: &'static str,
+        review: Value,
+        facts: Facts,
+        want: Option<&'static str>,
+    }
+    let case = |name, old, new, facts: &Facts, want| Case {
+        name,
+        review: update(old, new),
+        facts: facts.clone(),
+        want,
+    };
+    let nobody = Facts::default();
+    let (audit, enforce) = (
+        json!({"actpass.org/mode": "audit"}),
+        json!({"actpass.org/mode": "enforce"}),
+    );
+    for Case {
+        name,
+        review,
+        facts,
+        want,
+    } in [
+        case(
+            "another label",
+            audit.clone(),
+            json!({"actpass.org/mode": "audit", "team": "a"}),
+            &nobody,
+            None,
+        ),
+        case(
+            "put under it",
+            json!({}),
+            audit.clone(),
+            &nobody,
+            Some("may not change it"),
+        ),
+        case(
+            "taken out",
+            enforce.clone(),
+            json!({}),
+            &nobody,
+            Some("may not change it"),
+        ),
+        case(
+            "another environment",
+            audit.clone(),
+            json!({"actpass.org/mode": "audit", "actpass.org/environment": "test"}),
+            &nobody,
+            Some("metadata.labels[actpass.org/environment]"),
+        ),
+        case(
+            "put under it by who may",
+            json!({}),
+            audit.clone(),
+            &may,
+            None,
+        ),
+        case(
+            "no mode",
+            json!({}),
+            json!({"actpass.org/mode": "Enforce"}),
+            &may,
+            Some("write `audit` or `enforce`"),
+        ),
+        case("enforced", audit.clone(), enforce.clone(), &may, None),
+        case(
+            "enforced too early",
+            audit.clone(),
+            enforce.clone(),
+            &without,
+            Some("3 of its pods run without ActPass (`a`)"),
+        ),
+        case(
+            "enforced before",
+            enforce.clone(),
+            json!({"actpass.org/mode": "enforce", "actpass.org/environment": "x"}),
+            &without,
+            None,
+        ),
+        case(
+            "audited with such pods",
+            json!({}),
+            audit.clone(),
+            &without,
+            None,
+        ),
+    ] {
+        let answer = validate(&request(review), &facts);
+        match want {
+            None => passes(&answer),
+            Some(want) => assert!(refusal(&answer).contains(want), "{name}: {answer:?}"),
+        }
+    }
+    let forced = with(
+        update(audit, enforce),
+        "/object/metadata/annotations",
+        json!({"actpass.org/force": "true"}),
+    );
+    assert!(!enforces(&request(forced.clone())));
+    assert_eq!(changed(&request(forced)), ["actpass.org/mode"]);
+    let made = asked(
+        "CREATE",
+        "/v1/namespaces",
+        labelled(json!({"actpass.org/mode": "enforce"})),
+    );
+    assert!(refusal(&validate(&request(made), &nobody)).contains("(mode_right)"));
+    let other = asked("CREATE", "/v1/pods", labelled(json!({})));
+    assert!(refusal(&validate(&request(other), &may)).contains("(unexpected)"));
+}
+
+#[test]
+fn a_pod_without_actpass_is_known_by_its_first_containers() {
+    let init = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({"spec": {"initContainers": containers}, "status": {"phase": "Running"}})
+    };
+    let ours = ["actpass-init", "actpass-proxy", "actpass-verify"];
+    assert!(!is_without(&init(&ours)));
+    assert!(!is_without(&init(&[&ours[..], &["own"]].concat())));
+    assert!(is_without(&init(&[
+        "own",
+        "actpass-init",
+        "actpass-proxy",
+        "actpass-verify"
+    ])));
+    assert!(is_without(&init(&[])));
+    assert!(!is_without(
+        &with(
+            json!({"request": init(&[])}),
+            "/status/phase",
+            json!("Succeeded")
+        )["request"]
+    ));
+}
