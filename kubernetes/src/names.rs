@@ -34,10 +34,6 @@ pub const LEDGER_KEYS: &str = "ledger-keys";
 /// In [`TRUST`]: public keys that votes are stamped with, one base64url line each.
 pub const VOTE_KEYS: &str = "vote-keys";
 
-/// NetworkPolicy in each namespace of agents: what goes in and out of their pods. The controller writes it, and the webhook
-/// admits no agent before.
-pub const AGENTS_POLICY: &str = "actpass-agents";
-
 /// Audience of tokens for the ledger, so that a part's token is good for nothing else.
 pub const LEDGER_AUDIENCE: &str = "actpass-ledger";
 
@@ -47,3 +43,9 @@ pub const GROUP: &str = "actpass.org";
 pub const MODE_LABEL: &str = "actpass.org/mode";
 /// Label of a namespace: what rules call its environment.
 pub const ENVIRONMENT_LABEL: &str = "actpass.org/environment";
+
+/// NetworkPolicy in each namespace of agents, written by the controller.
+pub const AGENTS_NETWORK_POLICY: &str = "actpass-agents";
+
+/// Lease that says which replica of the controller writes.
+pub const CONTROLLER_LEASE: &str = "actpass-controller";

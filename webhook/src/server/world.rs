@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use actpass_kubernetes::names::{AGENTS_POLICY, TRUST};
+use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, TRUST};
 use actpass_kubernetes::who::{Right, Who, may};
 use actpass_kubernetes::{Client, Error};
 use futures_util::{StreamExt as _, try_join};
@@ -49,7 +49,7 @@ impl World {
     /// Starts to watch; `tasks` owns what does. `namespace` is that of the installation.
     pub fn start(client: Client, namespace: &str, tasks: &mut JoinSet<&'static str>) -> Self {
         Self {
-            policies: named(client.clone(), AGENTS_POLICY, tasks),
+            policies: named(client.clone(), AGENTS_NETWORK_POLICY, tasks),
             trusts: named(client.clone(), TRUST, tasks),
             rights: Rights::default(),
             namespace: namespace.to_owned(),
@@ -96,7 +96,7 @@ impl World {
         let mut lacking = Vec::new();
         if self
             .policies
-            .get(&ObjectRef::new(AGENTS_POLICY).within(namespace))
+            .get(&ObjectRef::new(AGENTS_NETWORK_POLICY).within(namespace))
             .is_none()
         {
             lacking.push("NetworkPolicy `actpass-agents`");

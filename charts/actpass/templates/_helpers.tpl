@@ -1,0 +1,152 @@
+{{/* Labels of every object. */}}
+{{- define "actpass.labels" -}}
+app.kubernetes.io/name: actpass
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* Labels that select the pods of a part. */}}
+{{- define "actpass.selector" -}}
+app.kubernetes.io/name: actpass
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* An image by its name in `images`: by digest, unless tags are allowed. */}}
+{{- define "actpass.image" -}}
+{{- $image := get .root.Values.images .name -}}
+{{- if not $image }}{{ fail (printf "images.%s: missing; write NAME@sha256:DIGEST" .name) }}{{ end -}}
+{{- if not (or .root.Values.allowTags (regexMatch "^[!-~]+@sha256:[0-9a-f]{64}$" $image)) }}
+{{- fail (printf "images.%s: `%s` is not named by digest; write NAME@sha256:DIGEST, or `allowTags: true` for development" .name $image) }}
+{{- end -}}
+{{ $image }}
+{{- end }}
+
+{{/* Namespaces under ActPass, never the installation's own: else nothing could start once nothing runs. */}}
+{{- define "actpass.namespaces" -}}
+matchExpressions:
+- {key: actpass.org/mode, operator: Exists}
+- key: kubernetes.io/metadata.name
+  operator: NotIn
+  values: {{ append .Values.exemptNamespaces .Release.Namespace | uniq | sortAlpha | toJson }}
+{{- end }}
+
+{{/* What the pods of all parts have in common. */}}
+{{- define "actpass.pod" -}}
+serviceAccountName: actpass-{{ .part }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- with .root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .root.Values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .root.Values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+terminationGracePeriodSeconds: 30
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+topologySpreadConstraints:
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {{ include "actpass.selector" .part | fromYaml | toJson }}
+{{- end }}
+
+{{/* What their containers have in common. */}}
+{{- define "actpass.container" -}}
+name: {{ .part }}
+image: {{ include "actpass.image" (dict "root" .root "name" .part) }}
+imagePullPolicy: {{ .root.Values.imagePullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+ports:
+- {name: api, containerPort: 8443, protocol: TCP}
+- {name: health, containerPort: 8080, protocol: TCP}
+startupProbe:
+  httpGet: {path: /livez, port: health}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /livez, port: health}
+  periodSeconds: 10
+readinessProbe:
+  httpGet: {path: /readyz, port: health}
+  periodSeconds: 2
+resources: {{ toJson (get (get .root.Values .part) "resources") }}
+{{- end }}
+
+{{/* Amounts of an injected container, as the webhook's flags take them. */}}
+{{- define "actpass.amounts" -}}
+{{ int .cpuMillis }},{{ int .memoryMib }},{{ int .memoryMibMax }}
+{{- end }}
+
+{{/* CEL: whether a label of ours on a namespace comes, goes or changes. */}}
+{{- define "actpass.labelChanges" -}}
+['actpass.org/mode', 'actpass.org/environment'].exists(key, (has(object.metadata.labels) && key in object.metadata.labels ? object.metadata.labels[key] : '') != (oldObject != null && has(oldObject.metadata.labels) && key in oldObject.metadata.labels ? oldObject.metadata.labels[key] : ''))
+{{- end }}
+
+{{/* The binding of a policy, which denies. */}}
+{{- define "actpass.binding" }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "actpass.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* Prometheus, let in. */}}
+{{- define "actpass.scrape" -}}
+{{- if .Values.monitoring.enabled }}
+- from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .Values.monitoring.namespace }}}}}]
+  ports: [{port: 8080, protocol: TCP}]
+{{- end }}
+{{- end }}
+
+{{/* What every part reaches. */}}
+{{- define "actpass.egress" -}}
+- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .Values.networkPolicy.dnsNamespace }}}}}]
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+- to:
+  {{- range .Values.networkPolicy.apiServerCidrs }}
+  - ipBlock: {cidr: {{ . | quote }}}
+  {{- end }}
+  ports:
+  {{- range .Values.networkPolicy.apiServerPorts }}
+  - {port: {{ . }}, protocol: TCP}
+  {{- end }}
+{{- end }}
+
+{{/* Labels by which Prometheus finds an object. */}}
+{{- define "actpass.monitorLabels" -}}
+{{ include "actpass.labels" . }}
+{{- with .Values.monitoring.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* How the API server calls the webhook. */}}
+{{- define "actpass.client" -}}
+clientConfig:
+  service: {name: actpass-webhook, namespace: {{ .root.Release.Namespace }}, path: {{ .path }}, port: 443}
+admissionReviewVersions: [v1]
+failurePolicy: Fail
+matchPolicy: Equivalent
+sideEffects: None
+timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
+{{- end -}}
