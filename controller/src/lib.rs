@@ -1,0 +1,7 @@
+//! The controller: issues passports, compiles policy to bundles, and keeps what stands in the cluster true.
+
+pub mod bundle;
+pub mod certificates;
+
+pub mod object;
+
