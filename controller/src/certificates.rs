@@ -267,7 +267,10 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_said() {
-        for given in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        for given in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
             assert!(Facts::read(given.as_bytes()).is_err(), "{given}");
         }
         assert!(Authority::read("", "").is_err());

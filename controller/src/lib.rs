@@ -4,4 +4,3 @@ pub mod bundle;
 pub mod certificates;
 
 pub mod object;
-

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::inject::{Context, inject, refuse_windows};
+use crate::inject::{Context, Injection, inject, refuse_windows};
 use crate::path::{Path, Step};
 use crate::problem::{Findings, Reason};
 use crate::read::agents;
@@ -19,10 +19,12 @@ mod later;
 mod names;
 mod network;
 mod pod;
+mod running;
 mod security;
 mod volumes;
 
 pub use later::{Connect, connect, ephemeral_containers, update};
+pub use running::running;
 
 /// What only a reader of the cluster knows of a pod. Default: nothing to say against it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +37,21 @@ pub struct Surroundings {
 
 /// Checks a pod at its creation, after every mutation (V1 to V19).
 pub fn create(pod: &Value, context: &Context<'_>, surroundings: &Surroundings) -> Findings {
+    every(pod, context.settings, surroundings, || inject(pod, context))
+}
+
+/// Every check; `injected` injects the pod once more.
+fn every(
+    pod: &Value,
+    settings: &Settings,
+    surroundings: &Surroundings,
+    injected: impl FnOnce() -> Result<Injection, Findings>,
+) -> Findings {
     let mut findings = Findings::default();
     shape::pod(pod, &mut findings);
     if !findings.passes() {
         return findings;
     }
-    let settings = context.settings;
     pod::host_namespaces(pod, &mut findings);
     pod::placement(pod, settings, &mut findings);
     pod::account(surroundings, &mut findings);
@@ -59,14 +70,14 @@ pub fn create(pod: &Value, context: &Context<'_>, surroundings: &Surroundings) -
         volumes::mounts(&agent, &mut findings);
     }
     container::inbound_ports(pod, &mut findings);
-    injected(pod, context, &mut findings);
+    unchanged(injected(), &mut findings);
     findings
 }
 
 /// V7: injecting the pod once more would change nothing that the fence rests on.
-fn injected(pod: &Value, context: &Context<'_>, findings: &mut Findings) {
+fn unchanged(injected: Result<Injection, Findings>, findings: &mut Findings) {
     // What is refused there is refused here already.
-    let Ok(injection) = inject(pod, context) else {
+    let Ok(injection) = injected else {
         return;
     };
     let at: BTreeSet<Path> = injection.patch.fence().filter_map(field).collect();

@@ -56,15 +56,23 @@ pub struct Injection {
 
 /// Injects ActPass.
 pub fn inject(pod: &Value, context: &Context<'_>) -> Result<Injection, Findings> {
+    let uids = context.settings.sidecar_uids;
+    let identity = Identity::derive(context.secret, context.namespace, pod, uids);
+    inject_as(pod, context.settings, identity)
+}
+
+/// As [`inject`], under an identity that is known.
+pub(crate) fn inject_as(
+    pod: &Value,
+    settings: &Settings,
+    identity: Identity,
+) -> Result<Injection, Findings> {
     let mut findings = Findings::default();
     shape::pod(pod, &mut findings);
     refuse_windows(pod, &mut findings);
     if !findings.passes() {
         return Err(findings);
     }
-    let settings = context.settings;
-    let uids = settings.sidecar_uids;
-    let identity = Identity::derive(context.secret, context.namespace, pod, uids);
     let mut editor = Editor::new(pod);
     metadata(&mut editor, identity);
     init_containers(&mut editor, settings, identity);

@@ -19,8 +19,11 @@ pub(super) fn tightened(held: &BundleSpec, objects: &[&Object]) -> Option<Bundle
     let mut spec = held.clone();
     passports(&mut spec, objects);
     let kept = spec.clone();
-    spec.upstreams
-        .retain(|upstream| objects.iter().any(|it| is(it, Kind::Upstream, &upstream.name)));
+    spec.upstreams.retain(|upstream| {
+        objects
+            .iter()
+            .any(|it| is(it, Kind::Upstream, &upstream.name))
+    });
     guards(&mut spec, objects);
     // A condition may have rested on an attribute of an Upstream that is gone: then nothing is permitted.
     Bundle::new(spec).ok().or_else(|| {

@@ -107,12 +107,19 @@ fn a_bundle_is_what_the_namespace_and_the_catalogue_say_in_any_order() {
     assert_eq!(spec.tenant, "c-1/shop/shop-uid");
     assert_eq!(spec.environment.as_deref(), Some("production"));
     assert_eq!(
-        (spec.passports.len(), spec.upstreams.len(), spec.policies.len()),
+        (
+            spec.passports.len(),
+            spec.upstreams.len(),
+            spec.policies.len()
+        ),
         (1, 1, 1)
     );
     let mut objects = good();
     objects.extend([
-        object("other", &PASSPORT.replace("name: clerk,", "name: stranger,")),
+        object(
+            "other",
+            &PASSPORT.replace("name: clerk,", "name: stranger,"),
+        ),
         object("actpass-system", PASSPORT),
         object("other", &UPSTREAM.replace("name: shop}", "name: theirs}")),
     ]);
@@ -172,7 +179,11 @@ fn an_upstream_is_shared_as_it_says() {
     {
         let yaml = UPSTREAM.replace("allowedNamespaces: {from: All}", allowed);
         let upstream = object("actpass-system", &yaml);
-        assert_eq!(place(&namespace("shop", labels)).has(&upstream), want, "{name}");
+        assert_eq!(
+            place(&namespace("shop", labels)).has(&upstream),
+            want,
+            "{name}"
+        );
         let own = object("shop", &yaml);
         assert!(place(&namespace("shop", labels)).has(&own), "{name}");
     }
@@ -181,9 +192,21 @@ fn an_upstream_is_shared_as_it_says() {
 #[test]
 fn a_shared_upstream_is_not_to_be_shadowed() {
     for (name, host, want) in [
-        ("shop", "other.example", "metadata.name: the name is that of Upstream `shop`"),
-        ("mine", "api.shop.example", "spec.hosts: host `api.shop.example` is that of Upstream `shop`"),
-        ("mine", "\"*.shop.example\"", "spec.hosts: host `*.shop.example` is that of Upstream `shop`"),
+        (
+            "shop",
+            "other.example",
+            "metadata.name: the name is that of Upstream `shop`",
+        ),
+        (
+            "mine",
+            "api.shop.example",
+            "spec.hosts: host `api.shop.example` is that of Upstream `shop`",
+        ),
+        (
+            "mine",
+            "\"*.shop.example\"",
+            "spec.hosts: host `*.shop.example` is that of Upstream `shop`",
+        ),
     ] {
         let yaml = UPSTREAM
             .replace("name: shop}", &format!("name: {name}}}"))
@@ -208,8 +231,8 @@ fn a_mistake_keeps_the_bundle_accepted_last_and_says_where_it_is() {
     assert_eq!(found.bundle.as_ref().unwrap().digest(), accepted().digest());
     let said = texts(&found);
     assert!(
-        said.iter()
-            .any(|it| it.contains("ActionPolicy shop/broken: ActionPolicy/broken: spec.targetRefs[0].name")),
+        said.iter().any(|it| it
+            .contains("ActionPolicy shop/broken: ActionPolicy/broken: spec.targetRefs[0].name")),
         "{said:?}"
     );
     let first = compiled(&objects, None);
@@ -235,7 +258,10 @@ fn what_takes_away_comes_into_force_whatever_else_is_wrong() {
         Case {
             name: "an end",
             change: |all| {
-                all[0] = object("shop", &format!("{PASSPORT}  notAfter: 2027-01-31T00:00:00Z\n"));
+                all[0] = object(
+                    "shop",
+                    &format!("{PASSPORT}  notAfter: 2027-01-31T00:00:00Z\n"),
+                );
             },
             want: |spec| spec.passports[0].not_after == "2027-01-31T00:00:00Z".parse().ok(),
         },
@@ -274,7 +300,8 @@ fn what_takes_away_comes_into_force_whatever_else_is_wrong() {
         Case {
             name: "no more scope, nor other limits",
             change: |all| {
-                let wider = PASSPORT.replace("{capability: shop.read}", "{capability: \"shop.**\"}");
+                let wider =
+                    PASSPORT.replace("{capability: shop.read}", "{capability: \"shop.**\"}");
                 all[0] = object("shop", &wider);
             },
             want: |spec| spec == accepted().spec(),
@@ -300,7 +327,10 @@ fn what_no_longer_fits_together_permits_nothing() {
     let other = UPSTREAM
         .replace("name: shop}", "name: other}")
         .replace("api.shop", "api.other")
-        .replace("      attributes: [{name: reason, from: body.reason, type: String}]\n", "");
+        .replace(
+            "      attributes: [{name: reason, from: body.reason, type: String}]\n",
+            "",
+        );
     objects.push(object("actpass-system", &other));
     let before = compiled(&objects, None);
     assert!(before.accepted, "{:?}", texts(&before));
@@ -321,6 +351,10 @@ fn only_the_two_modes_enrol_a_namespace() {
         (&[(MODE_LABEL, "off")], (false, false)),
     ] {
         let namespace = namespace("shop", labels);
-        assert_eq!((namespace.is_enrolled(), namespace.enforces()), want, "{labels:?}");
+        assert_eq!(
+            (namespace.is_enrolled(), namespace.enforces()),
+            want,
+            "{labels:?}"
+        );
     }
 }

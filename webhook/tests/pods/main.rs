@@ -9,4 +9,5 @@
 mod checks;
 mod injection;
 mod properties;
+mod running;
 mod support;
