@@ -2,5 +2,6 @@
 
 pub mod bundle;
 pub mod certificates;
-
+pub mod network_policies;
 pub mod object;
+pub mod session;

@@ -1,1 +1,3 @@
+//! The controller of an installation.
+
 fn main() {}

@@ -1,0 +1,3 @@
+//! Sessions: which pod gets which passport, and the stream that carries policy and passports to it.
+
+pub mod admit;
