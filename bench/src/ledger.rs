@@ -7,10 +7,10 @@ use std::sync::Arc;
 use actpass_core::bundle::Bundle;
 use actpass_core::hash::{b64u_encode, hex, sha256};
 use actpass_core::passport::jws::{IssuerKeys, key_id};
-use actpass_ledger::api::Token;
+use actpass_ledger::api::{People, Token};
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
-use actpass_ledger::{Config, Ledger};
+use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::ledger_client::LedgerAddress;
 use actpass_transport::names;
 use actpass_transport::server::{Identity, Shown};
@@ -97,8 +97,11 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
         vault,
         log_key: log_key.clone(),
         heads: Some(dir.join("head")),
-        issuer_keys: IssuerKeys::from([(issuer_id.clone(), issuer.verifying_key())]),
-        token: Token::new("unused".to_owned().into(), "bench"),
+        issuer_keys: fixed(IssuerKeys::from([(
+            issuer_id.clone(),
+            issuer.verifying_key(),
+        )])),
+        people: People::Holder(Token::new("unused".to_owned().into(), "bench")),
         shown: Arc::new(Shown::new(identity)?),
     };
     let ledger = Ledger::start(config, listener)?;

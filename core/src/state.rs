@@ -13,6 +13,7 @@ mod intents;
 mod meters;
 mod records;
 mod ruling;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,13 +22,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::bundle::Bundle;
-use crate::evidence::leaf::{Entry, Leaf, StreamEnd};
+use crate::evidence::leaf::{Entry, Leaf, StreamEnd, TrustedKeys};
 use crate::hash::{BundleDigest, RecordHash, StreamId};
 use crate::limits::Limit;
 
-pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote, VoteRefused};
+pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote};
 pub use intents::{IntentId, OpenIntent};
 pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
+pub use votes::{VOTE_SKEW_MAX, VoteRefused};
 
 /// How long an ambiguous outcome refuses a blind repeat: a day.
 pub const AMBIGUOUS_FOR: Duration = Duration::from_secs(86_400);
@@ -42,8 +44,11 @@ pub trait Bundles {
 #[derive(Clone, Debug)]
 pub struct State {
     log: String,
+    keys: TrustedKeys,
     active: Option<Arc<Bundle>>,
     streams: BTreeMap<StreamId, Stream>,
+    /// The open stream of each pod.
+    pods: BTreeMap<String, StreamId>,
     meters: meters::Meters,
     intents: intents::Intents,
     approvals: approvals::Approvals,
@@ -64,6 +69,8 @@ pub struct Stream {
     pub jti: String,
     /// When its token ends.
     pub expires: Timestamp,
+    /// Uid of its pod, where it has one.
+    pub pod_uid: Option<String>,
     /// Sequence number expected next.
     pub next_seq: u64,
     /// Hash of its last record.
@@ -84,6 +91,9 @@ pub enum StateError {
     /// A stream that was never opened, or has ended.
     #[error("stream {0} is not open")]
     NotOpen(StreamId),
+    /// A second stream of a pod whose first has not ended.
+    #[error("pod `{0}` has a stream that has not ended")]
+    SecondStream(String),
     /// A record out of its stream's order.
     #[error("stream {stream}: record {found} stands where {expected} belongs")]
     OutOfOrder {
@@ -129,8 +139,10 @@ impl State {
     pub fn new(log: &str) -> Self {
         Self {
             log: log.to_owned(),
+            keys: TrustedKeys::default(),
             active: None,
             streams: BTreeMap::new(),
+            pods: BTreeMap::new(),
             meters: meters::Meters::default(),
             intents: intents::Intents::default(),
             approvals: approvals::Approvals::default(),
@@ -144,6 +156,11 @@ impl State {
         self.log.strip_prefix("actpass/").unwrap_or(&self.log)
     }
 
+    /// Keys that the log names as believed now.
+    pub fn keys(&self) -> &TrustedKeys {
+        &self.keys
+    }
+
     /// The active bundle.
     pub fn active(&self) -> Option<&Arc<Bundle>> {
         self.active.as_ref()
@@ -152,6 +169,11 @@ impl State {
     /// The stream of that id.
     pub fn stream(&self, id: &StreamId) -> Option<&Stream> {
         self.streams.get(id)
+    }
+
+    /// The stream of that pod that has not ended.
+    pub fn stream_of_pod(&self, uid: &str) -> Option<&StreamId> {
+        self.pods.get(uid)
     }
 
     /// Streams that have not ended.

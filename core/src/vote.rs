@@ -1,5 +1,7 @@
 //! One person's answer to an approval, stamped and signed where the API server said who it is.
 
+use std::collections::BTreeMap;
+
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, CanonicalError};
 use crate::hash::{b64u_decode_array, b64u_encode};
 
+/// Keys that votes are stamped with, by [`crate::passport::jws::key_id`]. Two during a rotation.
+pub type VoteKeys = BTreeMap<String, VerifyingKey>;
+
 /// What a vote's signature covers: `actpass.vote/1\0` ‖ the canonical JSON of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
     /// Uid of the Approval, so that the vote counts for no other of the same name.
     pub approval_uid: String,
-    /// Digest of the action: exactly what the voter saw, lower-case hex.
+    /// Digest of the action under the tenant's key, as the log names it: exactly what the voter saw, lower-case hex.
     pub digest: String,
     /// Whether it may run.
     pub grant: bool,

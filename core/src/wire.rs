@@ -156,6 +156,8 @@ impl std::fmt::Debug for Lease {
 pub struct ApprovalView {
     /// Its id.
     pub id: String,
+    /// Digest of the action under the tenant's key, as the log names it, lower-case hex: what a vote is on.
+    pub digest: String,
     /// `sealing`, `pending`, `granted`, `denied`, `expired` or `used`.
     pub state: String,
     /// What: the capability.
@@ -299,7 +301,7 @@ pub struct VoteView {
     pub time: Timestamp,
 }
 
-/// `POST /v1/approvals/{id}/votes`.
+/// `POST /v1/approvals/{id}/votes` in local mode; in a cluster it takes a [`crate::vote::SignedVote`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VoteRequest {

@@ -3,6 +3,7 @@
 
 pub mod kept;
 pub mod names;
+pub mod namespaces;
 pub mod shown;
 pub mod watched;
 pub mod who;

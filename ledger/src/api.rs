@@ -1,22 +1,26 @@
 //! The ledger's HTTP API: TLS 1.3, HTTP/2 and HTTP/1.1, JSON.
 //!
-//! Sidecars are known by the key of their client certificate, people and the controller by a token. Paths and forms:
-//! [`actpass_core::wire`].
+//! Sidecars are known by the key of their client certificate, people and the controller by a token and the rights that a
+//! [`Gate`] says go with it. Forms: [`actpass_core::wire`]; paths and rights: `docs/ledger.md`.
 
 mod approvals;
 mod auth;
 mod control;
+mod gate;
 mod records;
 mod streams;
+mod votes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use actpass_core::evidence::leaf::TrustedKeys;
 use actpass_core::hash::StreamId;
 use actpass_core::passport::jws::IssuerKeys;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
+use ed25519_dalek::VerifyingKey;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,7 +28,7 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::vault::Vault;
 
-pub use auth::{Person, Token};
+pub use gate::{Gate, Needed, People, Person, Resource, Token, Verb};
 
 /// Largest request: a sealed request of 1 MiB, or a bundle of the same size, with room for its frame.
 const BODY_BYTES_MAX: usize = (1 << 20) + 64 * 1024;
@@ -35,14 +39,37 @@ pub(crate) struct Context {
     pub(crate) engine: Arc<Engine>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) issuer_keys: Arc<IssuerKeys>,
-    pub(crate) token: Arc<Token>,
+    /// Keys passports are signed with, as they change.
+    pub(crate) issuer_keys: watch::Receiver<IssuerKeys>,
+    pub(crate) people: Arc<People>,
+    /// Public half of the key that checkpoints are signed with.
+    pub(crate) log_key: VerifyingKey,
     /// Streams opened since the start, and the logs they write to.
     pub(crate) streams: Arc<Mutex<BTreeMap<StreamId, String>>>,
 }
 
+impl Context {
+    /// The keys believed now, as a log names them.
+    pub(crate) fn believed_keys(&self) -> TrustedKeys {
+        TrustedKeys {
+            issuer_keys: control::as_text(&self.issuer_keys.borrow()),
+            vote_keys: match self.people.as_ref() {
+                People::Holder(_) => BTreeMap::new(),
+                People::Reviewed { vote_keys, .. } => control::as_text(&vote_keys.borrow()),
+            },
+        }
+    }
+}
+
 fn router(context: Context) -> Router {
+    // In a cluster counters name every tenant, so they are shown elsewhere: to whoever may look at all of them.
+    let counters = match *context.people {
+        People::Holder(_) => Router::new().route("/metrics", get(control::metrics)),
+        People::Reviewed { .. } => Router::new(),
+    };
     Router::new()
+        .merge(counters)
+        .route("/v1/keys", get(control::keys))
         .route("/v1/streams", post(streams::open))
         .route("/v1/streams/{stream}", delete(streams::close))
         .route("/v1/streams/{stream}/records", post(records::append))
@@ -64,7 +91,7 @@ fn router(context: Context) -> Router {
         .route("/v1/revocations", post(control::revoke))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", get(approvals::show))
-        .route("/v1/approvals/{id}/votes", post(approvals::vote))
+        .route("/v1/approvals/{id}/votes", post(votes::vote))
         .route("/v1/limits", get(control::limits))
         .route("/v1/intents", get(control::intents))
         .route(
@@ -77,7 +104,6 @@ fn router(context: Context) -> Router {
             put(control::put_credential).delete(control::delete_credential),
         )
         .route("/v1/checkpoint", get(control::checkpoint))
-        .route("/metrics", get(control::metrics))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(control::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

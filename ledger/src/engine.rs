@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use actpass_core::bundle::Bundle;
-use actpass_core::evidence::leaf::{EventBody, StreamEnd};
+use actpass_core::evidence::leaf::{EventBody, StreamEnd, TrustedKeys};
 use actpass_core::hash::BlobDigest;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
@@ -49,6 +49,7 @@ pub type Logs = BTreeMap<String, Log>;
 #[derive(Debug)]
 pub struct Engine {
     queue: mpsc::Sender<Job>,
+    poisoned: watch::Receiver<bool>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -81,6 +82,7 @@ impl Engine {
             None => None,
         };
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (poison, poisoned) = watch::channel(false);
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
             .spawn(move || {
@@ -88,13 +90,14 @@ impl Engine {
                     parts,
                     logs,
                     keeper,
-                    poisoned: false,
+                    poison,
                 }
                 .run(jobs)
             })
             .map_err(OpenError::Thread)?;
         Ok(Self {
             queue,
+            poisoned,
             worker: Mutex::new(Some(worker)),
         })
     }
@@ -235,6 +238,12 @@ impl Engine {
         self.submit(stage, |(), _| Ok(())).await
     }
 
+    /// Waits until it can keep no evidence any more: nothing but a new start, which verifies the log, helps then.
+    pub async fn poisoned(&self) {
+        // A sequencer that is gone takes nothing either.
+        drop(self.poisoned.clone().wait_for(|poisoned| *poisoned).await);
+    }
+
     /// Waits until the sequencer has ended; it ends once nobody can submit any more.
     pub fn join(self) {
         let worker = self
@@ -253,7 +262,8 @@ struct Sequencer {
     parts: Parts,
     logs: Logs,
     keeper: Option<Keeper>,
-    poisoned: bool,
+    /// Turns true once, for good.
+    poison: watch::Sender<bool>,
 }
 
 impl Sequencer {
@@ -279,8 +289,12 @@ impl Sequencer {
         }
     }
 
+    fn poisoned(&self) -> bool {
+        *self.poison.borrow()
+    }
+
     fn stage(&mut self, job: Job, staged: &mut BTreeMap<String, LogGroup>) -> Reply {
-        if self.poisoned {
+        if self.poisoned() {
             return Box::new(|committed| drop(committed));
         }
         job(&mut Staging {
@@ -292,7 +306,7 @@ impl Sequencer {
 
     /// One durable write for everything staged. The error says whether the disk is merely full.
     fn commit(&mut self, staged: BTreeMap<String, LogGroup>) -> Result<(), bool> {
-        if self.poisoned {
+        if self.poisoned() {
             return Err(false);
         }
         if staged.is_empty() {
@@ -327,7 +341,7 @@ impl Sequencer {
             }
             other => {
                 tracing::error!(?other, "The log cannot be written; the ledger stops");
-                self.poisoned = true;
+                self.poison.send_replace(true);
                 Err(false)
             }
         }
@@ -342,7 +356,7 @@ impl Sequencer {
             }
             Err(error) => {
                 tracing::error!(%error, "The log cannot be read back; the ledger stops");
-                self.poisoned = true;
+                self.poison.send_replace(true);
                 Err(false)
             }
         }
@@ -360,11 +374,6 @@ impl Staging<'_> {
     /// The log of that origin.
     pub(crate) fn log(&self, origin: &str) -> Result<&Log, ApiError> {
         self.logs.get(origin).ok_or(ApiError::NotFound("log"))
-    }
-
-    /// All logs.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
-        self.logs.values()
     }
 
     /// A blob by its name.
@@ -408,6 +417,15 @@ impl Staging<'_> {
         self.logs.insert(origin.to_owned(), log);
         let now = self.now(origin)?;
         self.event(origin, now, genesis, Vec::new())
+    }
+
+    /// Names the keys that are believed now, where the log names others.
+    pub(crate) fn believe(&mut self, origin: &str, keys: TrustedKeys) -> Result<(), ApiError> {
+        if *self.log(origin)?.state().keys() == keys {
+            return Ok(());
+        }
+        let now = self.now(origin)?;
+        self.event(origin, now, EventBody::Keys(keys), Vec::new())
     }
 
     /// Stages one event.

@@ -33,6 +33,9 @@ pub enum ApiError {
     /// The ledger cannot keep evidence and stops.
     #[error("the ledger cannot write its log and stops; see its own log for the cause")]
     Poisoned,
+    /// Who asks, or whether they may, cannot be found out now.
+    #[error("{0}")]
+    Unavailable(String),
     /// Too much at once.
     #[error("the ledger's queue is full; try again in a moment")]
     Busy,
@@ -47,7 +50,7 @@ impl ApiError {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Poisoned | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Poisoned | Self::Busy | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -60,6 +63,7 @@ impl ApiError {
             Self::Conflict { code, .. } => code,
             Self::NoSpace => "no_space",
             Self::Poisoned => "poisoned",
+            Self::Unavailable(_) => "unavailable",
             Self::Busy => "busy",
         }
     }

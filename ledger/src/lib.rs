@@ -16,7 +16,7 @@ pub mod vault;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use actpass_core::passport::jws::IssuerKeys;
 use actpass_transport::server::{self, IdentityError, Shown};
@@ -48,12 +48,17 @@ pub struct Config {
     pub log_key: SigningKey,
     /// File that keeps the heads signed last, outside the log; none where something else guards the log.
     pub heads: Option<PathBuf>,
-    /// Keys passports are signed with.
-    pub issuer_keys: IssuerKeys,
-    /// What people show.
-    pub token: api::Token,
+    /// Keys passports are signed with, as they change.
+    pub issuer_keys: watch::Receiver<IssuerKeys>,
+    /// How people and the controller are known.
+    pub people: api::People,
     /// Its certificate, which may change.
     pub shown: Arc<Shown>,
+}
+
+/// A value that never changes, where one that may is asked for.
+pub fn fixed<T>(value: T) -> watch::Receiver<T> {
+    watch::channel(value).1
 }
 
 /// A ledger that serves.
@@ -92,9 +97,10 @@ impl Ledger {
             log_key,
             heads,
             issuer_keys,
-            token,
+            people,
             shown,
         } = config;
+        let verifying = log_key.verifying_key();
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
         let parts = Parts {
@@ -112,8 +118,9 @@ impl Ledger {
             engine: engine.clone(),
             vault,
             metrics: metrics.clone(),
-            issuer_keys: Arc::new(issuer_keys),
-            token: Arc::new(token),
+            issuer_keys,
+            people: Arc::new(people),
+            log_key: verifying,
             streams: Arc::new(Mutex::new(BTreeMap::new())),
         };
         let (stop, stopped) = watch::channel(false);
@@ -142,6 +149,14 @@ impl Ledger {
         &self.metrics
     }
 
+    /// What can be asked of it while it serves, and for as long.
+    pub fn health(&self) -> Health {
+        Health {
+            engine: Arc::downgrade(&self.engine),
+            metrics: self.metrics.clone(),
+        }
+    }
+
     /// Finishes what has begun, and stops.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -151,5 +166,27 @@ impl Ledger {
         if let Ok(engine) = Arc::try_unwrap(self.engine) {
             engine.join();
         }
+    }
+}
+
+/// How a ledger is.
+#[derive(Clone, Debug)]
+pub struct Health {
+    engine: Weak<Engine>,
+    metrics: Arc<Metrics>,
+}
+
+impl Health {
+    /// Whether its sequencer answers.
+    pub async fn ready(&self) -> bool {
+        match self.engine.upgrade() {
+            Some(engine) => engine.query(|_| Ok(())).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }

@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 pub use self::bindings::{Bindings, Destination, HOSTS_MAX, Outside, PORTS_MAX};
 use self::cipher::Key;
 pub use self::error::{LendError, VaultError};
-pub use self::kek::Kek;
+pub use self::kek::{Kek, NotAKek};
 pub use self::private_file::PrivateFileError;
 pub use self::secret::Secret;
 use self::tenant::{TenantKeys, Tenants};
@@ -198,6 +198,15 @@ impl Vault {
             .credentials
             .credentials
             .iter()
+            .map(Stored::info)
+            .collect()
+    }
+
+    /// The credentials of one tenant, as [`Vault::list`].
+    pub fn list_of(&self, tenant: &str) -> Vec<CredentialInfo> {
+        let state = self.state();
+        let all = state.credentials.credentials.iter();
+        all.filter(|stored| stored.tenant == tenant)
             .map(Stored::info)
             .collect()
     }

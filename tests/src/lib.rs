@@ -12,6 +12,7 @@ pub mod provider;
 pub mod proxied;
 pub mod raw;
 pub mod stripe;
+pub mod tenants;
 pub mod tools;
 pub mod ways;
 
@@ -22,15 +23,23 @@ use std::path::PathBuf;
 /// # Panics
 /// Where it was not built: `make test` builds it first.
 pub fn actpass() -> PathBuf {
+    program("actpass")
+}
+
+/// A program of ours that was built beside the tests.
+///
+/// # Panics
+/// Where it was not built: `make test` builds all of them first.
+pub fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap_or_default();
     let binary = tests
         .ancestors()
         .nth(2)
-        .map(|target| target.join("actpass"))
+        .map(|target| target.join(name))
         .unwrap_or_default();
     assert!(
         binary.is_file(),
-        "`{}` is not built; run `cargo build -p actpass-cli`",
+        "`{}` is not built; run `make programs`",
         binary.display()
     );
     binary

@@ -15,11 +15,11 @@ use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
 use actpass_crds::bundle::{Options, compile};
 use actpass_crds::read::parse_documents;
-use actpass_ledger::api::Token;
+use actpass_ledger::api::{People, Token};
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
-use actpass_ledger::{Config, Ledger};
+use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient, stream_id};
 use actpass_sidecar::pep::Pep;
@@ -66,18 +66,11 @@ impl Parts {
     /// # Errors
     /// Where the policy does not compile, or there is no socket.
     pub fn new(policy: &str) -> anyhow::Result<Self> {
-        let (resources, problems) = parse_documents("policy.yaml", policy);
-        anyhow::ensure!(problems.is_empty(), "{problems:?}");
-        let options = Options {
-            tenant: TENANT.to_owned(),
-            environment: None,
-        };
-        let spec = compile(&resources, &options).map_err(|problems| anyhow!("{problems:?}"))?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         Ok(Self {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),
-            bundle: Arc::new(Bundle::new(spec)?),
+            bundle: compiled(policy, TENANT)?,
             address: listener.local_addr()?,
             identity: Identity::make(names::LEDGER)?,
             log_key: fresh_key()?,
@@ -97,8 +90,8 @@ impl Parts {
             vault: Vault::open(&self.dir.path().join("vault"), kek)?,
             log_key: self.log_key.clone(),
             heads: Some(self.dir.path().join("head")),
-            issuer_keys: IssuerKeys::from([(key_id(&issuer), issuer)]),
-            token: Token::new(Zeroizing::new("token".to_owned()), "tester"),
+            issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
+            people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
             shown: Arc::new(Shown::new(self.identity.clone())?),
         };
         let ledger = Ledger::start(config, std::net::TcpListener::bind(self.address)?)?;
@@ -150,21 +143,15 @@ impl Parts {
     /// Where its stream is not taken.
     pub async fn agent(&self) -> anyhow::Result<Agent> {
         let key = fresh_key()?;
-        let stream = stream_id(&key);
-        let ring = self.dir.path().join(format!("{stream}.ring"));
-        let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring, &key)?));
-        let client = Arc::new(LedgerClient::new(self.address(), &key)?);
-        let session = Arc::new(self.session(&key.verifying_key(), 3_600)?);
-        let pep = Pep::new(session, recorder, client, Containment::NetworkOnly);
-        let pep = Arc::new(pep);
-        let mut shipper = pep.shipper(key, self.verifier());
-        shipper.open().await?;
-        let shipping = tokio::spawn(shipper.run());
-        Ok(Agent {
-            pep,
-            ring,
-            shipping,
-        })
+        let session = self.session(&key.verifying_key(), 3_600)?;
+        Agent::open(
+            key,
+            session,
+            self.dir.path(),
+            self.address(),
+            self.verifier(),
+        )
+        .await
     }
 
     /// All leaves of the log.
@@ -204,17 +191,7 @@ impl Parts {
     }
 
     fn session(&self, holder: &VerifyingKey, seconds: i64) -> anyhow::Result<TestSession> {
-        let [passport] = self.bundle.spec().passports.as_slice() else {
-            return Err(anyhow!("the policy has not exactly one Passport"));
-        };
-        Ok(TestSession {
-            bundle: self.bundle.clone(),
-            passport: passport.name.clone(),
-            agent: passport.agent_id.clone(),
-            issuer: self.issuer.clone(),
-            holder: *holder,
-            seconds,
-        })
+        TestSession::new(self.bundle.clone(), self.issuer.clone(), holder, seconds)
     }
 
     async fn put_policy(&self) -> anyhow::Result<()> {
@@ -223,6 +200,21 @@ impl Parts {
         let url = format!("https://{}/v1/bundles", self.address);
         tokio::task::spawn_blocking(move || put(&url, &file)).await?
     }
+}
+
+/// A policy in YAML as a tenant's bundle.
+///
+/// # Errors
+/// Where it does not compile.
+pub fn compiled(policy: &str, tenant: &str) -> anyhow::Result<Arc<Bundle>> {
+    let (resources, problems) = parse_documents("policy.yaml", policy);
+    anyhow::ensure!(problems.is_empty(), "{problems:?}");
+    let options = Options {
+        tenant: tenant.to_owned(),
+        environment: None,
+    };
+    let spec = compile(&resources, &options).map_err(|problems| anyhow!("{problems:?}"))?;
+    Ok(Arc::new(Bundle::new(spec)?))
 }
 
 fn put(url: &str, file: &Path) -> anyhow::Result<()> {
@@ -253,6 +245,31 @@ impl Inputs for Parts {
 }
 
 impl Agent {
+    /// One whose stream is open.
+    pub(crate) async fn open(
+        key: SigningKey,
+        session: TestSession,
+        dir: &Path,
+        address: LedgerAddress,
+        verifier: NoteVerifier,
+    ) -> anyhow::Result<Self> {
+        let stream = stream_id(&key);
+        let ring = dir.join(format!("{stream}.ring"));
+        let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring, &key)?));
+        let client = Arc::new(LedgerClient::new(address, &key)?);
+        let session = Arc::new(session);
+        let pep = Pep::new(session, recorder, client, Containment::NetworkOnly);
+        let pep = Arc::new(pep);
+        let mut shipper = pep.shipper(key, verifier);
+        shipper.open().await?;
+        let shipping = tokio::spawn(shipper.run());
+        Ok(Self {
+            pep,
+            ring,
+            shipping,
+        })
+    }
+
     /// Judges a request.
     pub async fn judge(&self, method: &str, target: &str, body: &str) -> anyhow::Result<Judgement> {
         let mut headers = http::HeaderMap::new();
@@ -301,13 +318,38 @@ impl Agent {
     }
 }
 
-struct TestSession {
+pub(crate) struct TestSession {
     bundle: Arc<Bundle>,
     passport: String,
     agent: String,
     issuer: SigningKey,
     holder: VerifyingKey,
     seconds: i64,
+    /// Uid of the pod it is for.
+    pub(crate) pod_uid: Option<String>,
+}
+
+impl TestSession {
+    /// Passports of a policy with exactly one.
+    pub(crate) fn new(
+        bundle: Arc<Bundle>,
+        issuer: SigningKey,
+        holder: &VerifyingKey,
+        seconds: i64,
+    ) -> anyhow::Result<Self> {
+        let [passport] = bundle.spec().passports.as_slice() else {
+            return Err(anyhow!("the policy has not exactly one Passport"));
+        };
+        Ok(Self {
+            passport: passport.name.clone(),
+            agent: passport.agent_id.clone(),
+            bundle,
+            issuer,
+            holder: *holder,
+            seconds,
+            pod_uid: None,
+        })
+    }
 }
 
 impl Session for TestSession {
@@ -324,13 +366,13 @@ impl Session for TestSession {
         let claims = Claims {
             iss: "actpass-local".to_owned(),
             sub: "local".to_owned(),
-            tenant: TENANT.to_owned(),
+            tenant: self.bundle.spec().tenant.clone(),
             agent: self.agent.clone(),
             passport: self.passport.clone(),
             cnf: Cnf {
                 jwk: Jwk::new(&self.holder),
             },
-            pod_uid: None,
+            pod_uid: self.pod_uid.clone(),
             iat: now,
             exp: now + self.seconds,
             jti: now.to_string(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use actpass_core::hash::b64u_encode;
 use actpass_core::passport::jws::{IssuerKeys, key_id};
-use actpass_ledger::api::Token;
+use actpass_ledger::api::{People, Token};
 use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
 use actpass_ledger::storage::Storage;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
-use actpass_ledger::{Config, Ledger};
+use actpass_ledger::{Config, Ledger, fixed};
 use actpass_transport::names;
 use actpass_transport::server::{Identity, Shown};
 use anyhow::{Context, bail};
@@ -71,8 +71,8 @@ impl Opened {
             vault,
             log_key,
             heads: Some(state.head()),
-            issuer_keys,
-            token: Token::new(token.clone(), &user()),
+            issuer_keys: fixed(issuer_keys),
+            people: People::Holder(Token::new(token.clone(), &user())),
             shown: Arc::new(Shown::new(identity)?),
         };
         let ledger = Ledger::start(config, listener)?;

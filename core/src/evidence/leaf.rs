@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, CanonicalError};
 use crate::evidence::record::Record;
 use crate::hash::{BlobDigest, BundleDigest, LeafHash, StreamId, sha256};
+use crate::vote::SignedVote;
 
 pub use mac::{ActionMacs, MacKey};
 pub use ruling::{CredentialRef, Ruling, RulingApproval, RulingFacts, RulingVerdict, Settlement};
@@ -94,6 +95,8 @@ pub enum EventBody {
         /// Keys passports are signed with: `kid` to base64url public key.
         issuer_keys: std::collections::BTreeMap<String, String>,
     },
+    /// Keys believed from here on, all of them: whatever rests on a key follows the leaf that names it.
+    Keys(TrustedKeys),
     /// A bundle became the active one.
     Bundle {
         /// Its SHA-256; its bytes are a blob of the same group.
@@ -114,6 +117,12 @@ pub enum EventBody {
         /// When the token ends.
         #[serde(with = "crate::canonical::serde_instant")]
         expires: Timestamp,
+        /// Id of the key that signed the token; the log names that key before. Absent in logs of earlier versions.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        issuer: Option<String>,
+        /// The pod it was issued to; absent in local mode.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        pod_uid: Option<String>,
     },
     /// A stream takes no more records. Its open intents are `ambiguous` from here.
     StreamEnded {
@@ -145,6 +154,10 @@ pub enum EventBody {
         user: String,
         /// Groups the vote counts for.
         groups: Vec<String>,
+        /// The vote as it was stamped and signed where the API server said who it is; absent in local mode, where the
+        /// ledger itself knows who answers.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        signed: Option<Box<SignedVote>>,
     },
     /// A read credential was leased to a stream.
     Leased {
@@ -205,6 +218,16 @@ pub enum EventBody {
         /// Bytes dropped.
         bytes: u64,
     },
+}
+
+/// Keys that a log names: `kid` to base64url public key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedKeys {
+    /// Those passports are signed with.
+    pub issuer_keys: std::collections::BTreeMap<String, String>,
+    /// Those votes are stamped with.
+    pub vote_keys: std::collections::BTreeMap<String, String>,
 }
 
 /// How a stream ended.

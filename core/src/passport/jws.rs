@@ -155,6 +155,12 @@ pub fn key_id(key: &VerifyingKey) -> String {
     digits.chars().take(16).collect()
 }
 
+/// Id of the key that a token says it is signed with. Believed once [`verify`] has taken the token.
+pub fn signed_with(token: &str) -> Result<String, JwsError> {
+    let (head, _) = token.split_once('.').ok_or(JwsError::Shape)?;
+    read_header(&b64u_decode(head).map_err(|_| JwsError::Shape)?)
+}
+
 /// Makes the token. Refuses claims that [`verify`] would refuse for what they say.
 pub fn issue(claims: &Claims, key: &SigningKey, kid: &str) -> Result<String, JwsError> {
     check_content(claims)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{State, StateError, after};
+use super::{StateError, after};
 use crate::decide::{ApprovalNeeded, Grant, LimitLeft};
 use crate::evidence::record::Judged;
 use crate::hash::{DigestMac, StreamId};
@@ -59,8 +59,10 @@ pub struct Vote {
     pub groups: Vec<String>,
     /// Yes or no.
     pub grant: bool,
-    /// When.
+    /// When it was logged.
     pub time: Timestamp,
+    /// Uid of the Approval that it answers, where that is an object of an API server.
+    pub approval_uid: Option<String>,
 }
 
 /// Where a question stands.
@@ -92,26 +94,6 @@ impl ApprovalState {
             Self::Used => "used",
         }
     }
-}
-
-/// A vote that does not count.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VoteRefused {
-    /// No such approval.
-    #[error("there is no such approval")]
-    Unknown,
-    /// It is not open for votes.
-    #[error("it is {}, so it takes no votes", .0.word())]
-    NotPending(ApprovalState),
-    /// The agent's owner may not approve its actions.
-    #[error("the owner of the passport may not vote on its actions")]
-    Owner,
-    /// Nobody votes twice.
-    #[error("`{0}` has voted already")]
-    Twice(String),
-    /// The voter fills no seat.
-    #[error("`{0}` is in none of the groups asked")]
-    NoSeat(String),
 }
 
 impl Approval {
@@ -150,48 +132,8 @@ impl Approval {
     }
 }
 
-fn fits(seat: &ApprovalSpec, groups: &[String]) -> bool {
+pub(super) fn fits(seat: &ApprovalSpec, groups: &[String]) -> bool {
     seat.groups.iter().any(|group| groups.contains(group))
-}
-
-impl State {
-    /// Checks a vote before it is logged. `groups` are the voter's, as authenticated.
-    ///
-    /// # Errors
-    /// Why it does not count.
-    pub fn check_vote(
-        &self,
-        id: &str,
-        user: &str,
-        groups: &[String],
-        now: Timestamp,
-    ) -> Result<(), VoteRefused> {
-        let approval = self.approvals.get(id).ok_or(VoteRefused::Unknown)?;
-        let state = approval.state(now);
-        if state != ApprovalState::Pending {
-            return Err(VoteRefused::NotPending(state));
-        }
-        if approval.owner == user {
-            return Err(VoteRefused::Owner);
-        }
-        if approval.votes.iter().any(|vote| vote.user == user) {
-            return Err(VoteRefused::Twice(user.to_owned()));
-        }
-        if !approval.needed.seats.iter().any(|seat| fits(seat, groups)) {
-            return Err(VoteRefused::NoSeat(user.to_owned()));
-        }
-        Ok(())
-    }
-
-    pub(super) fn vote(&mut self, id: &str, vote: Vote) -> Result<(), VoteRefused> {
-        self.check_vote(id, &vote.user, &vote.groups, vote.time)?;
-        self.approvals
-            .get_mut(id)
-            .ok_or(VoteRefused::Unknown)?
-            .votes
-            .push(vote);
-        Ok(())
-    }
 }
 
 /// All approvals of the log, found by id, by digest and by expiry.
@@ -301,7 +243,7 @@ impl Approvals {
         }
     }
 
-    fn of_digest(&self, digest: &DigestMac) -> impl Iterator<Item = &Approval> {
+    pub(super) fn of_digest(&self, digest: &DigestMac) -> impl Iterator<Item = &Approval> {
         let digest = *digest;
         let of_digest = self
             .by_digest

@@ -30,8 +30,25 @@ impl State {
                 agent,
                 jti,
                 expires,
+                issuer,
+                pod_uid,
             } => {
-                self.open_stream(*stream, key, passport, agent, jti, *expires)?;
+                let named = |kid: &String| self.keys.issuer_keys.contains_key(kid);
+                if !issuer.as_ref().is_none_or(named) {
+                    return Err(StateError::Form("a passport of a key that is not named"));
+                }
+                let opened = Stream {
+                    key: stream_key(*stream, key)?,
+                    passport: passport.clone(),
+                    agent: agent.clone(),
+                    jti: jti.clone(),
+                    expires: *expires,
+                    pod_uid: pod_uid.clone(),
+                    next_seq: 0,
+                    head: RecordHash::from_bytes([0; 32]),
+                    ended: None,
+                };
+                self.open_stream(*stream, opened)?;
             }
             EventBody::StreamEnded { stream, how } => self.end_stream(stream, *how, time)?,
             EventBody::Sealed {
@@ -42,14 +59,16 @@ impl State {
                 grant,
                 user,
                 groups,
+                signed,
             } => {
                 let vote = Vote {
                     user: user.clone(),
                     groups: groups.clone(),
                     grant: *grant,
                     time,
+                    approval_uid: signed.as_ref().map(|it| it.vote.approval_uid.clone()),
                 };
-                self.vote(approval, vote)
+                self.vote(approval, vote, signed.as_deref())
                     .map_err(|refused| StateError::BadVote(approval.clone(), refused))?;
             }
             EventBody::Revoked { passport, .. } => {
@@ -74,8 +93,11 @@ impl State {
                 }
                 self.close_intent(&id, !happened, *happened);
             }
-            EventBody::Genesis { .. }
-            | EventBody::Leased { .. }
+            EventBody::Genesis { issuer_keys, .. } => {
+                self.keys.issuer_keys.clone_from(issuer_keys);
+            }
+            EventBody::Keys(keys) => self.keys.clone_from(keys),
+            EventBody::Leased { .. }
             | EventBody::CredentialReleased { .. }
             | EventBody::CredentialChanged { .. }
             | EventBody::Recovery { .. } => {}
@@ -83,34 +105,22 @@ impl State {
         Ok(())
     }
 
-    fn open_stream(
-        &mut self,
-        id: StreamId,
-        key: &str,
-        passport: &str,
-        agent: &str,
-        jti: &str,
-        expires: Timestamp,
-    ) -> Result<(), StateError> {
-        let key = b64u_decode_array::<32>(key)
-            .ok()
-            .filter(|key| StreamId::from_bytes(sha256(&[key])) == id);
-        let key = key.ok_or(StateError::Form("a stream whose key is not its own"))?;
-        let fresh = Stream {
-            key,
-            passport: passport.to_owned(),
-            agent: agent.to_owned(),
-            jti: jti.to_owned(),
-            expires,
-            next_seq: 0,
-            head: RecordHash::from_bytes([0; 32]),
-            ended: None,
-        };
-        let stream = self.streams.entry(id).or_insert(fresh);
-        if stream.ended.is_some() || stream.passport != passport || stream.agent != agent {
+    fn open_stream(&mut self, id: StreamId, opened: Stream) -> Result<(), StateError> {
+        if let Some(uid) = &opened.pod_uid {
+            let held = self.pods.get(uid).is_some_and(|held| *held != id);
+            if held {
+                return Err(StateError::SecondStream(uid.clone()));
+            }
+        }
+        let stream = self.streams.entry(id).or_insert_with(|| opened.clone());
+        let same = stream.passport == opened.passport
+            && stream.agent == opened.agent
+            && stream.pod_uid == opened.pod_uid;
+        if stream.ended.is_some() || !same {
             return Err(StateError::NotOpen(id));
         }
-        (stream.jti, stream.expires) = (jti.to_owned(), expires);
+        (stream.jti, stream.expires) = (opened.jti, opened.expires);
+        self.pods.extend(opened.pod_uid.map(|uid| (uid, id)));
         Ok(())
     }
 
@@ -124,7 +134,11 @@ impl State {
             .streams
             .get_mut(id)
             .filter(|stream| stream.ended.is_none());
-        stream.ok_or(StateError::NotOpen(*id))?.ended = Some(how);
+        let stream = stream.ok_or(StateError::NotOpen(*id))?;
+        stream.ended = Some(how);
+        if let Some(uid) = &stream.pod_uid {
+            self.pods.remove(uid);
+        }
         self.intents.end_stream(id, time);
         Ok(())
     }
@@ -139,4 +153,10 @@ impl State {
         approval.ok_or_else(unknown)?.sealed = true;
         Ok(())
     }
+}
+
+fn stream_key(id: StreamId, key: &str) -> Result<[u8; 32], StateError> {
+    let key = b64u_decode_array::<32>(key).ok();
+    key.filter(|key| StreamId::from_bytes(sha256(&[key])) == id)
+        .ok_or(StateError::Form("a stream whose key is not its own"))
 }

@@ -335,6 +335,8 @@ pub(crate) fn opened(sidecar: &Sidecar, expires: Timestamp) -> EventBody {
         agent: "refunds".to_owned(),
         jti: "token-1".to_owned(),
         expires,
+        issuer: None,
+        pod_uid: None,
     }
 }
 
@@ -349,6 +351,7 @@ pub(crate) fn vote(approval: &str, user: &str, grant: bool) -> EventBody {
         grant,
         user,
         groups,
+        signed: None,
     }
 }
 

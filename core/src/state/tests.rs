@@ -1,5 +1,7 @@
 mod forged;
+mod pods;
 mod random;
+mod votes;
 
 use std::time::Duration;
 

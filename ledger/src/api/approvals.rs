@@ -8,16 +8,16 @@ use actpass_core::action::{Action, ActionEvidence};
 use actpass_core::canonical;
 use actpass_core::decide::EscalateReason;
 use actpass_core::evidence::commitment::Openings;
-use actpass_core::evidence::leaf::EventBody;
 use actpass_core::passport::Passport;
 use actpass_core::state::{Approval, ApprovalState};
 use actpass_core::upstream::{ActionSpec, AttributeValue};
-use actpass_core::wire::{ApprovalView, SeatView, SentView, VoteRequest, VoteView};
+use actpass_core::wire::{ApprovalView, SeatView, SentView, VoteView};
 use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 
-use super::auth::Person;
+use super::auth::Caller;
+use super::gate::{Resource, Verb};
 use super::{Context, control};
 use crate::engine::{Log, Staging, sealed_aad, sealed_name, side_frame_aad};
 use crate::error::ApiError;
@@ -25,20 +25,16 @@ use crate::error::ApiError;
 /// `GET /v1/approvals`
 pub(super) async fn list(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
 ) -> Result<Json<Vec<ApprovalView>>, ApiError> {
+    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let origin = allowed.await?.origin;
     let found = context.engine.submit(
-        |staging| {
-            let ids: Vec<(String, String)> = staging
-                .logs()
-                .flat_map(|log| {
-                    log.state()
-                        .approvals()
-                        .map(|approval| (log.origin().to_owned(), approval.id.clone()))
-                })
-                .collect();
+        move |staging| {
+            let approvals = staging.log(&origin)?.state().approvals();
+            let ids: Vec<String> = approvals.map(|approval| approval.id.clone()).collect();
             ids.iter()
-                .map(|(origin, id)| find(staging, origin, id, Depth::Listed))
+                .map(|id| find(staging, &origin, id, Depth::Listed))
                 .collect::<Result<Vec<_>, _>>()
         },
         |found, _| Ok(found),
@@ -54,79 +50,25 @@ pub(super) async fn list(
 /// `GET /v1/approvals/{id}`
 pub(super) async fn show(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<ApprovalView>, ApiError> {
-    let found = context.engine.submit(
-        move |staging| {
-            let origin = origin_of(staging, &id)?;
-            find(staging, &origin, &id, Depth::Whole)
-        },
-        |found, _| Ok(found),
-    );
-    Ok(Json(view(&context, found.await?)))
+    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let origin = allowed.await?.origin;
+    Ok(Json(shown(&context, origin, id).await?))
 }
 
-/// `POST /v1/approvals/{id}/votes`
-pub(super) async fn vote(
-    State(context): State<Context>,
-    person: Person,
-    Path(id): Path<String>,
-    Json(request): Json<VoteRequest>,
-) -> Result<Json<ApprovalView>, ApiError> {
-    let shown = id.clone();
-    if request.grant {
-        let asked = id.clone();
-        let found = context.engine.submit(
-            move |staging| {
-                let origin = origin_of(staging, &asked)?;
-                find(staging, &origin, &asked, Depth::Whole)
-            },
-            |found, _| Ok(found),
-        );
-        let view = view(&context, found.await?);
-        if let Some(unseen) = view.unseen.filter(|_| view.state == "pending") {
-            return Err(ApiError::Conflict {
-                code: "cannot_be_shown",
-                detail: format!(
-                    "nobody can agree to what cannot be shown ({unseen}); deny it, and let it be asked again"
-                ),
-            });
-        }
-    }
+/// All that people are shown of one approval.
+pub(super) async fn shown(
+    context: &Context,
+    origin: String,
+    id: String,
+) -> Result<ApprovalView, ApiError> {
     let found = context.engine.submit(
-        move |staging| {
-            let origin = origin_of(staging, &id)?;
-            let now = staging.now(&origin)?;
-            let state = staging.log(&origin)?.state();
-            // Whoever holds the control token of local mode counts for every group that is asked.
-            let approval = state.approval(&id).ok_or(ApiError::NotFound("approval"))?;
-            let mut groups: Vec<String> = approval
-                .needed
-                .seats
-                .iter()
-                .flat_map(|seat| seat.groups.clone())
-                .collect();
-            groups.sort();
-            groups.dedup();
-            state
-                .check_vote(&id, &person.user, &groups, now)
-                .map_err(|refused| ApiError::Conflict {
-                    code: "vote_refused",
-                    detail: refused.to_string(),
-                })?;
-            let vote = EventBody::Vote {
-                approval: id,
-                grant: request.grant,
-                user: person.user,
-                groups,
-            };
-            staging.event(&origin, now, vote, Vec::new())?;
-            find(staging, &origin, &shown, Depth::Whole)
-        },
+        move |staging| find(staging, &origin, &id, Depth::Whole),
         |found, _| Ok(found),
     );
-    Ok(Json(view(&context, found.await?)))
+    Ok(view(context, found.await?))
 }
 
 /// An approval with the ciphertext of the texts behind it.
@@ -161,14 +103,6 @@ enum Depth {
     Listed,
     /// All of it.
     Whole,
-}
-
-fn origin_of(staging: &Staging<'_>, id: &str) -> Result<String, ApiError> {
-    let log = staging
-        .logs()
-        .find(|log| log.state().approval(id).is_some());
-    log.map(|log| log.origin().to_owned())
-        .ok_or(ApiError::NotFound("approval"))
 }
 
 fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<Found, ApiError> {
@@ -242,6 +176,7 @@ fn view(context: &Context, found: Found) -> ApprovalView {
     };
     ApprovalView {
         id: approval.id.clone(),
+        digest: approval.digest.to_string(),
         state: approval.state(now).word().to_owned(),
         capability: facts.capability,
         effect: facts.effect,

@@ -2,14 +2,19 @@
 
 use actpass_core::hash::{StreamId, sha256};
 use actpass_transport::serve::Peer;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use subtle::ConstantTimeEq;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Context;
+use super::gate::{Needed, Person, Resource, Verb};
+use crate::engine::Logs;
 use crate::error::ApiError;
+
+/// Longest token: those of a cluster are about 1 KiB, those of an identity provider with many groups some more.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// A sidecar, on a path of its own stream.
 #[derive(Clone, Debug)]
@@ -20,27 +25,95 @@ pub(crate) struct Sidecar {
     pub(crate) origin: String,
 }
 
-/// The control token of local mode, and the person who holds it.
-pub struct Token {
-    secret: Zeroizing<String>,
-    user: String,
+/// Somebody who shows a token, of whom nothing is known yet.
+pub(crate) struct Caller {
+    token: Zeroizing<String>,
+    /// The tenant that the request names.
+    tenant: Option<String>,
 }
 
-impl Token {
-    /// A token that stands for one operating-system user.
-    pub fn new(secret: Zeroizing<String>, user: &str) -> Self {
-        Self {
-            secret,
-            user: user.to_owned(),
+/// Somebody who may do what they ask.
+pub(crate) struct Allowed {
+    pub(crate) person: Person,
+    /// Origin of the log they may do it to.
+    pub(crate) origin: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    tenant: Option<String>,
+}
+
+impl Caller {
+    /// Who it is, if they have the right in the tenant that the request names; without one the only log is meant, which
+    /// a gate that knows several tenants refuses.
+    pub(crate) async fn may(
+        self,
+        context: &Context,
+        verb: Verb,
+        resource: Resource,
+        name: Option<&str>,
+    ) -> Result<Allowed, ApiError> {
+        let needed = Needed {
+            verb,
+            resource,
+            tenant: self.tenant.as_deref(),
+            name,
+        };
+        let person = context.people.gate().person(&self.token, needed).await?;
+        let named = self.tenant.map(|tenant| format!("actpass/{tenant}"));
+        let origin = context
+            .engine
+            .query(move |logs| match named {
+                Some(origin) if logs.contains_key(&origin) => Ok(origin),
+                Some(_) => Err(ApiError::NotFound("log")),
+                None => only(logs),
+            })
+            .await?;
+        Ok(Allowed { person, origin })
+    }
+
+    /// Who it is, if they have the right in the tenant that the request's body names.
+    pub(crate) async fn may_of(
+        self,
+        context: &Context,
+        verb: Verb,
+        resource: Resource,
+        tenant: &str,
+    ) -> Result<Person, ApiError> {
+        let needed = Needed {
+            verb,
+            resource,
+            tenant: Some(tenant),
+            name: None,
+        };
+        let person = context.people.gate().person(&self.token, needed).await?;
+        match self.tenant.is_none_or(|named| named == tenant) {
+            true => Ok(person),
+            false => Err(ApiError::Malformed(
+                "the request names one tenant and its body another".to_owned(),
+            )),
         }
     }
 }
 
-/// A person: the holder of the control token.
-#[derive(Clone, Debug)]
-pub struct Person {
-    /// Name of the user.
-    pub user: String,
+impl Allowed {
+    /// The tenant of the log.
+    pub(crate) fn tenant(&self) -> &str {
+        self.origin.strip_prefix("actpass/").unwrap_or(&self.origin)
+    }
+}
+
+/// The one log of local mode.
+fn only(logs: &Logs) -> Result<String, ApiError> {
+    let mut origins = logs.keys();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => Ok(origin.clone()),
+        (None, _) => Err(ApiError::NotFound("log")),
+        _ => Err(ApiError::Malformed(
+            "there are several tenants; name one: ?tenant=TENANT".to_owned(),
+        )),
+    }
 }
 
 /// The key of the connection, and the stream it names.
@@ -90,7 +163,7 @@ async fn origin_of(context: &Context, stream: StreamId) -> Result<String, ApiErr
     if let Some(origin) = streams().get(&stream) {
         return Ok(origin.clone());
     }
-    let find = move |logs: &crate::engine::Logs| {
+    let find = move |logs: &Logs| {
         let mut found = logs
             .values()
             .filter_map(|log| Some((log.origin(), log.state().stream(&stream)?)));
@@ -111,25 +184,24 @@ async fn origin_of(context: &Context, stream: StreamId) -> Result<String, ApiErr
     Ok(origin)
 }
 
-impl FromRequestParts<Context> for Person {
+impl FromRequestParts<Context> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, ApiError> {
         let given = parts
             .headers
             .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let given = given
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .unwrap_or_default();
-        let token = &context.token;
-        if !bool::from(given.as_bytes().ct_eq(token.secret.as_bytes())) {
-            return Err(ApiError::Unauthorized(
-                "this needs the control token: Authorization: Bearer TOKEN",
-            ));
-        }
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let token = given.filter(|token| (1..=TOKEN_BYTES_MAX).contains(&token.len()));
+        let token = token.ok_or(ApiError::Unauthorized(
+            "this needs a token: Authorization: Bearer TOKEN",
+        ))?;
+        let Query(Named { tenant }) = Query::try_from_uri(&parts.uri)
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
         Ok(Self {
-            user: token.user.clone(),
+            token: Zeroizing::new(token.to_owned()),
+            tenant,
         })
     }
 }

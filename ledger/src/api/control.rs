@@ -1,5 +1,6 @@
 //! What people and the controller do: policy, credentials, limits, intents.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
@@ -17,12 +18,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Context;
-use super::auth::Person;
+use super::auth::{Allowed, Caller};
+use super::gate::{Resource, Verb};
 use crate::engine::{Log, Logs};
 use crate::error::ApiError;
 use crate::vault::{self, CredentialInfo, Secret};
@@ -30,17 +33,17 @@ use crate::vault::{self, CredentialInfo, Secret};
 /// `PUT /v1/bundles`: makes a bundle the active one of its tenant, and the tenant's log if it is new.
 pub(super) async fn put_bundle(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
     body: Bytes,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let bundle =
         Arc::new(Bundle::parse(&body).map_err(|error| ApiError::Malformed(error.to_string()))?);
+    let tenant = &bundle.spec().tenant;
+    caller
+        .may_of(&context, Verb::Update, Resource::Bundles, tenant)
+        .await?;
     let digest = bundle.digest();
-    let keys = context
-        .issuer_keys
-        .iter()
-        .map(|(kid, key)| (kid.clone(), b64u_encode(key.as_bytes())))
-        .collect();
+    let keys = as_text(&context.issuer_keys.borrow());
     context.engine.set_bundle(bundle, keys).await?;
     Ok(Json(json!({ "digest": digest })))
 }
@@ -55,10 +58,11 @@ pub(super) struct RevokeRequest {
 /// `POST /v1/revocations`
 pub(super) async fn revoke(
     State(context): State<Context>,
-    person: Person,
+    caller: Caller,
     Json(request): Json<RevokeRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let origin = only_log(&context).await?;
+    let allowed = caller.may(&context, Verb::Update, Resource::Bundles, None);
+    let Allowed { person, origin } = allowed.await?;
     let event = EventBody::Revoked {
         passport: request.passport,
         by: person.user,
@@ -74,15 +78,12 @@ pub(super) async fn revoke(
 /// `GET /v1/limits`
 pub(super) async fn limits(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
 ) -> Result<Json<Vec<LimitView>>, ApiError> {
+    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let origin = allowed.await?.origin;
     let now = Timestamp::now();
-    let read = move |logs: &Logs| {
-        Ok(logs
-            .values()
-            .flat_map(|log| limit_views(log, None, now))
-            .collect())
-    };
+    let read = move |logs: &Logs| Ok(limit_views(log_of(logs, &origin)?, None, now));
     Ok(Json(context.engine.query(read).await?))
 }
 
@@ -144,10 +145,12 @@ fn limit_view(passport: &str, limit: &Limit, used: i64, frees_at: Option<Timesta
 /// `GET /v1/intents`
 pub(super) async fn intents(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
 ) -> Result<Json<Vec<IntentView>>, ApiError> {
-    let read = |logs: &Logs| {
-        let open = logs.values().flat_map(|log| log.state().open_intents());
+    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let origin = allowed.await?.origin;
+    let read = move |logs: &Logs| {
+        let open = log_of(logs, &origin)?.state().open_intents();
         Ok(open
             .map(|((stream, seq), intent)| IntentView {
                 stream: *stream,
@@ -171,41 +174,29 @@ pub(super) async fn intents(
 /// `POST /v1/intents/{stream}/{seq}/resolution`
 pub(super) async fn resolve(
     State(context): State<Context>,
-    person: Person,
+    caller: Caller,
     Path((stream, seq)): Path<(StreamId, u64)>,
     Json(Resolution { happened }): Json<Resolution>,
 ) -> Result<StatusCode, ApiError> {
-    let found = context.engine.query(move |logs| {
-        let log = logs.values().find(|log| {
-            log.state()
-                .open_intents()
-                .any(|(id, _)| *id == (stream, seq))
-        });
-        log.map(|log| log.origin().to_owned())
-            .ok_or(ApiError::NotFound("open intent"))
-    });
-    let origin = found.await?;
-    let checked = move |log: &Log, _| {
-        let intent = log
-            .state()
-            .open_intents()
-            .find(|(id, _)| **id == (stream, seq));
-        match intent {
-            Some((_, intent)) if intent.ambiguous_since.is_some() => Ok(EventBody::Resolved {
-                stream,
-                seq,
-                happened,
-                by: person.user,
-            }),
-            Some(_) => {
-                let detail = "its outcome is still being waited for; only an ambiguous intent can be resolved".to_owned();
-                Err(ApiError::Conflict {
-                    code: "not_ambiguous",
-                    detail,
-                })
-            }
-            None => Err(ApiError::NotFound("open intent")),
+    let allowed = caller.may(&context, Verb::Update, Resource::Intents, None);
+    let Allowed { person, origin } = allowed.await?;
+    let checked = move |log: &Log, _| match log.state().open_intent(&(stream, seq)) {
+        Some(intent) if intent.ambiguous_since.is_some() => Ok(EventBody::Resolved {
+            stream,
+            seq,
+            happened,
+            by: person.user,
+        }),
+        Some(_) => {
+            let detail =
+                "its outcome is still being waited for; only an ambiguous intent can be resolved"
+                    .to_owned();
+            Err(ApiError::Conflict {
+                code: "not_ambiguous",
+                detail,
+            })
         }
+        None => Err(ApiError::NotFound("open intent")),
     };
     context.engine.event(origin, Vec::new(), checked).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -214,33 +205,33 @@ pub(super) async fn resolve(
 /// `GET /v1/credentials`
 pub(super) async fn credentials(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
 ) -> Result<Json<Vec<CredentialView>>, ApiError> {
-    Ok(Json(context.vault.list().into_iter().map(view).collect()))
+    let allowed = caller.may(&context, Verb::Get, Resource::Credentials, None);
+    let stored = context.vault.list_of(allowed.await?.tenant());
+    Ok(Json(stored.into_iter().map(view).collect()))
 }
 
 /// `PUT /v1/credentials/{name}`: stores with bindings, or rotates without.
 pub(super) async fn put_credential(
     State(context): State<Context>,
-    person: Person,
+    caller: Caller,
     Path(name): Path<String>,
     Json(request): Json<PutCredential>,
 ) -> Result<Json<CredentialView>, ApiError> {
-    let origin = only_log(&context).await?;
-    let tenant = origin
-        .strip_prefix("actpass/")
-        .unwrap_or(&origin)
-        .to_owned();
+    let allowed = caller.may(&context, Verb::Update, Resource::Credentials, Some(&name));
+    let allowed = allowed.await?;
+    let tenant = allowed.tenant();
     let secret = Secret::from(request.secret);
     let now = Timestamp::now();
     let (stored, change) = match request.bindings {
         Some(bindings) => (
             context
                 .vault
-                .put(&tenant, &name, stored_bindings(bindings), &secret, now),
+                .put(tenant, &name, stored_bindings(bindings), &secret, now),
             "put",
         ),
-        None => (context.vault.rotate(&tenant, &name, &secret, now), "rotate"),
+        None => (context.vault.rotate(tenant, &name, &secret, now), "rotate"),
     };
     let view = view(stored.map_err(|error| ApiError::Conflict {
         code: "vault",
@@ -250,11 +241,11 @@ pub(super) async fn put_credential(
         credential: name,
         version: view.version,
         change: change.to_owned(),
-        by: person.user,
+        by: allowed.person.user,
     };
     context
         .engine
-        .event(origin, Vec::new(), move |_, _| Ok(event))
+        .event(allowed.origin, Vec::new(), move |_, _| Ok(event))
         .await?;
     Ok(Json(view))
 }
@@ -306,15 +297,12 @@ fn stored_bindings(bindings: Bindings) -> vault::Bindings {
 /// `DELETE /v1/credentials/{name}`
 pub(super) async fn delete_credential(
     State(context): State<Context>,
-    person: Person,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let origin = only_log(&context).await?;
-    let tenant = origin
-        .strip_prefix("actpass/")
-        .unwrap_or(&origin)
-        .to_owned();
-    let deleted = context.vault.delete(&tenant, &name);
+    let allowed = caller.may(&context, Verb::Delete, Resource::Credentials, Some(&name));
+    let allowed = allowed.await?;
+    let deleted = context.vault.delete(allowed.tenant(), &name);
     deleted.map_err(|error| ApiError::Conflict {
         code: "vault",
         detail: error.to_string(),
@@ -323,23 +311,24 @@ pub(super) async fn delete_credential(
         credential: name,
         version: 0,
         change: "delete".to_owned(),
-        by: person.user,
+        by: allowed.person.user,
     };
     context
         .engine
-        .event(origin, Vec::new(), move |_, _| Ok(event))
+        .event(allowed.origin, Vec::new(), move |_, _| Ok(event))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/checkpoint`: the newest signed checkpoint of the only log, and the key it is signed with.
+/// `GET /v1/checkpoint`: the newest signed checkpoint of a log, and the key it is signed with.
 pub(super) async fn checkpoint(
     State(context): State<Context>,
-    _: Person,
+    caller: Caller,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let origin = only_log(&context).await?;
+    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let origin = allowed.await?.origin;
     let read = move |logs: &Logs| {
-        let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        let log = log_of(logs, &origin)?;
         Ok(json!({ "checkpoint": log.checkpoint(), "key": log.vkey() }))
     };
     Ok(Json(context.engine.query(read).await?))
@@ -356,17 +345,18 @@ pub(super) async fn ready(State(context): State<Context>) -> Result<&'static str
     context.engine.query(|_| Ok("ok")).await
 }
 
-/// The one log of local mode.
-async fn only_log(context: &Context) -> Result<String, ApiError> {
-    let read = |logs: &Logs| {
-        let mut origins = logs.keys();
-        match (origins.next(), origins.next()) {
-            (Some(origin), None) => Ok(origin.clone()),
-            (None, _) => Err(ApiError::NotFound("log")),
-            _ => Err(ApiError::Malformed(
-                "there are several tenants; name one".to_owned(),
-            )),
-        }
-    };
-    context.engine.query(read).await
+/// `GET /v1/keys`: the keys that checkpoints are signed with. Public, so anybody may ask.
+pub(super) async fn keys(State(context): State<Context>) -> Json<serde_json::Value> {
+    Json(json!({ "keys": [b64u_encode(context.log_key.as_bytes())] }))
+}
+
+/// Keys as a log names them: id to base64url.
+pub(super) fn as_text(keys: &BTreeMap<String, VerifyingKey>) -> BTreeMap<String, String> {
+    let keys = keys.iter();
+    keys.map(|(id, key)| (id.clone(), b64u_encode(key.as_bytes())))
+        .collect()
+}
+
+fn log_of<'a>(logs: &'a Logs, origin: &str) -> Result<&'a Log, ApiError> {
+    logs.get(origin).ok_or(ApiError::NotFound("log"))
 }

@@ -2,7 +2,7 @@
 
 use actpass_core::evidence::leaf::{EventBody, Leaf, RulingApproval, StreamEnd};
 use actpass_core::evidence::record::Body;
-use actpass_core::hash::b64u_encode;
+use actpass_core::hash::{StreamId, b64u_encode};
 use actpass_core::passport::jws;
 use actpass_core::state::ApprovalState;
 use actpass_core::upstream::Effect;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::auth::{Sidecar, known};
-use crate::engine::{Log, blob, destination, sealed_aad, sealed_name, text};
+use crate::engine::{Log, Staging, blob, destination, sealed_aad, sealed_name, text};
 use crate::error::ApiError;
 use crate::storage::BlobKind;
 
@@ -43,8 +43,14 @@ pub(super) async fn open(
     Json(request): Json<OpenStream>,
 ) -> Result<Json<StreamOpened>, ApiError> {
     let (stream, key) = known(Some(&peer))?;
-    let claims = jws::verify(&request.passport, &context.issuer_keys, Timestamp::now())
-        .map_err(|error| ApiError::Forbidden(format!("the passport is not accepted: {error}")))?;
+    let issuer_keys = context.issuer_keys.borrow().clone();
+    let issued = || {
+        let claims = jws::verify(&request.passport, &issuer_keys, Timestamp::now())?;
+        Ok((claims, jws::signed_with(&request.passport)?))
+    };
+    let (claims, issuer) = issued().map_err(|error: jws::JwsError| {
+        ApiError::Forbidden(format!("the passport is not accepted: {error}"))
+    })?;
     let bound = claims
         .cnf
         .jwk
@@ -59,6 +65,7 @@ pub(super) async fn open(
     let expires = Timestamp::from_second(claims.exp)
         .map_err(|error| ApiError::Malformed(error.to_string()))?;
     let answer_origin = origin.clone();
+    let pod_uid = claims.pod_uid.clone();
     let event = EventBody::StreamOpened {
         stream,
         key: b64u_encode(&key),
@@ -66,26 +73,18 @@ pub(super) async fn open(
         agent: claims.agent,
         jti: claims.jti,
         expires,
+        issuer: Some(issuer),
+        pod_uid: claims.pod_uid,
     };
-    let checked = move |log: &Log, _| {
-        let ended = log
-            .state()
-            .stream(&stream)
-            .is_some_and(|stream| stream.ended.is_some());
-        if ended {
-            let detail = "this stream has ended; start a new one with a new key".to_owned();
-            return Err(ApiError::Conflict {
-                code: "stream_ended",
-                detail,
-            });
-        }
-        log.state().active().ok_or_else(no_policy)?;
-        Ok(event)
+    let keys = context.believed_keys();
+    let log = origin.clone();
+    let stage = move |staging: &mut Staging<'_>| {
+        may_open(staging.log(&log)?, &stream, pod_uid.as_deref())?;
+        staging.believe(&log, keys)?;
+        let now = staging.now(&log)?;
+        staging.event(&log, now, event, Vec::new())
     };
-    context
-        .engine
-        .event(origin.clone(), Vec::new(), checked)
-        .await?;
+    context.engine.submit(stage, |(), _| Ok(())).await?;
     context
         .streams
         .lock()
@@ -108,6 +107,28 @@ pub(super) async fn open(
         })
     });
     Ok(Json(opened.await?))
+}
+
+/// Whether the stream may be opened, or renewed.
+fn may_open(log: &Log, stream: &StreamId, pod_uid: Option<&str>) -> Result<(), ApiError> {
+    let state = log.state();
+    if state.stream(stream).is_some_and(|it| it.ended.is_some()) {
+        return Err(ApiError::Conflict {
+            code: "stream_ended",
+            detail: "this stream has ended; start a new one with a new key".to_owned(),
+        });
+    }
+    if let Some(held) = pod_uid.and_then(|uid| state.stream_of_pod(uid))
+        && held != stream
+    {
+        tracing::error!(log = log.origin(), %stream, %held, "A pod opens a second stream under another key");
+        return Err(ApiError::Conflict {
+            code: "second_session",
+            detail: "this pod has a stream under another key that has not ended; start a new pod"
+                .to_owned(),
+        });
+    }
+    state.active().map(drop).ok_or_else(no_policy)
 }
 
 /// Why a stream ends.
@@ -411,7 +432,7 @@ pub(super) async fn approval(
 /// An approval of the passport that the stream acts under, whichever of its streams asked.
 fn own_approval<'a>(
     log: &'a Log,
-    stream: &actpass_core::hash::StreamId,
+    stream: &StreamId,
     id: &str,
 ) -> Result<&'a actpass_core::state::Approval, ApiError> {
     let passport = log.state().stream(stream).map(|stream| &stream.passport);
@@ -423,7 +444,7 @@ fn own_approval<'a>(
 }
 
 /// The approval that the escalation of this intent asked for or joined.
-fn asked_by(log: &Log, stream: &actpass_core::hash::StreamId, seq: u64) -> Option<String> {
+fn asked_by(log: &Log, stream: &StreamId, seq: u64) -> Option<String> {
     let stored = log.answered(stream, seq)?;
     let leaf = Leaf::parse(stored.leaf.as_bytes()).ok()?;
     match leaf.d?.approval? {

@@ -23,6 +23,11 @@ const DIFFERENT_BYTES_MIN: usize = 16;
 #[derive(Clone)]
 pub struct Kek(Key);
 
+/// Bytes that hold no key encryption key.
+#[derive(Debug, thiserror::Error)]
+#[error("no key encryption key: {0}")]
+pub struct NotAKek(String);
+
 impl Kek {
     /// Reads the key from a file: 32 raw bytes, 64 hex digits, or base64 of 32 bytes.
     ///
@@ -34,10 +39,26 @@ impl Kek {
         let bytes = bytes.ok_or_else(|| VaultError::NoKek {
             path: path.to_path_buf(),
         })?;
-        parse(&bytes).map_err(|what| VaultError::BadKek {
+        Kek::from_bytes(&bytes).map_err(|NotAKek(what)| VaultError::BadKek {
             path: path.to_path_buf(),
             what,
         })
+    }
+
+    /// Reads the key from what such a file holds, where it is kept elsewhere.
+    ///
+    /// # Errors
+    /// What the bytes are instead.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Kek, NotAKek> {
+        parse(bytes).map_err(NotAKek)
+    }
+
+    /// A new key, as the text of such a file.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate_text() -> Result<Zeroizing<String>, VaultError> {
+        Ok(Zeroizing::new(format!("{}\n", *hex(new_key()?.as_ref()))))
     }
 
     /// Makes a new key in a new file of mode 0600, durably. The caller warns that whoever copies the vault must not

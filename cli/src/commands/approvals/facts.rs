@@ -240,7 +240,7 @@ mod tests {
 
     fn view() -> ApprovalView {
         let json = serde_json::json!({
-            "id": "apr_1", "state": "pending", "capability": "payments.payouts.create", "effect": "Irreversible",
+            "id": "apr_1", "digest": "d".repeat(64), "state": "pending", "capability": "payments.payouts.create", "effect": "Irreversible",
             "amount": "2500.00 USD", "resource": "ven\u{202e}acme", "target": "POST https://api.payments.example:443/v1/payouts",
             "agent": "treasury", "passport": "treasury", "owner": "treasury-oncall@example.com", "purpose": "Pay vendors",
             "rationale": "due today\nlimit      none", "attributes": {"note": "a\u{1b}[2Kb"},

@@ -4,7 +4,7 @@ use super::*;
 
 fn view(changes: &[(&str, serde_json::Value)]) -> ApprovalView {
     let mut view = json!({
-        "id": "apr_0a1b2c3d4e5f60718293", "state": "pending", "capability": "stripe.refunds.create",
+        "id": "apr_0a1b2c3d4e5f60718293", "digest": "d".repeat(64), "state": "pending", "capability": "stripe.refunds.create",
         "effect": "Irreversible", "amount": "12.50 EUR", "resource": "ch_1",
         "target": "POST https://api.stripe.com:443/v1/refunds", "agent": "refund-agent", "passport": "refund-agent",
         "owner": "payments-oncall@example.com", "purpose": "Refund customers", "rationale": "they asked",

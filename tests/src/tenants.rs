@@ -1,0 +1,310 @@
+//! A ledger of several tenants in the test's own process, over real TLS, whose gate knows the people of the test: what a
+//! cluster's ledger is, but for the API server that says who they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actpass_core::bundle::Bundle;
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::leaf::{EventBody, Leaf};
+use actpass_core::hash::{BundleDigest, hex};
+use actpass_core::passport::jws::{IssuerKeys, key_id};
+use actpass_core::verify::{Against, Class, Inputs, Kept, verify};
+use actpass_core::vote::VoteKeys;
+use actpass_ledger::api::{Gate, Needed, People, Person};
+use actpass_ledger::storage::memory::MemoryDisk;
+use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
+use actpass_ledger::vault::{Kek, Vault};
+use actpass_ledger::{ApiError, Config, Ledger};
+use actpass_sidecar::ledger_client::LedgerAddress;
+use actpass_transport::names;
+use actpass_transport::server::{Identity, Shown};
+use anyhow::Context;
+use ed25519_dalek::SigningKey;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use crate::parts::{Agent, TestSession, compiled, fresh_key};
+
+/// A ledger and its keys.
+pub struct Tenants {
+    dir: tempfile::TempDir,
+    disk: MemoryDisk,
+    identity: Identity,
+    address: SocketAddr,
+    ledger: Ledger,
+    log_key: SigningKey,
+    /// Signs passports.
+    pub issuer: SigningKey,
+    /// Keys of issuers that the ledger believes.
+    pub issuers: watch::Sender<IssuerKeys>,
+    /// Stamps votes.
+    pub voter: SigningKey,
+    people: Arc<Table>,
+    bundles: Mutex<BTreeMap<BundleDigest, Vec<u8>>>,
+}
+
+/// What a token stands for: a person, and `verb resource tenant` for each of their rights.
+type Rights = (Person, BTreeSet<String>);
+
+/// People by their tokens.
+#[derive(Default)]
+struct Table(Mutex<BTreeMap<String, Rights>>);
+
+impl Gate for Table {
+    fn person<'a>(
+        &'a self,
+        token: &'a str,
+        needed: Needed<'a>,
+    ) -> BoxFuture<'a, Result<Person, ApiError>> {
+        Box::pin(std::future::ready(self.find(token, &needed)))
+    }
+}
+
+impl Table {
+    fn find(&self, token: &str, needed: &Needed<'_>) -> Result<Person, ApiError> {
+        let people = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (person, rights) = people
+            .get(token)
+            .ok_or(ApiError::Unauthorized("nobody knows this token"))?;
+        let Some(tenant) = needed.tenant else {
+            return Err(ApiError::Malformed("name a tenant".to_owned()));
+        };
+        let right = format!("{} {} {tenant}", needed.verb.word(), needed.resource.word());
+        match rights.contains(&right) {
+            true => Ok(person.clone()),
+            false => Err(ApiError::Forbidden(format!("no right: {right}"))),
+        }
+    }
+}
+
+impl Tenants {
+    /// A ledger without tenants and people.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let disk = MemoryDisk::default();
+        let identity = Identity::make(names::LEDGER)?;
+        let (log_key, issuer, voter) = (fresh_key()?, fresh_key()?, fresh_key()?);
+        let by_id = |key: &SigningKey| {
+            let public = key.verifying_key();
+            BTreeMap::from([(key_id(&public), public)])
+        };
+        let (issuers, issuer_keys) = watch::channel(IssuerKeys::from(by_id(&issuer)));
+        let vote_keys = actpass_ledger::fixed(VoteKeys::from(by_id(&voter)));
+        let people = Arc::new(Table::default());
+        let (kek, _) = Kek::load_or_generate(&dir.path().join("kek"))?;
+        let config = Config {
+            storage: Box::new(MemoryStorage::on(disk.clone())),
+            vault: Vault::open(&dir.path().join("vault"), kek)?,
+            log_key: log_key.clone(),
+            heads: None,
+            issuer_keys,
+            people: People::Reviewed {
+                gate: people.clone(),
+                vote_keys,
+            },
+            shown: Arc::new(Shown::new(identity.clone())?),
+        };
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let ledger = Ledger::start(config, listener)?;
+        Ok(Self {
+            dir,
+            disk,
+            identity,
+            address,
+            ledger,
+            log_key,
+            issuer,
+            issuers,
+            voter,
+            people,
+            bundles: Mutex::default(),
+        })
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.ledger.stop().await;
+    }
+
+    /// Whoever shows `token` is `user`, with these rights: `verb resource tenant` each.
+    pub fn know(&self, token: &str, user: &str, rights: impl IntoIterator<Item = String>) {
+        let person = Person {
+            user: user.to_owned(),
+            groups: Vec::new(),
+        };
+        let rights = rights.into_iter().collect();
+        let mut people = self.people.0.lock().unwrap_or_else(PoisonError::into_inner);
+        people.insert(token.to_owned(), (person, rights));
+    }
+
+    /// A policy as a tenant's bundle, which the ledger does not have yet.
+    ///
+    /// # Errors
+    /// Where it does not compile.
+    pub fn bundle(&self, policy: &str, tenant: &str) -> anyhow::Result<Arc<Bundle>> {
+        let bundle = compiled(policy, tenant)?;
+        let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        bundles.insert(bundle.digest(), bundle.bytes().to_vec());
+        Ok(bundle)
+    }
+
+    /// A sidecar of a pod under the bundle's one Passport.
+    ///
+    /// # Errors
+    /// Where its stream is not taken.
+    pub async fn agent(&self, bundle: &Arc<Bundle>, pod: &str) -> anyhow::Result<Agent> {
+        self.agent_of(bundle, pod, self.issuer.clone()).await
+    }
+
+    /// [`Tenants::agent`] whose passport that issuer signs.
+    ///
+    /// # Errors
+    /// Where its stream is not taken.
+    pub async fn agent_of(
+        &self,
+        bundle: &Arc<Bundle>,
+        pod: &str,
+        issuer: SigningKey,
+    ) -> anyhow::Result<Agent> {
+        let key = fresh_key()?;
+        let mut session = TestSession::new(bundle.clone(), issuer, &key.verifying_key(), 3_600)?;
+        session.pod_uid = Some(pod.to_owned());
+        let address = LedgerAddress {
+            address: self.address.to_string(),
+            authorities: vec![self.identity.certificate()?.clone()],
+        };
+        let origin = format!("actpass/{}", bundle.spec().tenant);
+        let verifier = NoteVerifier::new(origin, self.log_key.verifying_key());
+        Agent::open(key, session, self.dir.path(), address, verifier).await
+    }
+
+    /// What the ledger answers: status and body.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn call(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> anyhow::Result<(u16, Value)> {
+        let mut curl = Command::new("curl");
+        // This curl takes an HTTP/2 answer that comes before all of its body was read for an error.
+        curl.args([
+            "-sSk",
+            "--http1.1",
+            "-m",
+            "10",
+            "-X",
+            method,
+            "-w",
+            "\n%{http_code}",
+        ])
+        .args(["-H", "content-type: application/json"])
+        .args(["--data-binary", "@-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+        if let Some(token) = token {
+            curl.args(["-H", &format!("authorization: Bearer {token}")]);
+        }
+        let mut child = curl
+            .arg(format!("https://{}{path}", self.address))
+            .spawn()?;
+        let mut stdin = child.stdin.take().context("standard input")?;
+        stdin.write_all(body).await?;
+        drop(stdin);
+        let output = child.wait_with_output().await?;
+        let text = String::from_utf8(output.stdout)?;
+        let (body, status) = text.rsplit_once('\n').context("no status")?;
+        let body = match body.trim() {
+            "" => Value::Null,
+            body => serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())),
+        };
+        Ok((status.trim().parse()?, body))
+    }
+
+    /// The leaves of a tenant's log.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn leaves(&self, tenant: &str) -> anyhow::Result<Vec<Leaf>> {
+        let leaves = self.stored(tenant)?;
+        let leaves = leaves.iter().map(|bytes| Leaf::parse(bytes));
+        Ok(leaves.collect::<Result<_, _>>()?)
+    }
+
+    /// Verifies structure and state of a tenant's log, from its bytes alone.
+    ///
+    /// # Errors
+    /// Where it is found invalid, with what was found.
+    pub fn verified(&self, tenant: &str) -> anyhow::Result<()> {
+        let leaves = self.stored(tenant)?;
+        let report = verify(
+            leaves.iter().map(Ok::<_, String>),
+            &Against::default(),
+            self,
+        );
+        anyhow::ensure!(report.class() != Class::Invalid, "{:?}", report.findings);
+        Ok(())
+    }
+
+    fn stored(&self, tenant: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        let origin = format!("actpass/{tenant}");
+        let mut leaves = Vec::new();
+        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+            if let Entry::Leaf { bytes, log, .. } = entry
+                && log == origin
+            {
+                leaves.push(bytes.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(leaves)
+    }
+
+    /// The log's public key as `/v1/keys` shows it.
+    pub fn log_key(&self) -> String {
+        actpass_core::hash::b64u_encode(self.log_key.verifying_key().as_bytes())
+    }
+
+    /// The events of a tenant's log, by kind and in order.
+    ///
+    /// # Errors
+    /// Where a leaf cannot be read.
+    pub fn events(&self, tenant: &str) -> anyhow::Result<Vec<EventBody>> {
+        let leaves = self.leaves(tenant)?;
+        Ok(leaves.iter().filter_map(Leaf::event).cloned().collect())
+    }
+}
+
+/// As `?tenant=` takes it.
+pub fn encoded(tenant: &str) -> String {
+    let bytes = tenant.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
+        other => format!("%{}", hex(&[other])),
+    });
+    bytes.collect()
+}
+
+impl Inputs for Tenants {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
+        let bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        bundles.get(digest).cloned()
+    }
+
+    fn openings(&self, _: u64) -> Kept<actpass_core::evidence::commitment::Openings> {
+        Kept::NotGiven
+    }
+}

@@ -1,0 +1,475 @@
+//! The ledger's API where several tenants share it: who may do what, and that nobody sees or touches another's.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::sync::Arc;
+
+use actpass_core::bundle::Bundle;
+use actpass_core::evidence::leaf::EventBody;
+use actpass_core::passport::jws::key_id;
+use actpass_core::vote::{SignedVote, Vote};
+use actpass_sidecar::judge::{DenialKind, Judgement};
+use actpass_tests::parts::{Agent, fresh_key};
+use actpass_tests::tenants::{Tenants, encoded};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: shop}
+spec:
+  hosts: [api.shop.example]
+  actions:
+    - name: pay
+      match: {http: {method: POST, path: /v1/pay}}
+      effect: Irreversible
+      body: {format: JSON}
+      params: {allow: [amount]}
+      amount: {from: body.amount, unit: Major, currency: {const: USD}}
+      meters: [{name: paid, from: Amount}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  owner: owner@example.com
+  purpose: Pay
+  scope: [{capability: shop.pay}]
+  limits: [{meter: paid, unit: USD, max: "100.00", windowSeconds: 86400}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: all}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules:
+    - {name: small, decision: Allow, allowIrreversible: true, capabilities: [shop.pay], amounts: [{currency: USD, lte: "10.00"}]}
+    - name: large
+      decision: RequireApproval
+      capabilities: [shop.pay]
+      amounts: [{currency: USD, gt: "10.00"}]
+      approval: {groups: [finance], quorum: 2, expiresAfterSeconds: 1800}
+"#;
+
+const SHOP: &str = "0c1d/shop/aaaa";
+const BANK: &str = "0c1d/bank/bbbb";
+
+const CREDENTIAL: &str = r#"{"secret": "s3cr3t", "bindings": {"hosts": ["api.shop.example"], "ports": [443],
+    "header": "authorization", "format": null, "ca_digest": null, "effects": ["Write"]}}"#;
+
+/// Every request of people and the controller, with the right it needs.
+const REQUESTS: [(&str, &str, &str); 12] = [
+    ("POST", "/v1/revocations", "update bundles"),
+    ("GET", "/v1/approvals", "get evidence"),
+    ("GET", "/v1/approvals/APPROVAL", "get evidence"),
+    ("POST", "/v1/approvals/APPROVAL/votes", "update approvals"),
+    ("GET", "/v1/limits", "get evidence"),
+    ("GET", "/v1/intents", "get evidence"),
+    ("POST", "/v1/intents/INTENT/resolution", "update intents"),
+    ("GET", "/v1/credentials", "get credentials"),
+    ("PUT", "/v1/credentials/pay", "update credentials"),
+    ("DELETE", "/v1/credentials/pay", "delete credentials"),
+    ("GET", "/v1/checkpoint", "get evidence"),
+    ("PUT", "/v1/bundles", "update bundles"),
+];
+
+const RIGHTS: [&str; 7] = [
+    "update bundles",
+    "update approvals",
+    "update intents",
+    "get evidence",
+    "get credentials",
+    "update credentials",
+    "delete credentials",
+];
+
+fn all_of(tenant: &str) -> Vec<String> {
+    RIGHTS
+        .iter()
+        .map(|right| format!("{right} {tenant}"))
+        .collect()
+}
+
+/// Two tenants of one ledger; each has asked a question, has an action of unknown outcome, and a credential.
+struct World {
+    tenants: Tenants,
+    shop: Side,
+    bank: Side,
+}
+
+struct Side {
+    bundle: Arc<Bundle>,
+    agent: Agent,
+    approval: String,
+    intent: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let tenants = Tenants::start().unwrap();
+        tenants.know(
+            "controller",
+            "controller",
+            [SHOP, BANK].map(all_of).concat(),
+        );
+        let shop = Side::new(&tenants, SHOP, "pod-shop").await;
+        let bank = Side::new(&tenants, BANK, "pod-bank").await;
+        Self {
+            tenants,
+            shop,
+            bank,
+        }
+    }
+
+    async fn end(self) {
+        for tenant in [SHOP, BANK] {
+            self.tenants.verified(tenant).unwrap();
+        }
+        self.shop.agent.close().await.unwrap();
+        self.bank.agent.close().await.unwrap();
+        self.tenants.stop().await;
+    }
+}
+
+impl Side {
+    async fn new(tenants: &Tenants, tenant: &str, pod: &str) -> Self {
+        let bundle = tenants.bundle(POLICY, tenant).unwrap();
+        let call = async |method: &str, path: &str, body: &[u8]| {
+            let answer = tenants.call(Some("controller"), method, path, body).await;
+            let (status, body) = answer.unwrap();
+            assert_eq!(status, 200, "{method} {path}: {body}");
+            body
+        };
+        call("PUT", "/v1/bundles", bundle.bytes()).await;
+        let query = encoded(tenant);
+        let path = format!("/v1/credentials/pay?tenant={query}");
+        call("PUT", &path, CREDENTIAL.as_bytes()).await;
+        let agent = tenants.agent(&bundle, pod).await.unwrap();
+        let approval = ask(&agent, "60.00").await;
+        let small = agent.judge("POST", "/v1/pay", r#"{"amount":"5.00"}"#).await;
+        let Judgement::Permit(_) = small.unwrap() else {
+            panic!("not permitted")
+        };
+        let intents = call("GET", &format!("/v1/intents?tenant={query}"), b"").await;
+        let (stream, seq) = (&intents[0]["stream"], &intents[0]["seq"]);
+        let intent = format!("{}/{seq}", stream.as_str().unwrap());
+        Self {
+            bundle,
+            agent,
+            approval,
+            intent,
+        }
+    }
+
+    fn path(&self, path: &str, tenant: &str) -> String {
+        let path = path
+            .replace("APPROVAL", &self.approval)
+            .replace("INTENT", &self.intent);
+        format!("{path}?tenant={}", encoded(tenant))
+    }
+
+    fn body(&self, path: &str) -> Vec<u8> {
+        match path {
+            "/v1/bundles" => self.bundle.bytes().to_vec(),
+            "/v1/revocations" => br#"{"passport":"nobody","why":"lost"}"#.to_vec(),
+            "/v1/credentials/pay" => CREDENTIAL.as_bytes().to_vec(),
+            "/v1/intents/INTENT/resolution" => br#"{"happened":true}"#.to_vec(),
+            _ => b"{}".to_vec(),
+        }
+    }
+}
+
+/// Asks for a payment that people have to agree to; gives the id of the question.
+async fn ask(agent: &Agent, amount: &str) -> String {
+    let body = format!(r#"{{"amount":"{amount}"}}"#);
+    let Judgement::Deny(denial) = agent.judge("POST", "/v1/pay", &body).await.unwrap() else {
+        panic!("permitted")
+    };
+    match denial.kind {
+        DenialKind::ApprovalRequired { approval, .. } => approval,
+        _ => panic!("{denial:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_request_needs_its_right_and_no_other() {
+    let world = World::new().await;
+    let tenants = &world.tenants;
+    for right in RIGHTS {
+        let others = all_of(SHOP).into_iter();
+        let wanted = format!("{right} {SHOP}");
+        tenants.know(&format!("only-{right}"), "ann", [wanted.clone()]);
+        tenants.know(
+            &format!("without-{right}"),
+            "ann",
+            others.filter(|other| *other != wanted),
+        );
+    }
+    for (method, path, right) in REQUESTS {
+        let (shop, body) = (world.shop.path(path, SHOP), world.shop.body(path));
+        let call = async |token: Option<&str>| {
+            let answer = tenants.call(token, method, &shop, &body).await;
+            answer.unwrap()
+        };
+        let (status, said) = call(Some(&format!("without-{right}"))).await;
+        assert_eq!(
+            (status, &said["code"]),
+            (403, &json!("forbidden")),
+            "{path}: {said}"
+        );
+        for nobody in [None, Some("guessed"), Some("")] {
+            let (status, said) = call(nobody).await;
+            assert_eq!(status, 401, "{path} by {nobody:?}: {said}");
+        }
+        let (status, said) = call(Some(&format!("only-{right}"))).await;
+        assert!(![401, 403].contains(&status), "{path}: {status} {said}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nobody_sees_or_touches_another_tenant() {
+    let world = World::new().await;
+    let tenants = &world.tenants;
+    tenants.know("ann", "ann", all_of(SHOP));
+    let call = async |method: &str, path: &str, body: &[u8]| {
+        let answer = tenants.call(Some("ann"), method, path, body).await;
+        answer.unwrap()
+    };
+    for (method, path, _) in REQUESTS {
+        let body = world.bank.body(path);
+        let (status, said) = call(method, &world.bank.path(path, BANK), &body).await;
+        assert_eq!(status, 403, "{method} {path} of the other tenant: {said}");
+        let (status, said) = call(method, &world.bank.path(path, "0c1d/shop/cccc"), &body).await;
+        assert_eq!(
+            status, 403,
+            "{method} {path} of a namespace of the same name: {said}"
+        );
+        let unnamed = world.bank.path(path, "").replace("?tenant=", "");
+        let (status, said) = call(method, &unnamed, &body).await;
+        let want = if path == "/v1/bundles" { 403 } else { 400 };
+        assert_eq!(status, want, "{method} {path} of nobody: {said}");
+    }
+    // Its own tenant, and the other's ids.
+    let query = format!("?tenant={}", encoded(SHOP));
+    let bank = &world.bank;
+    let vote = serde_json::to_vec(&stamped(tenants, &bank.approval, SHOP, |_| {}).await).unwrap();
+    for (method, path, body) in [
+        ("GET", format!("/v1/approvals/{}", bank.approval), vec![]),
+        (
+            "POST",
+            format!("/v1/approvals/{}/votes", bank.approval),
+            vote,
+        ),
+        (
+            "POST",
+            format!("/v1/intents/{}/resolution", bank.intent),
+            br#"{"happened":true}"#.to_vec(),
+        ),
+    ] {
+        let (status, said) = call(method, &format!("{path}{query}"), &body).await;
+        assert_eq!(
+            (status, &said["code"]),
+            (404, &json!("not_found")),
+            "{path}: {said}"
+        );
+    }
+    let bundles = format!("/v1/bundles{query}");
+    let (status, said) = call("PUT", &bundles, bank.bundle.bytes()).await;
+    assert_eq!(status, 403, "the bundle says whose it is: {said}");
+
+    // Lists are of one tenant.
+    let list = async |path: &str| {
+        let (status, said) = call("GET", &format!("{path}{query}"), b"").await;
+        assert_eq!(status, 200, "{path}: {said}");
+        said.as_array().unwrap().clone()
+    };
+    let approvals = list("/v1/approvals").await;
+    assert_eq!(approvals.len(), 1);
+    assert_eq!(approvals[0]["id"], json!(world.shop.approval));
+    let limits = list("/v1/limits").await;
+    assert_eq!(limits.len(), 1, "{limits:?}");
+    let intents = list("/v1/intents").await;
+    assert_eq!(intents.len(), 1, "{intents:?}");
+    assert!(
+        world
+            .shop
+            .intent
+            .starts_with(intents[0]["stream"].as_str().unwrap())
+    );
+    assert_eq!(list("/v1/credentials").await.len(), 1);
+    let path = format!("/v1/credentials/pay{query}");
+    assert_eq!(call("DELETE", &path, b"").await.0, 204);
+    assert_eq!(list("/v1/credentials").await.len(), 0);
+    let others = format!("/v1/credentials?tenant={}", encoded(BANK));
+    let answer = tenants.call(Some("controller"), "GET", &others, b"").await;
+    assert_eq!(
+        answer.unwrap().1[0]["name"],
+        json!("pay"),
+        "the other's is there"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn keys_are_public_and_counters_are_not() {
+    let world = World::new().await;
+    let tenants = &world.tenants;
+    let (status, said) = tenants.call(None, "GET", "/v1/keys", b"").await.unwrap();
+    assert_eq!((status, said), (200, json!({"keys": [tenants.log_key()]})));
+    let (status, _) = tenants.call(None, "GET", "/metrics", b"").await.unwrap();
+    assert_eq!(status, 404, "counters name every tenant");
+    world.end().await;
+}
+
+/// A vote as the webhook stamps it, on that approval as the ledger shows it to the tenant.
+async fn stamped(
+    tenants: &Tenants,
+    approval: &str,
+    tenant: &str,
+    change: fn(&mut Vote),
+) -> SignedVote {
+    let path = format!("/v1/approvals/{approval}?tenant={}", encoded(tenant));
+    let shown = tenants.call(Some("controller"), "GET", &path, b"").await;
+    let (_, shown) = shown.unwrap();
+    let now = Timestamp::now();
+    let mut vote = Vote {
+        approval_uid: format!("uid-of-{approval}"),
+        digest: shown["digest"].as_str().unwrap_or_default().to_owned(),
+        grant: true,
+        groups: vec!["finance".to_owned(), "system:authenticated".to_owned()],
+        time: Timestamp::from_microsecond(now.as_microsecond()).unwrap(),
+        user: "ada@example.com".to_owned(),
+    };
+    change(&mut vote);
+    let key_id = key_id(&tenants.voter.verifying_key());
+    vote.signed(&tenants.voter, &key_id).unwrap()
+}
+
+#[tokio::test]
+async fn a_stamped_vote_counts_once_and_stays_in_the_log() {
+    let world = World::new().await;
+    let (tenants, shop) = (&world.tenants, &world.shop);
+    let post = async |vote: Value| {
+        let path = shop.path("/v1/approvals/APPROVAL/votes", SHOP);
+        let body = serde_json::to_vec(&vote).unwrap();
+        let answer = tenants.call(Some("controller"), "POST", &path, &body).await;
+        answer.unwrap()
+    };
+    struct Case {
+        name: &'static str,
+        given: fn(&mut Vote),
+        want: &'static str,
+    }
+    let cases = [
+        Case {
+            name: "the owner",
+            given: |vote| vote.user = "owner@example.com".to_owned(),
+            want: "the owner of the passport may not vote",
+        },
+        Case {
+            name: "a ServiceAccount",
+            given: |vote| vote.user = "system:serviceaccount:shop:clerk".to_owned(),
+            want: "only people may vote",
+        },
+        Case {
+            name: "in no group",
+            given: |vote| vote.groups = vec!["sales".to_owned()],
+            want: "in none of the groups asked",
+        },
+        Case {
+            name: "another action",
+            given: |vote| vote.digest = "ab".repeat(32),
+            want: "a vote on another action",
+        },
+        Case {
+            name: "too old",
+            given: |vote| vote.time -= SignedDuration::from_secs(301),
+            want: "more than 5 minutes off",
+        },
+        Case {
+            name: "of a time to come",
+            given: |vote| vote.time += SignedDuration::from_secs(310),
+            want: "more than 5 minutes off",
+        },
+    ];
+    for Case { name, given, want } in cases {
+        let vote = stamped(tenants, &shop.approval, SHOP, given).await;
+        let (status, said) = post(json!(vote)).await;
+        assert_eq!(status, 409, "{name}: {said}");
+        let detail = said["detail"].as_str().unwrap();
+        assert!(detail.contains(want), "{name}: {said}");
+    }
+    let good = stamped(tenants, &shop.approval, SHOP, |_| {}).await;
+    let mut changed = json!(good);
+    changed["vote"]["groups"] = json!(["finance", "cfo"]);
+    let (status, said) = post(changed).await;
+    assert_eq!(status, 409, "{said}");
+    assert!(
+        said["detail"].as_str().unwrap().contains("signature"),
+        "{said}"
+    );
+    let (status, said) = post(json!({"grant": true})).await;
+    assert_eq!(status, 400, "nobody votes by the controller's word: {said}");
+
+    let (status, said) = post(json!(good)).await;
+    assert_eq!((status, &said["state"]), (200, &json!("pending")), "{said}");
+    let (status, said) = post(json!(good)).await;
+    assert_eq!(status, 409, "twice: {said}");
+    let second = |vote: &mut Vote| vote.user = "bob@example.com".to_owned();
+    let vote = stamped(tenants, &shop.approval, SHOP, second).await;
+    let (status, said) = post(json!(vote)).await;
+    assert_eq!((status, &said["state"]), (200, &json!("granted")), "{said}");
+
+    let events = tenants.events(SHOP).unwrap();
+    let kept: Vec<&SignedVote> = events
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::Vote { signed, .. } => signed.as_deref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kept, [&good, &vote], "stamp and signature are in the leaf");
+    let verdict = shop.agent.judge("POST", "/v1/pay", r#"{"amount":"60.00"}"#);
+    assert!(matches!(verdict.await.unwrap(), Judgement::Permit(_)));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_pod_has_one_stream_and_a_new_issuer_key_is_named_before_it_is_used() {
+    let world = World::new().await;
+    let (tenants, bundle) = (&world.tenants, &world.shop.bundle);
+    let refused = tenants.agent(bundle, "pod-shop").await.err().unwrap();
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("second_session"), "{refused}");
+    let next = tenants.agent(bundle, "pod-next").await.unwrap();
+
+    let new = fresh_key().unwrap();
+    let opened = tenants.agent_of(bundle, "pod-new", new.clone()).await;
+    let refused = format!("{:#}", opened.err().unwrap());
+    assert!(refused.contains("no issuer key"), "{refused}");
+    let id = key_id(&new.verifying_key());
+    tenants.issuers.send_modify(|keys| {
+        keys.insert(id.clone(), new.verifying_key());
+    });
+    let under_new = tenants.agent_of(bundle, "pod-new", new).await.unwrap();
+    let under_old = tenants.agent(bundle, "pod-old").await.unwrap();
+    let events = tenants.events(SHOP).unwrap();
+    let named = events.iter().position(
+        |event| matches!(event, EventBody::Keys(keys) if keys.issuer_keys.contains_key(&id)),
+    );
+    let used = events.iter().position(|event| {
+        matches!(event, EventBody::StreamOpened { issuer: Some(by), pod_uid: Some(pod), .. } if *by == id && pod == "pod-new")
+    });
+    assert_eq!(named.unwrap() + 1, used.unwrap());
+    for agent in [next, under_new, under_old] {
+        agent.close().await.unwrap();
+    }
+    world.end().await;
+}
