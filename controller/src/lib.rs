@@ -2,6 +2,10 @@
 
 pub mod bundle;
 pub mod certificates;
+pub mod http;
+pub mod lease;
+pub mod ledger;
 pub mod network_policies;
 pub mod object;
 pub mod session;
+pub mod world;

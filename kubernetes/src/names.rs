@@ -49,3 +49,6 @@ pub const AGENTS_NETWORK_POLICY: &str = "actpass-agents";
 
 /// Lease that says which replica of the controller writes.
 pub const CONTROLLER_LEASE: &str = "actpass-controller";
+
+/// Label of the ConfigMaps in the install namespace with the bundles that sidecars decide by, one per namespace of agents.
+pub const BUNDLE_LABEL: &str = "actpass.org/bundle";

@@ -1,0 +1,229 @@
+//! Which replica writes: a Lease of the API server, held by one of them.
+//!
+//! *Flow*: whoever finds the Lease free, or unchanged for [`LIFE`], takes it; the holder renews it every [`RENEW`].
+//!
+//! *Guarantees*: nobody compares clocks of two machines: how long a Lease stands unchanged is measured where it is looked at. A
+//! holder that cannot renew for [`GIVE_UP`] stops writing before anybody else may begin. What two would write all the
+//! same, after a pause of a whole machine, the API server orders by resource versions.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long a Lease that nobody renews keeps others out.
+const LIFE: Duration = Duration::from_secs(15);
+/// How often the holder renews, and the others look.
+const RENEW: Duration = Duration::from_secs(3);
+/// After how long without renewal the holder no longer writes: [`LIFE`] less one request that hangs.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Longest wait for the API server.
+const REQUEST: Duration = Duration::from_secs(4);
+
+/// One candidate.
+pub struct Election {
+    api: Api<Lease>,
+    name: String,
+    /// Different for each process, also after a restart.
+    identity: String,
+    seen: Option<(LeaseSpec, Instant)>,
+}
+
+/// What to do about a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Renew,
+    Take,
+    Wait,
+}
+
+impl Election {
+    /// A candidate for the Lease `name` in `namespace`.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+            seen: None,
+        }
+    }
+
+    /// Stands for election until `stop`; says in `leading` whether it holds the Lease. Gives it back at the end.
+    pub async fn run(mut self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+        let mut renewed: Option<Instant> = None;
+        loop {
+            let begun = Instant::now();
+            match tokio::time::timeout(REQUEST, self.step()).await {
+                Ok(Ok(true)) => renewed = Some(begun),
+                // Somebody else holds it.
+                Ok(Ok(false)) => renewed = None,
+                Ok(Err(error)) => tracing::warn!(%error, "Leadership not renewed"),
+                Err(_) => tracing::warn!("Leadership not renewed: the API server does not answer"),
+            }
+            let holds = renewed.is_some_and(|at| at.elapsed() < GIVE_UP);
+            let before = leading.send_replace(holds);
+            if before != holds {
+                tracing::info!(
+                    leading = holds,
+                    identity = self.identity,
+                    "Leadership changed"
+                );
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RENEW) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        if leading.send_replace(false) {
+            let given_up = tokio::time::timeout(REQUEST, self.give_up()).await;
+            if !matches!(given_up, Ok(Ok(()))) {
+                tracing::warn!(
+                    "Leadership not given back; the others wait until it ends by itself"
+                );
+            }
+        }
+    }
+
+    /// Whether it is ours after one look.
+    async fn step(&mut self) -> Result<bool, kube::Error> {
+        let found = self.api.get_opt(&self.name).await?;
+        let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
+        let step = decide(spec, &self.identity, &mut self.seen, Instant::now());
+        let written = match (step, found) {
+            (Step::Wait, _) => return Ok(false),
+            (Step::Create, _) | (_, None) => {
+                let lease = Lease {
+                    metadata: ObjectMeta {
+                        name: Some(self.name.clone()),
+                        ..ObjectMeta::default()
+                    },
+                    spec: Some(self.held(None)),
+                };
+                self.api.create(&PostParams::default(), &lease).await
+            }
+            (Step::Renew | Step::Take, Some(mut lease)) => {
+                lease.spec = Some(self.held(lease.spec.take()));
+                self.replace(&lease).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(true),
+            // Somebody else was quicker.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn give_up(&self) -> Result<(), kube::Error> {
+        let mut lease = self.api.get(&self.name).await?;
+        if let Some(spec) = lease.spec.as_mut()
+            && spec.holder_identity.as_deref() == Some(&self.identity)
+        {
+            spec.holder_identity = None;
+            self.replace(&lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, lease: &Lease) -> Result<Lease, kube::Error> {
+        let params = PostParams::default();
+        self.api.replace(&self.name, &params, lease).await
+    }
+
+    fn held(&self, before: Option<LeaseSpec>) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let before = before.unwrap_or_default();
+        let ours = before.holder_identity.as_deref() == Some(&self.identity);
+        let transitions = before.lease_transitions.unwrap_or_default();
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(LIFE.as_secs()).ok(),
+            acquire_time: before.acquire_time.filter(|_| ours).or(Some(now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.saturating_add(i32::from(!ours))),
+            ..before
+        }
+    }
+}
+
+/// What to do about the Lease as it stands, and since when it has stood so.
+fn decide(
+    found: Option<&LeaseSpec>,
+    identity: &str,
+    seen: &mut Option<(LeaseSpec, Instant)>,
+    now: Instant,
+) -> Step {
+    let Some(found) = found else {
+        *seen = None;
+        return Step::Create;
+    };
+    let holder = found.holder_identity.as_deref().unwrap_or_default();
+    if holder == identity {
+        return Step::Renew;
+    }
+    if holder.is_empty() {
+        return Step::Take;
+    }
+    match seen {
+        Some((before, since)) if before == found => match now.duration_since(*since) >= LIFE {
+            true => Step::Take,
+            false => Step::Wait,
+        },
+        _ => {
+            *seen = Some((found.clone(), now));
+            Step::Wait
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(by: &str, second: i64) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(by.to_owned()),
+            renew_time: Timestamp::from_second(second).ok().map(MicroTime),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_stands_unchanged_for_its_life() {
+        let (mut seen, begun) = (None, Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(decide(None, "a", &mut seen, at(0)), Step::Create);
+        assert_eq!(
+            decide(Some(&held("", 1)), "a", &mut seen, at(0)),
+            Step::Take
+        );
+        assert_eq!(
+            decide(Some(&held("a", 1)), "a", &mut seen, at(0)),
+            Step::Renew
+        );
+        let steps = [
+            (held("b", 1), 0, Step::Wait),
+            (held("b", 1), 14, Step::Wait),
+            // Renewed: its life begins anew, whatever the holder's clock says.
+            (held("b", 0), 15, Step::Wait),
+            (held("b", 0), 29, Step::Wait),
+            (held("b", 0), 30, Step::Take),
+        ];
+        for (lease, second, want) in steps {
+            let found = decide(Some(&lease), "a", &mut seen, at(second));
+            assert_eq!(found, want, "{second}");
+        }
+    }
+
+    #[test]
+    fn a_holder_gives_up_before_others_may_begin() {
+        assert!(GIVE_UP + REQUEST < LIFE);
+        assert!(RENEW * 2 < GIVE_UP);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the controller asks of the ledger.
+
+use std::path::PathBuf;
+
+use actpass_core::bundle::Bundle;
+use actpass_core::vote::SignedVote;
+use actpass_transport::names;
+use bytes::Bytes;
+use http::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::http::{CallError, Part, encoded};
+
+/// The ledger, as the controller's ServiceAccount.
+pub struct Ledger {
+    part: Part,
+    /// File of the token, which the kubelet renews: it is read for each request.
+    token: PathBuf,
+}
+
+/// `GET /v1/checkpoint`: the newest signed checkpoint and the key it is signed with.
+#[derive(Debug, Deserialize)]
+pub struct Checkpoint {
+    /// The signed note, C2SP `tlog-checkpoint`.
+    pub checkpoint: String,
+    /// The key, as a verifier key of C2SP `signed-note`.
+    pub key: String,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
+}
+
+impl Ledger {
+    /// The ledger at `HOST:PORT`.
+    pub fn new(address: String, token: PathBuf) -> Self {
+        Self {
+            part: Part::new("ledger", names::LEDGER, address),
+            token,
+        }
+    }
+
+    /// How it is reached.
+    pub fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// Makes a bundle the one that its tenant's actions are decided by. Again with the same bundle, nothing changes.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn put_bundle(&self, bundle: &Bundle) -> Result<(), CallError> {
+        let path = of_tenant("/v1/bundles", &bundle.spec().tenant);
+        let body = Bytes::copy_from_slice(bundle.bytes());
+        self.call(Method::PUT, &path, body).await.map(drop)
+    }
+
+    /// All questions to people of a tenant, each as the ledger says it.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn approvals(&self, tenant: &str) -> Result<Vec<Value>, CallError> {
+        self.read(&of_tenant("/v1/approvals", tenant)).await
+    }
+
+    /// Hands on one vote. Again with the same vote, nothing changes.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn vote(
+        &self,
+        tenant: &str,
+        approval: &str,
+        vote: &SignedVote,
+    ) -> Result<(), CallError> {
+        let path = format!("/v1/approvals/{}/votes", encoded(approval));
+        let body = serde_json::to_vec(vote).map_err(|error| self.part.answer(error))?;
+        let path = of_tenant(&path, tenant);
+        self.call(Method::POST, &path, body.into()).await.map(drop)
+    }
+
+    /// The newest checkpoint of a tenant's log.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn checkpoint(&self, tenant: &str) -> Result<Checkpoint, CallError> {
+        self.read(&of_tenant("/v1/checkpoint", tenant)).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        let body = self.call(Method::GET, path, Bytes::new()).await?;
+        serde_json::from_slice(&body).map_err(|error| self.part.answer(error))
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, CallError> {
+        let token = tokio::fs::read_to_string(&self.token).await;
+        let token = token.map_err(|error| {
+            let path = self.token.display();
+            self.part
+                .answer(format!("no token in `{path}` to ask with: {error}"))
+        })?;
+        self.part.call(method, path, Some(token.trim()), body).await
+    }
+}
+
+/// The public keys of a part, `GET /v1/keys`: base64url, and nothing but keys.
+///
+/// # Errors
+/// As [`Part::call`].
+pub async fn keys(part: &Part) -> Result<Vec<String>, CallError> {
+    let body = part
+        .call(Method::GET, "/v1/keys", None, Bytes::new())
+        .await?;
+    let Keys { keys } = serde_json::from_slice(&body).map_err(|error| part.answer(error))?;
+    let is_key = |key: &String| {
+        let bytes = actpass_core::hash::b64u_decode_array::<32>(key).ok();
+        bytes.is_some_and(|bytes| ed25519_dalek::VerifyingKey::from_bytes(&bytes).is_ok())
+    };
+    match keys.is_empty() || !keys.iter().all(is_key) {
+        true => Err(part.answer("it names no public keys")),
+        false => Ok(keys),
+    }
+}
+
+fn of_tenant(path: &str, tenant: &str) -> String {
+    format!("{path}?tenant={}", encoded(tenant))
+}
