@@ -1,11 +1,15 @@
 //! The controller: issues passports, compiles policy to bundles, and keeps what stands in the cluster true.
 
+pub mod bootstrap;
 pub mod bundle;
 pub mod certificates;
+pub mod events;
 pub mod http;
 pub mod lease;
 pub mod ledger;
+pub mod metrics;
 pub mod network_policies;
 pub mod object;
 pub mod session;
+pub mod trust;
 pub mod world;

@@ -1,3 +1,9 @@
 //! Sessions: which pod gets which passport, and the stream that carries policy and passports to it.
 
 pub mod admit;
+mod bindings;
+mod live;
+mod server;
+
+pub use bindings::{Bindings, collect};
+pub use server::{Sessions, SessionsOptions, router};

@@ -130,7 +130,7 @@ pub struct Looked<'a> {
     pub earlier: &'a [Images],
 }
 
-/// Whether the pod is the caller's, alive, and as ActPass injects it.
+/// Whether the pod is the caller's, and alive.
 ///
 /// # Errors
 /// Where it is not.
@@ -170,13 +170,21 @@ pub fn pod(caller: Caller<'_>, looked: Looked<'_>) -> Result<(), Refusal> {
             ),
         ));
     }
-    injected(pod, &name, looked)
+    Ok(())
 }
 
-fn injected(pod: &Value, name: &str, looked: Looked<'_>) -> Result<(), Refusal> {
+/// Whether the pod is as ActPass injects it.
+///
+/// # Errors
+/// Where it is not, with the first field that is otherwise.
+pub fn injected(token: &BoundPod, looked: Looked<'_>) -> Result<(), Refusal> {
     let Looked {
-        settings, earlier, ..
+        pod,
+        settings,
+        earlier,
     } = looked;
+    let pod = pod.unwrap_or(&Value::Null);
+    let name = excerpt(&format!("{}/{}", token.namespace, token.name));
     let found = checks::running(pod, settings);
     let of_earlier = |images: &Images| {
         let settings = Settings {

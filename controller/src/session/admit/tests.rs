@@ -60,7 +60,7 @@ fn asked(pod_now: Option<&Value>, address: &str, token: &BoundPod) -> Result<(),
         settings: &settings,
         earlier: &[images("2")],
     };
-    pod(caller, looked)
+    pod(caller, looked).and_then(|()| injected(token, looked))
 }
 
 #[test]

@@ -1,0 +1,266 @@
+//! One open session: says what changed, renews the passport, says that it is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_core::hash::{BundleDigest, b64u_encode};
+use actpass_core::passport::jws::{self, Claims, Cnf, Jwk};
+use actpass_core::session::{PING_EVERY, SessionLine};
+use actpass_kubernetes::who::BoundPod;
+use bytes::Bytes;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::admit::{self, Code, Refusal};
+use crate::world::{Published, World, line_bytes};
+
+/// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a passport says besides whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Name of the Passport.
+    name: String,
+    /// Name of the agent in evidence.
+    agent: String,
+    /// Life of one token.
+    ttl: Duration,
+    /// From then on there is none.
+    end: Option<Timestamp>,
+}
+
+/// What a pod is to have now.
+pub(super) struct Standing {
+    pub(super) published: Arc<Published>,
+    pub(super) terms: Terms,
+}
+
+/// Signs passports.
+#[derive(Clone)]
+pub(super) struct Issuer {
+    pub(super) key: Arc<SigningKey>,
+    pub(super) name: String,
+}
+
+/// One open session.
+pub(super) struct Live {
+    pub(super) world: Arc<World>,
+    pub(super) issuer: Issuer,
+    pub(super) pod: BoundPod,
+    pub(super) key: VerifyingKey,
+    pub(super) lines: mpsc::Sender<Bytes>,
+    /// Ends it when a newer connection of the same sidecar takes its place.
+    pub(super) replaced: oneshot::Receiver<()>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// What the sidecar was told last.
+#[derive(Default)]
+struct Told {
+    bundle: Option<BundleDigest>,
+    passport: Option<(Terms, Instant)>,
+    revoked: Option<Refusal>,
+}
+
+/// The session cannot go on; the sidecar opens another.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the sidecar closed it")]
+    Closed,
+    #[error("the sidecar does not read")]
+    Slow,
+    #[error("a newer connection took its place")]
+    Replaced,
+    #[error("the controller stops")]
+    Stopped,
+    #[error("no passport can be made: {0}")]
+    Made(String),
+}
+
+/// What the pod of a ServiceAccount is to have: its Passport as it now is, and the bundle that the ledger has.
+///
+/// # Errors
+/// Why it is to have none.
+pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<Standing, Refusal> {
+    let namespace = world.namespace(&pod.namespace);
+    let passports = world.passports(&pod.namespace);
+    let passports = passports.iter().map(|object| &**object);
+    let account = &pod.service_account;
+    let (object, spec) = admit::passport(namespace.as_deref(), account, passports, now)?;
+    let not_ready = || {
+        let name = &object.id.name;
+        Refusal::new(
+            Code::NotReady,
+            format!(
+                "Passport `{name}` is not in force yet: the ledger has no bundle with it; its conditions say why"
+            ),
+        )
+    };
+    let published = world.published(&pod.namespace).filter(|published| {
+        // That of a namespace of the same name before this one says nothing.
+        let uid = namespace.as_ref().map(|namespace| namespace.uid.as_str());
+        published.bundle.spec().tenant.rsplit('/').next() == uid
+    });
+    let published = published.ok_or_else(not_ready)?;
+    let in_force = published
+        .bundle
+        .passport(&object.id.name)
+        .ok_or_else(not_ready)?;
+    let ends = [in_force.not_after, admit::not_after(spec).flatten()];
+    Ok(Standing {
+        terms: Terms {
+            name: in_force.name.clone(),
+            agent: in_force.agent_id.clone(),
+            ttl: Duration::from_secs(in_force.ttl_seconds.into()),
+            end: ends.into_iter().flatten().min(),
+        },
+        published,
+    })
+}
+
+impl Live {
+    /// Serves it to its end.
+    pub(super) async fn run(mut self) -> Ended {
+        let mut changes = self.world.changes();
+        let mut told = Told::default();
+        let mut ping = Instant::now() + PING_EVERY;
+        loop {
+            if Instant::now() >= ping {
+                if let Err(ended) = self.say(&SessionLine::Ping).await {
+                    return ended;
+                }
+                ping = Instant::now() + PING_EVERY;
+            }
+            // What changes from here on is seen by `changed`.
+            changes.mark_unchanged();
+            let next = match self.tell(&mut told).await {
+                Ok(next) => next,
+                Err(ended) => return ended,
+            };
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = sleep_until(next.min(ping)) => {}
+                () = self.lines.closed() => return Ended::Closed,
+                _ = &mut self.replaced => return Ended::Replaced,
+                _ = self.stop.wait_for(|stop| *stop) => return Ended::Stopped,
+            }
+        }
+    }
+
+    /// Says whatever the sidecar does not know yet; when to look again at the latest.
+    async fn tell(&self, told: &mut Told) -> Result<Instant, Ended> {
+        let now = Timestamp::now();
+        let standing = match standing(&self.world, &self.pod, now) {
+            Ok(standing) => standing,
+            Err(refusal) => {
+                if told.revoked.as_ref() != Some(&refusal) {
+                    let pod = &self.pod;
+                    tracing::info!(
+                        namespace = pod.namespace,
+                        pod = pod.name,
+                        reason = refusal.code.as_str(),
+                        "Passport revoked"
+                    );
+                    self.say(&SessionLine::Revoked {
+                        why: refusal.detail.clone(),
+                    })
+                    .await?;
+                    told.passport = None;
+                    told.revoked = Some(refusal);
+                }
+                return Ok(Instant::now() + PING_EVERY);
+            }
+        };
+        let digest = standing.published.digest();
+        if told.bundle != Some(digest) {
+            self.send(standing.published.line.clone()).await?;
+            told.bundle = Some(digest);
+        }
+        let due = match &told.passport {
+            Some((terms, renew)) if *terms == standing.terms => *renew,
+            _ => Instant::now(),
+        };
+        if due > Instant::now() {
+            return Ok(due);
+        }
+        let (line, renew) = self.passport(&standing, now)?;
+        self.say(&line).await?;
+        told.revoked = None;
+        told.passport = Some((standing.terms, renew));
+        Ok(renew)
+    }
+
+    /// A fresh passport, and when the next is due: at a third of its life, or at its Passport's end.
+    fn passport(
+        &self,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<(SessionLine, Instant), Ended> {
+        let terms = &standing.terms;
+        let tenant = &standing.published.bundle.spec().tenant;
+        let claims = claims(&self.issuer.name, tenant, terms, &self.pod, &self.key, now)?;
+        let life = Duration::from_secs(u64::try_from(claims.exp - claims.iat).unwrap_or_default());
+        let kid = jws::key_id(&self.issuer.key.verifying_key());
+        let token = jws::issue(&claims, &self.issuer.key, &kid);
+        let token = token.map_err(|error| Ended::Made(error.to_string()))?;
+        let line = SessionLine::Passport {
+            name: terms.name.clone(),
+            token,
+        };
+        // No faster than once a second towards an end.
+        Ok((
+            line,
+            Instant::now() + (life / 3).max(Duration::from_secs(1)),
+        ))
+    }
+
+    async fn say(&self, line: &SessionLine) -> Result<(), Ended> {
+        self.send(line_bytes(line).map_err(Ended::Made)?).await
+    }
+
+    async fn send(&self, line: Bytes) -> Result<(), Ended> {
+        match timeout(READ_TIMEOUT, self.lines.send(line)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Closed),
+            Err(_) => Err(Ended::Slow),
+        }
+    }
+}
+
+fn claims(
+    issuer: &str,
+    tenant: &str,
+    terms: &Terms,
+    pod: &BoundPod,
+    key: &VerifyingKey,
+    now: Timestamp,
+) -> Result<Claims, Ended> {
+    let mut jti = [0; 16];
+    getrandom::fill(&mut jti).map_err(|error| Ended::Made(error.to_string()))?;
+    let iat = now.as_second();
+    let ttl = i64::try_from(terms.ttl.as_secs()).unwrap_or(jws::LIFETIME_SECONDS_MAX);
+    let exp = iat.saturating_add(ttl.min(jws::LIFETIME_SECONDS_MAX));
+    // The end is in the future; what is left of its second is not worth a passport that is refused for no length.
+    let end = terms.end.map_or(exp, |end| end.as_second().max(iat + 1));
+    Ok(Claims {
+        iss: issuer.to_owned(),
+        sub: format!(
+            "system:serviceaccount:{}:{}",
+            pod.namespace, pod.service_account
+        ),
+        tenant: tenant.to_owned(),
+        agent: terms.agent.clone(),
+        passport: terms.name.clone(),
+        cnf: Cnf { jwk: Jwk::new(key) },
+        pod_uid: Some(pod.uid.clone()),
+        iat,
+        exp: exp.min(end),
+        jti: b64u_encode(&jti),
+    })
+}
+
+#[cfg(test)]
+mod tests;

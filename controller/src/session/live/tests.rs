@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+
+use actpass_core::passport::jws::IssuerKeys;
+use actpass_kubernetes::names::MODE_LABEL;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::*;
+use crate::bundle::{Place, compile};
+use crate::object::tests::object;
+use crate::object::{Namespace, Object};
+
+const PASSPORT: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk-agent
+  subject: {serviceAccountName: clerk}
+  owner: owner@example.com
+  purpose: Refund customers
+  scope: [{capability: "shop.**"}]
+"#;
+
+fn namespace() -> Namespace {
+    Namespace {
+        name: "shop".to_owned(),
+        uid: "n-1".to_owned(),
+        labels: [(MODE_LABEL.to_owned(), "enforce".to_owned())].into(),
+    }
+}
+
+fn pod() -> BoundPod {
+    BoundPod {
+        namespace: "shop".to_owned(),
+        service_account: "clerk".to_owned(),
+        name: "clerk-1".to_owned(),
+        uid: "u-1".to_owned(),
+    }
+}
+
+/// Puts a Passport into force: into the world, and the bundle that is published.
+fn put(world: &World, passport: &str) {
+    let object = object("shop", passport);
+    publish(world, &object);
+    world.put(object);
+}
+
+fn publish(world: &World, object: &Object) {
+    let namespace = namespace();
+    let place = Place {
+        cluster: "c-1",
+        install: "actpass-system",
+        namespace: &namespace,
+    };
+    let compiled = compile(place, [object], None);
+    let bundle = compiled.bundle.unwrap();
+    let map = ConfigMap {
+        data: Some(Published::data(&bundle).unwrap()),
+        ..ConfigMap::default()
+    };
+    world.put_published(Published::of(&map).unwrap());
+}
+
+struct Sidecar {
+    world: Arc<World>,
+    lines: mpsc::Receiver<Bytes>,
+    key: SigningKey,
+    issuer: SigningKey,
+    /// Held, or the session would be over.
+    place: Option<oneshot::Sender<()>>,
+    /// The same.
+    _stop: watch::Sender<bool>,
+    running: tokio::task::JoinHandle<Ended>,
+}
+
+impl Sidecar {
+    fn new() -> Self {
+        let world = Arc::new(World::default());
+        world.put_namespace(namespace());
+        put(&world, PASSPORT);
+        let (lines, receiver) = mpsc::channel(1);
+        let (place, replaced) = oneshot::channel();
+        let (stop, stopped) = watch::channel(false);
+        let (key, issuer) = (
+            SigningKey::from_bytes(&[1; 32]),
+            SigningKey::from_bytes(&[2; 32]),
+        );
+        let live = Live {
+            world: world.clone(),
+            issuer: Issuer {
+                key: Arc::new(issuer.clone()),
+                name: "actpass/c-1".to_owned(),
+            },
+            pod: pod(),
+            key: key.verifying_key(),
+            lines,
+            replaced,
+            stop: stopped,
+        };
+        Self {
+            world,
+            lines: receiver,
+            key,
+            issuer,
+            place: Some(place),
+            _stop: stop,
+            running: tokio::spawn(live.run()),
+        }
+    }
+
+    /// The next line that is no ping.
+    async fn line(&mut self) -> SessionLine {
+        loop {
+            let line = self.lines.recv().await.unwrap();
+            let line = serde_json::from_slice(&line).unwrap();
+            if line != SessionLine::Ping {
+                return line;
+            }
+        }
+    }
+
+    async fn bundle(&mut self) -> String {
+        match self.line().await {
+            SessionLine::Bundle { bundle } => bundle,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn claims(&mut self) -> Claims {
+        let SessionLine::Passport { name, token } = self.line().await else {
+            panic!("a passport");
+        };
+        let issuer = self.issuer.verifying_key();
+        let keys: IssuerKeys = BTreeMap::from([(jws::key_id(&issuer), issuer)]);
+        let claims = jws::verify(&token, &keys, Timestamp::now()).unwrap();
+        assert_eq!(claims.passport, name);
+        claims
+    }
+
+    async fn revoked(&mut self) -> String {
+        match self.line().await {
+            SessionLine::Revoked { why } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_begins_with_policy_and_a_passport_bound_to_its_key() {
+    let mut sidecar = Sidecar::new();
+    assert!(sidecar.bundle().await.contains("clerk-agent"));
+    let claims = sidecar.claims().await;
+    assert_eq!(claims.cnf.jwk.key().unwrap(), sidecar.key.verifying_key());
+    assert_eq!(claims.tenant, "c-1/shop/n-1");
+    assert_eq!(claims.sub, "system:serviceaccount:shop:clerk");
+    assert_eq!(
+        (claims.agent.as_str(), claims.pod_uid.as_deref()),
+        ("clerk-agent", Some("u-1"))
+    );
+    assert_eq!(claims.exp - claims.iat, 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passport_is_renewed_at_a_third_of_its_life_and_pings_come_in_between() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    let first = sidecar.claims().await;
+    let begun = Instant::now();
+    let ping = sidecar.lines.recv().await.unwrap();
+    assert_eq!(ping, "{\"kind\":\"ping\"}\n");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    let second = sidecar.claims().await;
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    assert_ne!(first.jti, second.jti);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_the_passport_is_said_at_once() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    let begun = Instant::now();
+    // Before any bundle says so: the ledger may be away.
+    let suspended = format!("{PASSPORT}  suspended: true\n");
+    sidecar.world.put(object("shop", &suspended));
+    assert!(sidecar.revoked().await.contains("`clerk` is suspended"));
+    sidecar.world.put(object("shop", PASSPORT));
+    sidecar.claims().await;
+    put(&sidecar.world, &format!("{PASSPORT}  ttlSeconds: 60\n"));
+    sidecar.bundle().await;
+    let claims = sidecar.claims().await;
+    assert_eq!(claims.exp - claims.iat, 60);
+    let twin = PASSPORT.replace("name: clerk}", "name: twin}");
+    sidecar.world.put(object("shop", &twin));
+    assert!(
+        sidecar
+            .revoked()
+            .await
+            .contains("are all for ServiceAccount")
+    );
+    sidecar.world.remove(&object("shop", &twin).id);
+    sidecar.claims().await;
+    sidecar.world.remove(&object("shop", PASSPORT).id);
+    assert!(sidecar.revoked().await.contains("no Passport is for"));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_passport_outlives_its_end() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    let end = Timestamp::now() + jiff::SignedDuration::from_secs(20);
+    put(&sidecar.world, &format!("{PASSPORT}  notAfter: {end}\n"));
+    sidecar.bundle().await;
+    let claims = sidecar.claims().await;
+    assert_eq!(claims.exp, end.as_second());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passport_waits_for_the_bundle_that_has_it() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    sidecar.world.remove(&object("shop", PASSPORT).id);
+    sidecar.revoked().await;
+    let other = PASSPORT.replace("name: clerk}", "name: other}");
+    sidecar.world.put(object("shop", &other));
+    assert!(
+        sidecar
+            .revoked()
+            .await
+            .contains("the ledger has no bundle with it")
+    );
+    publish(&sidecar.world, &object("shop", &other));
+    sidecar.bundle().await;
+    assert_eq!(sidecar.claims().await.passport, "other");
+    let refused = {
+        let mut anew = namespace();
+        anew.uid = "n-2".to_owned();
+        sidecar.world.put_namespace(anew);
+        sidecar.revoked().await
+    };
+    assert!(
+        refused.contains("not in force yet"),
+        "a namespace made anew: {refused}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_for_who_does_not_read_or_comes_again() {
+    let sidecar = Sidecar::new();
+    let begun = Instant::now();
+    assert!(matches!(sidecar.running.await.unwrap(), Ended::Slow));
+    assert_eq!(begun.elapsed(), READ_TIMEOUT);
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    drop(sidecar.place.take());
+    assert!(matches!(sidecar.running.await.unwrap(), Ended::Replaced));
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.lines.close();
+    while sidecar.lines.recv().await.is_some() {}
+    assert!(matches!(sidecar.running.await.unwrap(), Ended::Closed));
+}

@@ -1,0 +1,322 @@
+//! `GET /v1/session`: admits a sidecar and opens its stream.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actpass_core::pod::contract::TOKEN_AUDIENCE;
+use actpass_core::session::SESSION_PATH;
+use actpass_core::wire::Problem;
+use actpass_kubernetes::who::{self, BoundPod};
+use actpass_transport::serve::Peer;
+use actpass_webhook::settings::{Images, Settings};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use futures_util::stream;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::admit::{self, Caller, Code, Looked, Refusal};
+use super::bindings::Bindings;
+use super::live::{Issuer, Live, standing};
+use crate::events::{Events, Regarding};
+use crate::metrics::Metrics;
+use crate::world::World;
+
+/// Lines on their way to one sidecar: a bundle and a passport.
+const LINES: usize = 2;
+
+/// Pods that are looked up at a time: each asks the API server three times.
+const ADMISSIONS: usize = 64;
+
+/// Longest wait for the API server.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the sessions of one replica rest on.
+pub struct SessionsOptions {
+    /// Of the API server.
+    pub client: Client,
+    /// What it says.
+    pub world: Arc<World>,
+    /// Signs passports.
+    pub issuer: Arc<SigningKey>,
+    /// Id of the cluster.
+    pub cluster: String,
+    /// The install namespace.
+    pub install: String,
+    /// What is injected.
+    pub settings: Settings,
+    /// Images that pods of earlier releases may have.
+    pub earlier: Vec<Images>,
+    /// Most sessions at a time.
+    pub sessions_max: usize,
+    /// What happened is counted here.
+    pub metrics: Arc<Metrics>,
+    /// And told here.
+    pub events: Events,
+    /// Ends all sessions once true.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// The sessions of one replica.
+pub struct Sessions {
+    client: Client,
+    world: Arc<World>,
+    issuer: Issuer,
+    settings: Settings,
+    earlier: Vec<Images>,
+    bindings: Bindings,
+    slots: Arc<Semaphore>,
+    admissions: Semaphore,
+    /// By pod: dropping the sender ends the session.
+    open: Mutex<BTreeMap<String, (u64, oneshot::Sender<()>)>>,
+    metrics: Arc<Metrics>,
+    events: Events,
+    stop: watch::Receiver<bool>,
+}
+
+/// A sidecar that was let in.
+struct Admitted {
+    pod: BoundPod,
+    key: VerifyingKey,
+    slot: OwnedSemaphorePermit,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(options: SessionsOptions) -> Arc<Self> {
+        let SessionsOptions {
+            client,
+            world,
+            issuer,
+            cluster,
+            install,
+            settings,
+            earlier,
+            sessions_max,
+            metrics,
+            events,
+            stop,
+        } = options;
+        Arc::new(Self {
+            bindings: Bindings::new(client.clone(), &install),
+            client,
+            world,
+            issuer: Issuer {
+                key: issuer,
+                name: format!("actpass/{cluster}"),
+            },
+            settings,
+            earlier,
+            slots: Arc::new(Semaphore::new(sessions_max)),
+            admissions: Semaphore::new(ADMISSIONS),
+            open: Mutex::default(),
+            metrics,
+            events,
+            stop,
+        })
+    }
+
+    async fn admit(&self, peer: Peer, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+        let key = peer.key.and_then(|key| VerifyingKey::from_bytes(&key).ok());
+        // Under a key of small order some signatures fit any message.
+        let Some(key) = key.filter(|key| !key.is_weak()) else {
+            let why = "a session is opened with a client certificate over an Ed25519 key";
+            return Err(Refusal::new(Code::NoKey, why));
+        };
+        let busy = "this replica holds as many sessions as it may; ask another";
+        let slot = self.slots.clone().try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::new(Code::Busy, busy))?;
+        let away = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "A session is not opened: the API server does not answer");
+            Refusal::new(Code::NotReady, "the API server does not answer; try again")
+        };
+        let admission = self.admissions.acquire().await;
+        let admission = admission.map_err(|error| away(&error))?;
+        let pod = self.token(headers).await?;
+        let found = tokio::time::timeout(LOOK_TIMEOUT, self.pod(&pod)).await;
+        let found = found
+            .map_err(|error| away(&error))?
+            .map_err(|error| away(&error))?;
+        let looked = Looked {
+            pod: found.as_ref(),
+            settings: &self.settings,
+            earlier: &self.earlier,
+        };
+        let caller = Caller {
+            token: &pod,
+            address: peer.address.ip(),
+        };
+        let passed = admit::pod(caller, looked)
+            .and_then(|()| self.passport(&pod))
+            .and_then(|()| admit::injected(&pod, looked))
+            .and_then(|()| standing(&self.world, &pod, Timestamp::now()).map(drop));
+        if let Err(refusal) = passed {
+            self.refused(&pod, &refusal);
+            return Err(refusal);
+        }
+        let holds = self.bindings.holds(&pod, key.as_bytes()).await;
+        if !holds.map_err(|error| away(&error))? {
+            let refusal = Refusal::new(
+                Code::SecondSession,
+                format!(
+                    "pod `{}/{}` already has a session under another key: its token was taken, or the state of its sidecar was lost; make the pod anew",
+                    pod.namespace, pod.name
+                ),
+            );
+            self.refused(&pod, &refusal);
+            return Err(refusal);
+        }
+        drop(admission);
+        Ok(Admitted { pod, key, slot })
+    }
+
+    /// The pod whose token it is.
+    async fn token(&self, headers: &HeaderMap) -> Result<BoundPod, Refusal> {
+        let unauthorized = || {
+            let why = format!(
+                "a session is opened with the pod's token for audience `{TOKEN_AUDIENCE}`, as Authorization: Bearer"
+            );
+            Refusal::new(Code::Unauthorized, why)
+        };
+        let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let token = value.and_then(|value| value.strip_prefix("Bearer "));
+        let token = token
+            .filter(|token| !token.is_empty())
+            .ok_or_else(unauthorized)?;
+        let holder = who::holds(&self.client, token, Some(TOKEN_AUDIENCE)).await;
+        let holder = holder.map_err(|error| {
+            tracing::warn!(%error, "A token is not reviewed");
+            Refusal::new(Code::NotReady, "the API server reviews no token; try again")
+        })?;
+        holder
+            .and_then(|holder| holder.pod())
+            .ok_or_else(unauthorized)
+    }
+
+    /// The pod as it is now, with all its fields as they came.
+    async fn pod(&self, pod: &BoundPod) -> anyhow::Result<Option<Value>> {
+        let uri = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
+        let request = axum::http::Request::get(uri).body(Vec::new())?;
+        match self.client.request(request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn passport(&self, pod: &BoundPod) -> Result<(), Refusal> {
+        let namespace = self.world.namespace(&pod.namespace);
+        let passports = self.world.passports(&pod.namespace);
+        let passports = passports.iter().map(|object| &**object);
+        let account = &pod.service_account;
+        admit::passport(namespace.as_deref(), account, passports, Timestamp::now()).map(drop)
+    }
+
+    fn refused(&self, pod: &BoundPod, refusal: &Refusal) {
+        let Refusal { code, detail } = refusal;
+        tracing::info!(
+            namespace = pod.namespace,
+            pod = pod.name,
+            reason = code.as_str(),
+            detail,
+            "Session refused"
+        );
+        // Soon over by itself, or no pod to show it on.
+        if !matches!(code, Code::NotReady | Code::UnknownPod) {
+            self.events
+                .warn(Regarding::pod(pod), "SessionRefused", detail);
+        }
+    }
+
+    /// Takes the place of an older session of the same sidecar, which it lost.
+    fn take_place(&self, pod: &BoundPod) -> (u64, oneshot::Receiver<()>) {
+        let (sender, replaced) = oneshot::channel();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = open.get(&pod.uid).map_or(0, |(number, _)| number + 1);
+        open.insert(pod.uid.clone(), (number, sender));
+        (number, replaced)
+    }
+
+    fn leave_place(&self, pod: &BoundPod, number: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&pod.uid).is_some_and(|(now, _)| *now == number) {
+            open.remove(&pod.uid);
+        }
+    }
+}
+
+/// The API of sessions.
+pub fn router(sessions: Arc<Sessions>) -> Router {
+    Router::new()
+        .route(SESSION_PATH, get(open))
+        .with_state(sessions)
+}
+
+async fn open(
+    State(sessions): State<Arc<Sessions>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let admitted = match sessions.admit(peer, &headers).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            sessions.metrics.refused(refusal.code);
+            return problem(&refusal);
+        }
+    };
+    let Admitted { pod, key, slot } = admitted;
+    let (lines, receiver) = mpsc::channel(LINES);
+    let (number, replaced) = sessions.take_place(&pod);
+    let live = Live {
+        world: sessions.world.clone(),
+        issuer: sessions.issuer.clone(),
+        pod: pod.clone(),
+        key,
+        lines,
+        replaced,
+        stop: sessions.stop.clone(),
+    };
+    tracing::info!(namespace = pod.namespace, pod = pod.name, "Session opened");
+    sessions.metrics.session_opened();
+    // Ends with the connection, which the server awaits.
+    tokio::spawn(async move {
+        let ended = live.run().await;
+        tracing::info!(namespace = pod.namespace, pod = pod.name, why = %ended, "Session ended");
+        sessions.leave_place(&pod, number);
+        sessions.metrics.session_closed();
+        drop(slot);
+    });
+    let body = stream::unfold(receiver, |mut receiver| async {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(line), receiver))
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/x-ndjson"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+fn problem(refusal: &Refusal) -> Response {
+    let Refusal { code, detail } = refusal;
+    let problem = Problem {
+        kind: "about:blank".to_owned(),
+        title: "No session".to_owned(),
+        status: code.status(),
+        detail: detail.clone(),
+        code: code.as_str().to_owned(),
+    };
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::FORBIDDEN);
+    let kind = [(CONTENT_TYPE, "application/problem+json")];
+    (status, kind, Json(problem)).into_response()
+}
