@@ -10,6 +10,8 @@ pub mod ledger;
 pub mod metrics;
 pub mod network_policies;
 pub mod object;
+pub mod reconcile;
 pub mod session;
+pub mod status;
 pub mod trust;
 pub mod world;

@@ -146,6 +146,11 @@ impl World {
         self.state().published.get(namespace).cloned()
     }
 
+    /// Namespaces for which a bundle is published.
+    pub fn published_namespaces(&self) -> Vec<String> {
+        self.state().published.keys().cloned().collect()
+    }
+
     /// Counts changes that sessions may have to be told.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -1,0 +1,165 @@
+//! The writes themselves, by server-side apply: fields of others in the same objects stay theirs.
+
+use actpass_core::bundle::Bundle;
+use actpass_core::hash::{hex, sha256};
+use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, BUNDLE_LABEL, TRUST};
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Leader;
+use crate::bundle::Place;
+use crate::network_policies;
+use crate::object::{Object, api_resource};
+use crate::world::Published;
+
+/// Who applies.
+pub(crate) const MANAGER: &str = "actpass-controller";
+
+/// Applies as us. Fields that somebody else set are taken over.
+pub(crate) fn apply() -> PatchParams {
+    PatchParams::apply(MANAGER).force()
+}
+
+impl Leader {
+    /// Publishes a bundle for the sessions of all replicas.
+    pub(super) async fn publish(&self, uid: &str, bundle: &Bundle) -> anyhow::Result<Published> {
+        let data = Published::data(bundle).map_err(anyhow::Error::msg)?;
+        let name = published_name(uid);
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "labels": {BUNDLE_LABEL: "v1"}},
+            "data": data,
+        });
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.install);
+        let applied = api.patch(&name, &apply(), &Patch::Apply(&map)).await;
+        let applied = applied.context("publish the bundle")?;
+        Published::of(&applied).map_err(anyhow::Error::msg)
+    }
+
+    /// What stands in a governed namespace besides its resources. Written when it changes, and from time to time.
+    pub(super) async fn write_into(
+        &self,
+        place: Place<'_>,
+        objects: &[&Object],
+    ) -> anyhow::Result<()> {
+        let name = &place.namespace.name;
+        let policy = network_policies::agents(place, objects.iter().copied(), &self.network);
+        let mut policy = serde_json::to_value(policy)?;
+        if let Some(policy) = policy.as_object_mut() {
+            policy.insert("apiVersion".to_owned(), json!("networking.k8s.io/v1"));
+            policy.insert("kind".to_owned(), json!("NetworkPolicy"));
+        }
+        let trust = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": TRUST},
+            "data": self.trust.borrow().for_agents(),
+        });
+        let both = hex(&sha256(&[
+            policy.to_string().as_bytes(),
+            trust.to_string().as_bytes(),
+        ]));
+        if self.done.state().written.get(name) == Some(&both) {
+            return Ok(());
+        }
+        let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
+        let patch = Patch::Apply(&policy);
+        let applied = policies
+            .patch(AGENTS_NETWORK_POLICY, &apply(), &patch)
+            .await;
+        applied.context("write the NetworkPolicy")?;
+        // The install namespace has the original.
+        if *name != self.install {
+            let maps = Api::<ConfigMap>::namespaced(self.client.clone(), name);
+            let applied = maps.patch(TRUST, &apply(), &Patch::Apply(&trust)).await;
+            applied.context("write the copy of the trust")?;
+        }
+        self.done.state().written.insert(name.clone(), both);
+        Ok(())
+    }
+
+    /// Takes back what was written into a namespace that is no longer governed, and what was published for one that is gone.
+    pub(super) async fn leave(&self, name: &str) -> anyhow::Result<()> {
+        let was = self.done.state().written.remove(name).is_some();
+        let published = self.published(name);
+        if !was && published.is_none() {
+            return Ok(());
+        }
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let found = namespaces.get_metadata_opt(name).await?;
+        if let Some(published) = published {
+            let tenant = &published.bundle.spec().tenant;
+            let uid = tenant.rsplit('/').next().unwrap_or_default();
+            let still = found.as_ref().and_then(|it| it.metadata.uid.as_deref()) == Some(uid);
+            if !still {
+                let maps = Api::<ConfigMap>::namespaced(self.client.clone(), &self.install);
+                delete(&maps, &published_name(uid)).await?;
+            }
+        }
+        self.done.forget(name);
+        if found.is_some() && name != self.install {
+            let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
+            delete(&policies, AGENTS_NETWORK_POLICY).await?;
+            let maps = Api::<ConfigMap>::namespaced(self.client.clone(), name);
+            delete(&maps, TRUST).await?;
+            tracing::info!(namespace = name, "Namespace no longer governed");
+        }
+        Ok(())
+    }
+
+    /// Writes a status, if there is something new to say.
+    pub(super) async fn status(
+        &self,
+        object: &Object,
+        status: Option<Value>,
+    ) -> anyhow::Result<()> {
+        let Some(status) = status else { return Ok(()) };
+        let resource = api_resource(object.id.kind.name()).context("a kind of ours")?;
+        let api = match &object.id.namespace {
+            Some(name) => {
+                Api::<DynamicObject>::namespaced_with(self.client.clone(), name, &resource)
+            }
+            None => Api::<DynamicObject>::all_with(self.client.clone(), &resource),
+        };
+        let patch = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": object.id.name, "uid": object.uid},
+            "status": status,
+        });
+        let written = api
+            .patch_status(&object.id.name, &apply(), &Patch::Apply(&patch))
+            .await;
+        match written {
+            Ok(_) => {
+                self.tell(object, &status);
+                Ok(())
+            }
+            // Gone, or made anew: its own change comes.
+            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("write the status of {}", object.id)),
+        }
+    }
+}
+
+fn published_name(uid: &str) -> String {
+    format!("actpass-bundle-{uid}")
+}
+
+async fn delete<K>(api: &Api<K>, name: &str) -> anyhow::Result<()>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("delete `{name}`")),
+    }
+}
