@@ -68,6 +68,7 @@ impl Approval {
         ApprovalView {
             id: self.metadata.name.clone(),
             state: self.state().to_owned(),
+            digest: spec.digest.clone(),
             capability: spec.capability.clone(),
             effect: format!("{:?}", spec.effect),
             amount: spec.amount.clone(),
