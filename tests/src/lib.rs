@@ -5,6 +5,7 @@ pub mod books;
 pub mod cluster;
 pub mod front;
 pub mod home;
+pub mod installed;
 pub mod outside;
 pub mod parts;
 pub mod payments;
@@ -16,7 +17,9 @@ pub mod tenants;
 pub mod tools;
 pub mod ways;
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
 /// The `actpass` binary that was built beside the tests.
 ///
@@ -54,4 +57,20 @@ pub fn scaled(full: u32) -> u32 {
     let thousandths =
         whole.parse::<u32>().unwrap_or(0) * 1_000 + digits.parse::<u32>().unwrap_or(100);
     (full * thousandths / 1_000).max(1)
+}
+
+/// Runs a program with something on its standard input, to its end.
+///
+/// # Errors
+/// Where it cannot be started, or does not read what it is given.
+pub fn fed(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input)?;
+    }
+    Ok(child.wait_with_output()?)
 }

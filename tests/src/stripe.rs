@@ -73,8 +73,13 @@ pub struct World {
 }
 
 impl World {
-    /// Starts all of it.
+    /// Starts all of it, the provider on 127.0.0.1.
     pub fn start() -> Self {
+        Self::start_at(TcpListener::bind(("127.0.0.1", 0)).unwrap())
+    }
+
+    /// Starts all of it, the provider behind a listener that may be in another network.
+    pub fn start_at(listener: TcpListener) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0))
             .unwrap()
@@ -90,7 +95,7 @@ impl World {
             .spawn()
             .unwrap();
         let authority = Authority::new().unwrap();
-        let front = Front::start(&authority, HOST, port).unwrap();
+        let front = Front::on(listener, &authority, HOST, port).unwrap();
         let world = Self {
             dir,
             provider,
@@ -246,6 +251,17 @@ impl World {
         }
     }
 
+    /// The policy, as manifests.
+    pub fn manifests(&self) -> String {
+        fs::read_to_string(self.path("policy.yaml")).unwrap()
+    }
+
+    /// SHA-256 of the authority that the Upstream declares, as credentials are bound to it.
+    pub fn ca_digest(&self) -> String {
+        let declared = format!("{}\n", self.authority.pem.trim());
+        actpass_core::hash::hex(&actpass_core::hash::sha256(&[declared.as_bytes()]))
+    }
+
     fn approve(&self, approval: &str) {
         let output = self
             .command(&["approvals", "approve", approval])
@@ -267,38 +283,20 @@ impl World {
         args.extend_from_slice(options);
         args.push("--");
         args.extend_from_slice(agent);
-        let mut child = self
-            .command(&args)
-            .env("CHARGE", charge)
-            .envs(env.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let mut steps = Steps::default();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            let step: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-            let name = step["step"].as_str().unwrap().to_owned();
-            if name.ends_with(" asked") {
-                self.approve(steps.approval_in(&step));
-                stdin.write_all(b"go on\n").unwrap();
-            }
-            steps.0.push((name, step));
-        }
-        assert!(
-            child.wait().unwrap().success(),
-            "{agent:?} failed after {:?}",
-            steps.0
-        );
-        steps
+        let mut command = self.command(&args);
+        command.env("CHARGE", charge).envs(env.iter().copied());
+        Steps::of(&mut command, |approval| self.approve(approval))
     }
 
     /// Runs an agent and checks all that every agent must see, and what the provider has done at the end.
     pub fn governs(&self, agent: &[&str], options: &[&str], env: &[(&str, &str)]) -> Steps {
+        self.governs_agent(agent, |charge| self.run(charge, agent, options, env))
+    }
+
+    /// Runs `agent` with a charge and checks the same.
+    pub fn governs_agent(&self, agent: &[&str], run: impl FnOnce(&str) -> Steps) -> Steps {
         let (charge, before) = (self.charge(), self.front.seen().len());
-        let steps = self.run(&charge, agent, options, env);
+        let steps = run(&charge);
         let (status, answer) = steps.at("small");
         assert_eq!(
             (status, &answer["amount"]),
@@ -359,6 +357,30 @@ impl Drop for World {
 pub struct Steps(Vec<(String, Value)>);
 
 impl Steps {
+    /// The steps that an agent prints as it runs; `approve` is called for each approval that it waits for.
+    pub fn of(agent: &mut Command, mut approve: impl FnMut(&str)) -> Self {
+        let agent = agent.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = agent.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut steps = Self::default();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let step: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            let name = step["step"].as_str().unwrap().to_owned();
+            if name.ends_with(" asked") {
+                approve(steps.approval_in(&step));
+                stdin.write_all(b"go on\n").unwrap();
+            }
+            steps.0.push((name, step));
+        }
+        assert!(
+            child.wait().unwrap().success(),
+            "{agent:?} failed after {:?}",
+            steps.0
+        );
+        steps
+    }
+
     /// Status and answer of a step.
     pub fn at(&self, step: &str) -> (u64, &Value) {
         let (_, found) = self

@@ -1,0 +1,354 @@
+//! ActPass on the tests' node, installed as its users install it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Namespace, eventually};
+use crate::home::text;
+use crate::{actpass, fed};
+
+/// Namespace of the installation.
+pub const SYSTEM: &str = "actpass-system";
+
+/// How long it takes until everything runs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An installation, shared by all tests of a cluster.
+#[derive(Debug)]
+pub struct Installed<'a> {
+    /// Where.
+    pub cluster: &'a Cluster,
+}
+
+/// Somebody with a client certificate of the cluster.
+#[derive(Debug)]
+pub struct Person {
+    dir: tempfile::TempDir,
+    name: String,
+}
+
+impl<'a> Installed<'a> {
+    /// Builds the images of what stands beside the tests, and installs or upgrades to them.
+    ///
+    /// # Errors
+    /// Where something does not build, install or start.
+    pub fn on(cluster: &'a Cluster) -> anyhow::Result<Self> {
+        let installed = Self { cluster };
+        // Tests of several programs begin at once.
+        let lock = fs::File::create(cluster.state().join("install.lock"))?;
+        lock.lock()?;
+        let images = installed.images()?;
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/actpass");
+        let mut args = vec![
+            "upgrade".to_owned(),
+            "--install".to_owned(),
+            "actpass".to_owned(),
+            chart.to_owned(),
+            format!("--namespace={SYSTEM}"),
+            "--create-namespace".to_owned(),
+            "--set=ledger.storage.persistent=false".to_owned(),
+        ];
+        for (name, image) in &images {
+            let value = if name == "sidecar" { "proxy" } else { name };
+            args.push(format!("--set=images.{value}={image}"));
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = cluster.helm(&args)?;
+        ensure!(output.status.success(), "helm: {}", text(&output));
+        for part in [
+            "deployment/actpass-controller",
+            "deployment/actpass-webhook",
+            "statefulset/actpass-ledger",
+        ] {
+            let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+            let rolled = cluster.ask(&["rollout", "status", part, "-n", SYSTEM, &timeout]);
+            rolled.with_context(|| installed.standing())?;
+        }
+        lock.unlock()?;
+        Ok(installed)
+    }
+
+    /// What is wrong, for the message of a failed test.
+    pub fn standing(&self) -> String {
+        let mut said = String::new();
+        for args in [
+            &["get", "pods", "-n", SYSTEM, "-o", "wide"][..],
+            &["get", "events", "-n", SYSTEM, "--sort-by=.lastTimestamp"],
+            &[
+                "logs",
+                "-n",
+                SYSTEM,
+                "-l",
+                "app.kubernetes.io/name=actpass",
+                "--tail=30",
+                "--prefix",
+            ],
+        ] {
+            if let Ok(output) = self.cluster.kubectl(args) {
+                said += &text(&output);
+            }
+        }
+        said
+    }
+
+    fn images(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let programs = actpass();
+        let programs = programs.parent().context("the directory of the programs")?;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/ours");
+        let output = Command::new(script)
+            .arg(programs)
+            .env("ACTPASS_CLUSTER_DIR", self.cluster.state())
+            .output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        let lines = String::from_utf8(output.stdout)?;
+        let pairs = lines.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs
+            .map(|(name, image)| (name.to_owned(), image.to_owned()))
+            .collect())
+    }
+
+    /// A namespace under ActPass, ready for agents.
+    ///
+    /// # Errors
+    /// Where it does not become ready.
+    pub fn namespace(&self, prefix: &str) -> anyhow::Result<Namespace<'a>> {
+        let namespace = self.cluster.namespace(prefix)?;
+        self.cluster.ask(&[
+            "label",
+            "namespace",
+            &namespace.name,
+            "actpass.org/mode=enforce",
+        ])?;
+        eventually(Duration::from_secs(20), || {
+            namespace.ask(&[
+                "get",
+                "configmap/actpass-trust",
+                "networkpolicy/actpass-agents",
+            ])
+        })
+        .with_context(|| self.standing())?;
+        Ok(namespace)
+    }
+
+    /// Stores a secret in the vault of a namespace.
+    ///
+    /// # Errors
+    /// Where the ledger does not take it.
+    pub fn store(
+        &self,
+        namespace: &Namespace<'_>,
+        name: &str,
+        secret: &str,
+        bindings: &Value,
+    ) -> anyhow::Result<()> {
+        let body = json!({"secret": secret, "bindings": bindings});
+        let path = format!("/v1/credentials/{name}");
+        // The tenant's log is made with its first policy.
+        eventually(Duration::from_secs(20), || {
+            let output = self.ledger(namespace, "PUT", &path, Some(&body))?;
+            ensure!(output.status.success(), "{}", text(&output));
+            Ok(())
+        })
+    }
+
+    /// Asks the ledger about a namespace, as somebody who may everything there.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    pub fn ledger(
+        &self,
+        namespace: &Namespace<'_>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Output> {
+        let uid = |name: &str| {
+            self.cluster
+                .ask(&["get", "namespace", name, "-o=jsonpath={.metadata.uid}"])
+        };
+        let tenant = format!(
+            "{}%2F{}%2F{}",
+            uid("kube-system")?,
+            namespace.name,
+            uid(&namespace.name)?
+        );
+        self.ask_as_admin(method, &format!("{path}?tenant={tenant}"), body)
+    }
+
+    fn ask_as_admin(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Output> {
+        let admin = "tests-admin";
+        let cluster = self.cluster;
+        // Both may be there from an earlier test.
+        drop(cluster.kubectl(&["create", "serviceaccount", admin, "-n", SYSTEM])?);
+        drop(cluster.kubectl(&[
+            "create",
+            "clusterrolebinding",
+            admin,
+            "--clusterrole=cluster-admin",
+            &format!("--serviceaccount={SYSTEM}:{admin}"),
+        ])?);
+        let token = cluster.ask(&[
+            "create",
+            "token",
+            admin,
+            "-n",
+            SYSTEM,
+            "--audience=actpass-ledger",
+        ])?;
+        let service = ["get", "service", "actpass-ledger", "-n", SYSTEM];
+        let ip = cluster.ask(&[&service[..], &["-o=jsonpath={.spec.clusterIP}"]].concat())?;
+        let trust = ["get", "configmap", "actpass-trust", "-n", SYSTEM];
+        let ca = cluster.ask(&[&trust[..], &["-o=jsonpath={.data.ca\\.pem}"]].concat())?;
+        let ca_file = cluster.state().join("ledger-ca.pem");
+        fs::write(&ca_file, ca)?;
+        let mut curl = cluster.kube("curl");
+        curl.args([
+            "-sS",
+            "--fail-with-body",
+            "-m",
+            "10",
+            "-X",
+            method,
+            "--cacert",
+        ])
+        .arg(&ca_file)
+        .arg("--resolve")
+        .arg(format!("ledger.actpass.internal:8443:{ip}"))
+        .args(["-H", "content-type: application/json", "-H"])
+        .arg(format!("authorization: Bearer {}", token.trim()));
+        if let Some(body) = body {
+            curl.arg("-d").arg(body.to_string());
+        }
+        curl.arg(format!("https://ledger.actpass.internal:8443{path}"));
+        Ok(curl.output()?)
+    }
+
+    /// Somebody whom the cluster knows by a client certificate.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn person(&self, name: &str, groups: &[&str]) -> anyhow::Result<Person> {
+        let dir = tempfile::tempdir()?;
+        let pki = self.cluster.state().join("pki");
+        let organisations: String = groups.iter().map(|group| format!("/O={group}")).collect();
+        let (key, certificate) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ])
+            .args([
+                "-noenc",
+                "-days",
+                "2",
+                "-addext",
+                "extendedKeyUsage=clientAuth",
+            ])
+            .args(["-subj", &format!("{organisations}/CN={name}"), "-CA"])
+            .arg(pki.join("ca.crt"))
+            .arg("-CAkey")
+            .arg(pki.join("ca.key"))
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate);
+        let output = openssl.output()?;
+        ensure!(output.status.success(), "openssl: {}", text(&output));
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": "https://10.77.0.1:6443", "certificate-authority": pki.join("ca.crt")}}],
+            "users": [{"name": name, "user": {"client-certificate": certificate, "client-key": key}}],
+        });
+        fs::write(dir.path().join("config"), config.to_string())?;
+        Ok(Person {
+            dir,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Gives somebody a ClusterRole in a namespace.
+    ///
+    /// # Errors
+    /// Where the binding is not made.
+    pub fn allow(
+        &self,
+        namespace: &Namespace<'_>,
+        person: &Person,
+        role: &str,
+    ) -> anyhow::Result<()> {
+        let binding = format!("{}-{role}", person.name);
+        let (role, user) = (
+            format!("--clusterrole={role}"),
+            format!("--user={}", person.name),
+        );
+        namespace.ask(&["create", "rolebinding", &binding, &role, &user])?;
+        Ok(())
+    }
+}
+
+impl Person {
+    /// `kubectl` as this person.
+    pub fn kubectl(&self, cluster: &Cluster, args: &[&str]) -> anyhow::Result<Output> {
+        let mut kubectl = cluster.kube("kubectl");
+        kubectl.arg("--kubeconfig").arg(self.config()).args(args);
+        Ok(kubectl.output()?)
+    }
+
+    /// `kubectl apply` of manifests as this person.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn apply(&self, cluster: &Cluster, args: &[&str], yaml: &str) -> anyhow::Result<Output> {
+        let mut kubectl = cluster.kube("kubectl");
+        kubectl.arg("--kubeconfig").arg(self.config()).args(args);
+        fed(&mut kubectl, yaml.as_bytes())
+    }
+
+    /// `kubectl actpass` as this person.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn actpass(&self, cluster: &Cluster, args: &[&str]) -> anyhow::Result<Output> {
+        let plugin = self.dir.path().join("kubectl-actpass");
+        if !plugin.exists() {
+            std::os::unix::fs::symlink(actpass(), &plugin)?;
+        }
+        // As kubectl finds it: in the path.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(
+            [self.dir.path().to_owned()]
+                .into_iter()
+                .chain(std::env::split_paths(&path)),
+        )?;
+        let mut kubectl = cluster.kube("kubectl");
+        kubectl
+            .env("PATH", path)
+            .args(["actpass", "--kubeconfig"])
+            .arg(self.config())
+            .args(args)
+            .stdin(Stdio::null());
+        Ok(kubectl.output()?)
+    }
+
+    fn config(&self) -> PathBuf {
+        Path::new(self.dir.path()).join("config")
+    }
+}
