@@ -13,7 +13,9 @@ NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 CLUSTER ?=
 export ACTPASS_TEST_CLUSTER := $(CLUSTER)
 
-.PHONY: help demo test test-full fuzz fuzz-seeded bench check fmt setup cluster-up cluster-down
+PROGRAMS := actpass-ledger/cluster
+
+.PHONY: help demo programs test test-full fuzz fuzz-seeded bench check fmt setup cluster-up cluster-down
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -66,13 +68,17 @@ fmt: ## Format the sources
 
 check: ## The fast part: format, lints, unit tests of core
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo clippy --workspace --all-targets --features $(PROGRAMS) --locked --quiet -- -D warnings
 	cargo test --locked --quiet -p actpass-core
 
-test: setup check ## Check, then every test, end to end ones included
+programs: ## Build what the end-to-end tests run
 	cargo build --locked --quiet -p actpass-cli
+	cargo build --locked --quiet -p actpass-ledger --features cluster
+
+test: setup check ## Check, then every test, end to end ones included
+	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
-	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace $(TEST_ARGS)
+	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
 
 test-full: ## All tests with their loops at full length and the figures they print, then the fuzz targets
 	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="-- --show-output"

@@ -1,0 +1,138 @@
+//! The ledger in a cluster: from flags to a server, and its end.
+//!
+//! *Flow.* Keys from the Secret, issuer keys from the ConfigMap, the certificate from its Secret, the log from disk: then
+//! it listens. Whatever of these changes is followed while it serves. *Errors.* Where evidence can no longer be kept, or
+//! something can no longer be followed, the process ends with an error: started anew it verifies its log first.
+
+pub(crate) mod args;
+mod cache;
+mod gate;
+mod keys;
+mod operations;
+mod trust;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_kubernetes::{Client, names, namespaces, shown};
+use actpass_ledger::api::People;
+use actpass_ledger::storage::Storage;
+use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
+use actpass_ledger::vault::Vault;
+use actpass_ledger::{Config, Ledger};
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use args::Args;
+use gate::Reviews;
+use operations::Stage;
+
+/// How long requests may take that have begun when the end is asked for. Kubernetes waits for 30 s.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Serves until it is told to end.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let (mut term, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let asked_to_end = async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(asked_to_end);
+    let (stage, seen) = watch::channel(Stage::Starting("the API server"));
+    let listener = TcpListener::bind(args.metrics_listen)
+        .await
+        .with_context(|| format!("no socket on {}", args.metrics_listen))?;
+    let operations = tokio::spawn(operations::serve(listener, seen));
+
+    let Serving {
+        ledger,
+        mut trust,
+        mut certificate,
+    } = tokio::select! {
+        started = start(args, &stage) => started?,
+        () = asked_to_end.as_mut() => return Ok(()),
+    };
+    stage.send_replace(Stage::Serving(ledger.health()));
+    tracing::info!(address = %ledger.address(), "Serving");
+    tokio::select! {
+        () = asked_to_end => {}
+        () = ledger.engine().poisoned() => bail!("evidence can no longer be kept; it is verified at the next start"),
+        _ = &mut trust => bail!("ConfigMap `{}` can no longer be watched", names::TRUST),
+        _ = &mut certificate => bail!("Secret `{}` can no longer be watched", names::LEDGER_TLS),
+        _ = operations => bail!("the server of metrics and probes ended"),
+    }
+    stage.send_replace(Stage::Stopping);
+    tracing::info!("Stopping");
+    if tokio::time::timeout(DRAIN, ledger.stop()).await.is_err() {
+        tracing::warn!("Some requests did not end in time");
+    }
+    trust.abort();
+    certificate.abort();
+    Ok(())
+}
+
+struct Serving {
+    ledger: Ledger,
+    trust: JoinHandle<()>,
+    certificate: JoinHandle<()>,
+}
+
+async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Serving> {
+    let Args {
+        data,
+        listen,
+        namespace,
+        metrics_listen: _,
+        log_format: _,
+    } = args;
+    let client: Client = actpass_kubernetes::client()
+        .await
+        .context("no API server is known")?;
+    let cluster = namespaces::cluster_id(&client).await?;
+    let keys = keys::load_or_make(client.clone(), &namespace, &data).await?;
+    stage.send_replace(Stage::Starting("issuer keys in ConfigMap `actpass-trust`"));
+    let trust = trust::watch(client.clone(), &namespace).await?;
+    stage.send_replace(Stage::Starting(
+        "a certificate in Secret `actpass-ledger-tls`",
+    ));
+    let (shown, certificate) =
+        shown::from_secret(client.clone(), &namespace, names::LEDGER_TLS).await?;
+    stage.send_replace(Stage::Starting("the log"));
+    let storage = SegmentStorage::open(&data.join("log"), SegmentOptions::default())
+        .context("the log cannot be opened")?;
+    if let Some(dropped) = storage.recovery() {
+        tracing::warn!(
+            file = %dropped.path.display(), offset = dropped.offset, bytes = dropped.bytes, what = %dropped.what,
+            "A write that was cut short was dropped from the log; it was never answered",
+        );
+    }
+    let config = Config {
+        storage: Box::new(storage),
+        vault: Vault::open(&data.join("vault"), keys.kek)?,
+        log_key: keys.log_key,
+        heads: Some(data.join("head")),
+        issuer_keys: trust.issuer_keys,
+        people: People::Reviewed {
+            gate: Arc::new(Reviews::new(client, cluster)),
+            vote_keys: trust.vote_keys,
+        },
+        shown,
+    };
+    let listener =
+        std::net::TcpListener::bind(listen).with_context(|| format!("no socket on {listen}"))?;
+    // The log is read back on a thread that may block.
+    let ledger = tokio::task::block_in_place(|| Ledger::start(config, listener))?;
+    Ok(Serving {
+        ledger,
+        trust: trust.following,
+        certificate,
+    })
+}

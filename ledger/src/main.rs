@@ -1,0 +1,23 @@
+//! `actpass-ledger`: the ledger of a cluster. People and the controller are known by the API server's word, keys lie in
+//! Secrets, and what to believe of the other parts in a ConfigMap.
+
+mod cluster;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cluster::args::Args;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    args.log_format.start();
+    match cluster::run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "The ledger ends");
+            ExitCode::FAILURE
+        }
+    }
+}
