@@ -89,6 +89,7 @@ fn router(context: Context) -> Router {
         )
         .route("/v1/bundles", put(control::put_bundle))
         .route("/v1/revocations", post(control::revoke))
+        .route("/v1/pods/{uid}", delete(control::end_pod))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", get(approvals::show))
         .route("/v1/approvals/{id}/votes", post(votes::vote))

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
-use actpass_core::evidence::leaf::EventBody;
+use actpass_core::evidence::leaf::{EventBody, StreamEnd};
 use actpass_core::passport::jws::key_id;
 use actpass_core::vote::{SignedVote, Vote};
 use actpass_sidecar::judge::{DenialKind, Judgement};
@@ -64,7 +64,7 @@ const CREDENTIAL: &str = r#"{"secret": "s3cr3t", "bindings": {"hosts": ["api.sho
     "header": "authorization", "format": null, "ca_digest": null, "effects": ["Write"]}}"#;
 
 /// Every request of people and the controller, with the right it needs.
-const REQUESTS: [(&str, &str, &str); 12] = [
+const REQUESTS: [(&str, &str, &str); 13] = [
     ("POST", "/v1/revocations", "update bundles"),
     ("GET", "/v1/approvals", "get evidence"),
     ("GET", "/v1/approvals/APPROVAL", "get evidence"),
@@ -76,6 +76,7 @@ const REQUESTS: [(&str, &str, &str); 12] = [
     ("PUT", "/v1/credentials/pay", "update credentials"),
     ("DELETE", "/v1/credentials/pay", "delete credentials"),
     ("GET", "/v1/checkpoint", "get evidence"),
+    ("DELETE", "/v1/pods/nobody", "update bundles"),
     ("PUT", "/v1/bundles", "update bundles"),
 ];
 
@@ -262,6 +263,7 @@ async fn nobody_sees_or_touches_another_tenant() {
     let vote = serde_json::to_vec(&stamped(tenants, &bank.approval, SHOP, |_| {}).await).unwrap();
     for (method, path, body) in [
         ("GET", format!("/v1/approvals/{}", bank.approval), vec![]),
+        ("DELETE", "/v1/pods/pod-bank".to_owned(), vec![]),
         (
             "POST",
             format!("/v1/approvals/{}/votes", bank.approval),
@@ -449,6 +451,18 @@ async fn a_pod_has_one_stream_and_a_new_issuer_key_is_named_before_it_is_used() 
     let refused = format!("{refused:#}");
     assert!(refused.contains("second_session"), "{refused}");
     let next = tenants.agent(bundle, "pod-next").await.unwrap();
+    let lost = tenants.agent(bundle, "pod-lost").await.unwrap();
+    lost.kill().await;
+    let gone = format!("/v1/pods/pod-lost?tenant={}", encoded(SHOP));
+    for want in [204, 404] {
+        let answer = tenants.call(Some("controller"), "DELETE", &gone, b"").await;
+        assert_eq!(answer.unwrap().0, want);
+    }
+    let ended = tenants.events(SHOP).unwrap();
+    let how = StreamEnd::ExpiredTailUnknown;
+    assert!(
+        matches!(ended.last(), Some(EventBody::StreamEnded { how: as_it, .. }) if *as_it == how)
+    );
 
     let new = fresh_key().unwrap();
     let opened = tenants.agent_of(bundle, "pod-new", new.clone()).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::decide::LimitLeft;
-use actpass_core::evidence::leaf::EventBody;
+use actpass_core::evidence::leaf::{EventBody, StreamEnd};
 use actpass_core::hash::{StreamId, b64u_encode};
 use actpass_core::limits::{Limit, Unit};
 use actpass_core::money::Money;
@@ -72,6 +72,27 @@ pub(super) async fn revoke(
         .engine
         .event(origin, Vec::new(), move |_, _| Ok(event))
         .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /v1/pods/{uid}`: the pod is gone, and with it its sidecar. What it did last is not known, so its open intents
+/// become ambiguous.
+pub(super) async fn end_pod(
+    State(context): State<Context>,
+    caller: Caller,
+    Path(uid): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let allowed = caller.may(&context, Verb::Update, Resource::Bundles, None);
+    let origin = allowed.await?.origin;
+    let ended = move |log: &Log, _| {
+        let stream = *log
+            .state()
+            .stream_of_pod(&uid)
+            .ok_or(ApiError::NotFound("pod with an open stream"))?;
+        let how = StreamEnd::ExpiredTailUnknown;
+        Ok(EventBody::StreamEnded { stream, how })
+    };
+    context.engine.event(origin, Vec::new(), ended).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
