@@ -525,7 +525,8 @@ async fn a_ledger_that_cannot_write_its_log_permits_nothing_and_loses_nothing() 
         tokio::time::sleep(Duration::from_millis(50)).await;
         parts.disk.fail_after(0, fault);
         let asked = tokio::join!(agent.judge("POST", "/v1/pay", PAY), async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            let told = tokio::time::timeout(Duration::from_secs(5), ledger.engine().poisoned());
+            told.await.unwrap();
             ledger.stop().await;
             parts.ledger().await.unwrap()
         });
