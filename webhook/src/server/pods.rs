@@ -41,7 +41,7 @@ pub fn needed(request: &Request) -> Needed {
     }
 }
 
-/// Puts ActPass into a new pod.
+/// Puts ActPass into a new pod. What would refuse it then is told already: another webhook may still mend it.
 pub fn mutate(request: &Request, context: &Context<'_>) -> Answer {
     if !is_pods(request)
         || (request.operation, request.sub_resource.as_str()) != (Operation::Create, "")
@@ -52,7 +52,10 @@ pub fn mutate(request: &Request, context: &Context<'_>) -> Answer {
         Err(findings) => Answer::found(findings, Answer::allowed()),
         Ok(injection) => {
             let mut answer = Answer::patched(injection.patch.to_json());
-            answer.warnings = injection.warned.iter().map(ToString::to_string).collect();
+            let mut told = injection.warned;
+            // A ValidatingAdmissionPolicy may refuse the pod before we are asked again, and says one reason at a time.
+            told.extend(checks::create(&injection.pod, context, &Surroundings::default()).refused);
+            answer.warnings = told.iter().map(ToString::to_string).collect();
             answer
         }
     }

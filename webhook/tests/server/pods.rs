@@ -82,6 +82,18 @@ fn a_new_pod_is_injected_once_and_then_taken() {
 }
 
 #[test]
+fn what_will_refuse_a_pod_is_told_when_it_is_injected() {
+    let mut given = pod();
+    given["spec"]["hostNetwork"] = json!(true);
+    given["spec"]["containers"][0]["securityContext"] = json!({});
+    let told = mutated(asked("CREATE", "/v1/pods", given)).warnings.join("\n");
+    for want in ["spec.hostNetwork: an agent there is outside of its fence", "spec.containers[0].securityContext.runAsUser"] {
+        assert!(told.contains(want), "{want}: {told}");
+    }
+    assert_eq!(mutated(asked("CREATE", "/v1/pods", pod())).warnings, [""; 0]);
+}
+
+#[test]
 fn a_namespace_that_is_not_ready_holds_its_pods_back_and_says_why() {
     let injected = patched(&pod(), &mutated(asked("CREATE", "/v1/pods", pod())));
     let facts = Facts {
