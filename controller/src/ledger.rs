@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::vote::SignedVote;
+use actpass_core::wire::ApprovalView;
 use actpass_transport::names;
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::http::{CallError, Part, encoded};
 
@@ -58,11 +58,11 @@ impl Ledger {
         self.call(Method::PUT, &path, body).await.map(drop)
     }
 
-    /// All questions to people of a tenant, each as the ledger says it.
+    /// All questions to people of a tenant.
     ///
     /// # Errors
     /// As [`Part::call`].
-    pub async fn approvals(&self, tenant: &str) -> Result<Vec<Value>, CallError> {
+    pub async fn approvals(&self, tenant: &str) -> Result<Vec<ApprovalView>, CallError> {
         self.read(&of_tenant("/v1/approvals", tenant)).await
     }
 

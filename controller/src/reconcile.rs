@@ -8,6 +8,8 @@
 
 mod writing;
 
+pub(crate) use writing::apply;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,0 +1,361 @@
+//! Questions to people as Approval objects, and their votes to the ledger.
+//!
+//! *Flow*: each namespace's questions are asked for, every second where somebody is waited for, every [`IDLE`] else. A question
+//! that people may answer becomes an Approval, whose facts are written once; its status follows the ledger. Votes on it are
+//! handed on as they are: the ledger judges them.
+//!
+//! *Guarantees*: the ledger's log decides, and what stands here only shows it: an Approval that is deleted is made again, and a
+//! vote that is handed on twice counts once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use actpass_core::vote::{SignedVote, Vote};
+use actpass_core::wire::ApprovalView;
+use actpass_crds::approval::{
+    ApprovalState, ApprovalStatus, CountedVote, EscalationSpec, NotShown,
+};
+use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision};
+use actpass_crds::condition::{Condition, ConditionStatus, ConditionType, Reason, set};
+use actpass_crds::instant::Instant as At;
+use actpass_crds::resource::API_VERSION;
+use anyhow::Context as _;
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PostParams};
+use serde_json::{Value, json};
+
+use crate::http::CallError;
+use crate::object::api_resource;
+use crate::reconcile::{Leader, apply};
+
+/// How often it is asked where somebody is waited for.
+const PENDING: Duration = Duration::from_secs(1);
+/// In how many of these steps it is asked where nobody is.
+const IDLE: u64 = 3;
+/// Namespaces at a time.
+const AT_A_TIME: usize = 16;
+/// How long an Approval stays after its end, for those who look what became of it.
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+/// Objects in one answer: more questions than may be open at once for one Passport, many times over.
+const PAGE: u32 = 500;
+
+/// What was done so far.
+#[derive(Debug, Default)]
+pub struct Approvals {
+    /// Namespaces in which somebody is waited for, or an Approval stands.
+    open: Mutex<BTreeSet<String>>,
+    /// Uids of votes that were handed on, by namespace.
+    handed: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Approvals {
+    /// Shows questions and hands on votes until it is dropped.
+    pub async fn run(&self, leader: &Leader) {
+        let mut steps = tokio::time::interval(PENDING);
+        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut step: u64 = 0;
+        let mut first = true;
+        loop {
+            steps.tick().await;
+            step = step.wrapping_add(1);
+            let idle = first || step.is_multiple_of(IDLE);
+            first = false;
+            let open = lock(&self.open).clone();
+            let namespaces = leader.world.namespaces().into_iter();
+            // Without a bundle in force nothing was ever asked there.
+            let asked = namespaces.filter(|it| {
+                (idle || open.contains(&it.name)) && leader.world.published(&it.name).is_some()
+            });
+            let asked = stream::iter(asked).map(|namespace| async move {
+                let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);
+                if let Err(error) = self.look(leader, &namespace.name, &tenant).await {
+                    let error = format!("{error:#}");
+                    tracing::debug!(namespace = namespace.name, error, "Questions not asked for");
+                }
+            });
+            asked.buffer_unordered(AT_A_TIME).collect::<()>().await;
+        }
+    }
+
+    async fn look(&self, leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<()> {
+        let views = leader.ledger.approvals(tenant).await?;
+        let was_open = lock(&self.open).contains(namespace);
+        if views.is_empty() && !was_open {
+            return Ok(());
+        }
+        let approvals = api(leader, "Approval", namespace)?;
+        let there = list(&approvals).await?;
+        let now = Timestamp::now();
+        let mut waiting = BTreeMap::new();
+        for view in &views {
+            let name = name_of(&view.id);
+            let found = there
+                .iter()
+                .find(|it| it.metadata.name.as_deref() == Some(&name));
+            match shown(view, found.map(|it| &it.data), now) {
+                Ok(Some(shown)) => {
+                    let uid = write(&approvals, &name, found, shown).await?;
+                    if view.state == "pending" {
+                        waiting.insert(name, (view.id.clone(), uid));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(namespace, approval = view.id, %error, "A question is not shown");
+                }
+            }
+        }
+        let mut left = 0;
+        for found in &there {
+            match is_over(&found.data, now) {
+                true => delete(&approvals, found).await?,
+                false => left += 1,
+            }
+        }
+        if !waiting.is_empty() {
+            self.votes(leader, namespace, tenant, &waiting).await?;
+        } else {
+            lock(&self.handed).remove(namespace);
+        }
+        let mut open = lock(&self.open);
+        match waiting.is_empty() && left == 0 && there.is_empty() {
+            true => open.remove(namespace),
+            false => open.insert(namespace.to_owned()),
+        };
+        Ok(())
+    }
+
+    /// Hands on the votes that were not yet, on questions that wait.
+    async fn votes(
+        &self,
+        leader: &Leader,
+        namespace: &str,
+        tenant: &str,
+        waiting: &BTreeMap<String, (String, String)>,
+    ) -> anyhow::Result<()> {
+        let votes = list(&api(leader, "ApprovalVote", namespace)?).await?;
+        for found in votes {
+            let uid = found.metadata.uid.unwrap_or_default();
+            let known = lock(&self.handed)
+                .get(namespace)
+                .is_some_and(|all| all.contains(&uid));
+            let spec = found.data.get("spec").cloned().unwrap_or_default();
+            let Ok(spec) = serde_json::from_value::<ApprovalVoteSpec>(spec) else {
+                continue;
+            };
+            let Some((approval, its)) = waiting.get(&spec.approval_name).filter(|_| !known) else {
+                continue;
+            };
+            // A vote on an Approval of that name before this one.
+            if spec.approval_uid != *its {
+                continue;
+            }
+            let vote = signed(&spec);
+            match leader.ledger.vote(tenant, approval, &vote).await {
+                Ok(()) => {
+                    tracing::info!(
+                        namespace,
+                        approval,
+                        user = vote.vote.user,
+                        grant = vote.vote.grant,
+                        "Vote handed on"
+                    );
+                }
+                Err(error @ CallError::Refused { .. }) => {
+                    tracing::warn!(namespace, approval, user = vote.vote.user, %error, "Vote refused by the ledger");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            lock(&self.handed)
+                .entry(namespace.to_owned())
+                .or_default()
+                .insert(uid);
+        }
+        Ok(())
+    }
+}
+
+/// What stands of a question.
+#[derive(Debug)]
+struct Shown {
+    /// Its facts, where there is no Approval yet.
+    spec: Option<EscalationSpec>,
+    /// Its status, where it changed.
+    status: Option<Value>,
+}
+
+/// What to write of a question; `None` where nobody is asked, or any more.
+fn shown(
+    view: &ApprovalView,
+    found: Option<&Value>,
+    now: Timestamp,
+) -> Result<Option<Shown>, NotShown> {
+    let Some(state) = ApprovalState::of(view)? else {
+        return Ok(None);
+    };
+    let is_open = matches!(state, ApprovalState::Pending | ApprovalState::Granted);
+    if found.is_none() && !is_open {
+        return Ok(None);
+    }
+    let spec = match found {
+        Some(_) => None,
+        None => Some(EscalationSpec::of(view, view.digest.clone())?),
+    };
+    let before = found.and_then(|found| found.get("status")).cloned();
+    let before: ApprovalStatus = before
+        .and_then(|status| serde_json::from_value(status).ok())
+        .unwrap_or_default();
+    let mut status = before.clone();
+    status.state = Some(state);
+    status.votes = view
+        .votes
+        .iter()
+        .map(|vote| CountedVote {
+            user: vote.user.clone(),
+            decision: match vote.grant {
+                true => VoteDecision::Approve,
+                false => VoteDecision::Deny,
+            },
+            time: At(vote.time),
+        })
+        .collect();
+    let (granted, reason, message) = said(state);
+    let condition = Condition::new(ConditionType::Granted, granted, reason, message, None, now);
+    set(&mut status.conditions, condition);
+    let status = match status == before {
+        true => None,
+        false => serde_json::to_value(status).ok(),
+    };
+    Ok(Some(Shown { spec, status }))
+}
+
+fn said(state: ApprovalState) -> (ConditionStatus, Reason, &'static str) {
+    use ConditionStatus::{False, True, Unknown};
+    match state {
+        ApprovalState::Pending => (Unknown, Reason::AwaitingVotes, "people may still answer"),
+        ApprovalState::Granted => (
+            True,
+            Reason::Granted,
+            "everyone who is needed agreed; it may run once",
+        ),
+        ApprovalState::Denied => (False, Reason::Denied, "somebody said no"),
+        ApprovalState::Expired => (
+            False,
+            Reason::Expired,
+            "nobody answered, or nobody used it, in time",
+        ),
+        ApprovalState::Used => (True, Reason::Used, "the action ran under it"),
+    }
+}
+
+/// Whether its time was over an hour ago.
+fn is_over(found: &Value, now: Timestamp) -> bool {
+    let end = found.pointer("/spec/expiresAt").and_then(Value::as_str);
+    let end = end.and_then(|text| text.parse::<Timestamp>().ok());
+    end.is_some_and(|end| now.duration_since(end) > KEPT)
+}
+
+/// The vote as the webhook signed it.
+fn signed(spec: &ApprovalVoteSpec) -> SignedVote {
+    let stamp = &spec.stamp;
+    SignedVote {
+        key_id: stamp.key_id.clone(),
+        signature: stamp.signature.clone(),
+        vote: Vote {
+            approval_uid: spec.approval_uid.clone(),
+            digest: spec.digest.clone(),
+            grant: spec.decision == VoteDecision::Approve,
+            groups: stamp.groups.clone(),
+            time: stamp.time.0,
+            user: stamp.user.clone(),
+        },
+    }
+}
+
+/// The Approval of a question: its id where that can name an object, or a digest of it.
+fn name_of(id: &str) -> String {
+    let is_label = |text: &str| {
+        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = text.as_bytes();
+        let fits = |it: &u8| it.is_ascii_lowercase() || it.is_ascii_digit() || *it == b'-';
+        bytes.len() <= 63 && ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(fits)
+    };
+    let lower = id.to_ascii_lowercase();
+    if is_label(&lower) && lower == id {
+        return lower;
+    }
+    let digest = actpass_core::hash::hex(&actpass_core::hash::sha256(&[id.as_bytes()]));
+    let digits: String = digest.chars().take(40).collect();
+    format!("apr-{digits}")
+}
+
+fn api(leader: &Leader, kind: &str, namespace: &str) -> anyhow::Result<Api<DynamicObject>> {
+    let resource = api_resource(kind).context("a kind of ours")?;
+    let client = leader.client.clone();
+    Ok(Api::namespaced_with(client, namespace, &resource))
+}
+
+async fn list(api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut all = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let found = api.list(&page).await?;
+        all.extend(found.items);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Writes what changed; the Approval's uid.
+async fn write(
+    api: &Api<DynamicObject>,
+    name: &str,
+    found: Option<&DynamicObject>,
+    shown: Shown,
+) -> anyhow::Result<String> {
+    let uid = |object: &DynamicObject| object.metadata.uid.clone().unwrap_or_default();
+    let resource = api_resource("Approval").context("a kind of ours")?;
+    let uid = match (found, shown.spec) {
+        (Some(found), _) => uid(found),
+        (None, Some(spec)) => {
+            let object = DynamicObject::new(name, &resource).data(json!({ "spec": spec }));
+            let made = api.create(&PostParams::default(), &object).await;
+            uid(&made.context("make an Approval")?)
+        }
+        (None, None) => return Ok(String::new()),
+    };
+    if let Some(status) = shown.status {
+        let patch = json!({
+            "apiVersion": API_VERSION,
+            "kind": resource.kind,
+            "metadata": {"name": name, "uid": uid},
+            "status": status,
+        });
+        let written = api
+            .patch_status(name, &apply(), &Patch::Apply(&patch))
+            .await;
+        written.context("write the status of an Approval")?;
+    }
+    Ok(uid)
+}
+
+async fn delete(api: &Api<DynamicObject>, found: &DynamicObject) -> anyhow::Result<()> {
+    let name = found.metadata.name.as_deref().unwrap_or_default();
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error).context("delete an Approval"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

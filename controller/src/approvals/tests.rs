@@ -1,0 +1,128 @@
+use actpass_core::wire::{SeatView, VoteView};
+use ed25519_dalek::SigningKey;
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-05-04T10:00:00Z".parse().unwrap()
+}
+
+fn view(state: &str) -> ApprovalView {
+    ApprovalView {
+        id: "apr-0f3a".to_owned(),
+        digest: "ab".repeat(32),
+        state: state.to_owned(),
+        capability: "stripe.refunds.create".to_owned(),
+        effect: "Irreversible".to_owned(),
+        amount: Some("USD 900.00".to_owned()),
+        resource: None,
+        target: "POST api.stripe.com/v1/refunds".to_owned(),
+        agent: "clerk".to_owned(),
+        passport: "clerk".to_owned(),
+        owner: "owner@example.com".to_owned(),
+        purpose: "Refund customers".to_owned(),
+        rationale: None,
+        attributes: BTreeMap::new(),
+        sent: Vec::new(),
+        sent_more: 0,
+        unseen: None,
+        rules: vec!["refunds/large".to_owned()],
+        because: "required_by_rule".to_owned(),
+        limits: Vec::new(),
+        over_limits: Vec::new(),
+        seats: vec![SeatView {
+            groups: vec!["finance".to_owned()],
+            quorum: 1,
+        }],
+        asked: now(),
+        expires: "2026-05-04T10:30:00Z".parse().unwrap(),
+        votes: Vec::new(),
+    }
+}
+
+/// The object after it was written.
+fn written(shown: Shown) -> Value {
+    json!({"spec": shown.spec, "status": shown.status})
+}
+
+#[test]
+fn a_question_is_shown_while_people_may_answer_and_its_facts_are_written_once() {
+    for (state, want) in [
+        ("sealing", false),
+        ("pending", true),
+        ("granted", true),
+        ("denied", false),
+        ("expired", false),
+        ("used", false),
+    ] {
+        let found = shown(&view(state), None, now()).unwrap();
+        assert_eq!(found.is_some(), want, "{state}");
+    }
+    let first = shown(&view("pending"), None, now()).unwrap().unwrap();
+    let object = written(first);
+    assert_eq!(object["spec"]["digest"], "ab".repeat(32));
+    assert_eq!(object["status"]["conditions"][0]["reason"], "AwaitingVotes");
+    let again = shown(&view("pending"), Some(&object), now())
+        .unwrap()
+        .unwrap();
+    assert!(again.spec.is_none() && again.status.is_none());
+    let mut granted = view("granted");
+    granted.votes = vec![VoteView {
+        user: "ada@example.com".to_owned(),
+        grant: true,
+        time: now(),
+    }];
+    let later = shown(&granted, Some(&object), now()).unwrap().unwrap();
+    assert!(later.spec.is_none());
+    let status = later.status.unwrap();
+    assert_eq!(status["state"], "Granted");
+    assert_eq!(status["conditions"][0]["status"], "True");
+    assert_eq!(status["votes"][0]["user"], "ada@example.com");
+    assert_eq!(status["votes"][0]["decision"], "Approve");
+    assert!(shown(&view("weather"), None, now()).is_err());
+}
+
+#[test]
+fn an_approval_stays_for_an_hour_after_its_end() {
+    let object = written(shown(&view("pending"), None, now()).unwrap().unwrap());
+    for (time, want) in [
+        ("2026-05-04T10:00:00Z", false),
+        ("2026-05-04T11:29:00Z", false),
+        ("2026-05-04T11:31:00Z", true),
+    ] {
+        assert_eq!(is_over(&object, time.parse().unwrap()), want, "{time}");
+    }
+}
+
+#[test]
+fn a_vote_reaches_the_ledger_as_the_webhook_signed_it() {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let vote = Vote {
+        approval_uid: "u-1".to_owned(),
+        digest: "ab".repeat(32),
+        grant: true,
+        groups: vec!["finance".to_owned()],
+        time: now(),
+        user: "ada@example.com".to_owned(),
+    };
+    let stamped = vote.signed(&key, "k-1").unwrap();
+    let spec = json!({
+        "approvalName": "apr-0f3a", "approvalUid": "u-1", "digest": "ab".repeat(32), "decision": "Approve",
+        "reason": "known customer",
+        "stamp": {"user": "ada@example.com", "groups": ["finance"], "time": "2026-05-04T10:00:00.000000Z",
+            "keyId": "k-1", "signature": stamped.signature},
+    });
+    let signed = signed(&serde_json::from_value(spec).unwrap());
+    assert_eq!(signed, stamped);
+    signed.verified(&key.verifying_key()).unwrap();
+}
+
+#[test]
+fn every_id_names_an_object() {
+    assert_eq!(name_of("apr-0f3a"), "apr-0f3a");
+    for id in ["Apr-1", "a/b", "", "-a", &"a".repeat(64)] {
+        let name = name_of(id);
+        assert!(name.starts_with("apr-") && name.len() == 44, "{name}");
+    }
+    assert_ne!(name_of("A"), name_of("a"));
+}

@@ -1,0 +1,408 @@
+//! The parts put together.
+//!
+//! *Flow*: health port; watches and election; the leader makes what is missing; with the own key and certificate there,
+//! sessions are served. On SIGTERM: not ready, sessions end so that their sidecars ask another replica, leadership is given
+//! back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actpass_kubernetes::names::{
+    CONTROLLER_LEASE, CONTROLLER_SECRET, CONTROLLER_TLS, LEDGER_KEYS, TRUST, VOTE_KEYS,
+};
+use actpass_kubernetes::{shown, watched};
+use actpass_transport::{names, serve, server};
+use actpass_webhook::settings::{Image, Images};
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{Api, Client};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::approvals::Approvals;
+use crate::args::Args;
+use crate::bootstrap::{Bootstrap, Own};
+use crate::events::Events;
+use crate::evidence;
+use crate::health::{self, Health};
+use crate::http::Part;
+use crate::lease::Election;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::network_policies::NetworkSettings;
+use crate::reconcile::{Done, Leader};
+use crate::session::{Sessions, SessionsOptions, collect, router};
+use crate::trust::Trust;
+use crate::world::{World, follow};
+
+/// How long something that failed rests before it is tried again.
+const REST: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether certificates are due, and for keys that were added.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// What every task shares.
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    install: String,
+    cluster: String,
+    world: Arc<World>,
+    ledger: Arc<Ledger>,
+    webhook: Arc<Part>,
+    trust: watch::Receiver<Trust>,
+    metrics: Arc<Metrics>,
+    events: Events,
+    network: NetworkSettings,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// Bad configuration, ports that are taken, or a task that ended early.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let Args {
+        namespace: install,
+        pod_name,
+        listen,
+        health_listen,
+        log_format: _,
+        webhook,
+        ledger_token,
+        sessions_max,
+        drain_seconds,
+        private_networks,
+        dns_namespace,
+        metrics_namespace,
+        earlier_images,
+        injection,
+    } = args;
+    let tags = injection.allow_tags;
+    let settings = injection.settings(&install)?;
+    let earlier = images(&earlier_images, tags)?;
+    let mut network = NetworkSettings {
+        dns_namespace,
+        metrics_namespace: metrics_namespace.filter(|name| !name.is_empty()),
+        ..NetworkSettings::default()
+    };
+    network
+        .private
+        .extend(private_networks.into_iter().filter(|it| !it.is_empty()));
+    let bound = |address| async move {
+        TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listen on `{address}`"))
+    };
+    let (listener, health_listener) = (bound(listen).await?, bound(health_listen).await?);
+    let mut terminated = signal(SignalKind::terminate())?;
+    let client = actpass_kubernetes::client()
+        .await
+        .context("a client of the API server")?;
+
+    let mut tasks = JoinSet::new();
+    let (stop, stopped) = watch::channel(false);
+    let (serving, is_serving) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let world = Arc::new(World::default());
+    let trust = trust_of(&client, &install, &mut tasks);
+    let health = Health {
+        metrics: metrics.clone(),
+        world: world.clone(),
+        trust: trust.clone(),
+        serving: is_serving,
+        stop: stopped.clone(),
+    };
+    tasks.spawn(async move {
+        health::serve(health_listener, health).await.ok();
+        "the health port"
+    });
+    let identity = format!("{pod_name}-{}", random()?);
+    let (events, telling) = Events::new(client.clone(), pod_name);
+    let mut watches = follow(&client, &install, &world);
+    tasks.spawn(async move {
+        watches.join_next().await;
+        "a watch"
+    });
+    let webhook = webhook.unwrap_or_else(|| format!("actpass-webhook.{install}.svc:443"));
+    let started = async {
+        let shared = Shared {
+            cluster: cluster_id(&client).await,
+            ledger: Arc::new(Ledger::new(settings.ledger.clone(), ledger_token)),
+            webhook: Arc::new(Part::new("webhook", names::WEBHOOK, webhook)),
+            client: client.clone(),
+            install: install.clone(),
+            world,
+            trust,
+            metrics: metrics.clone(),
+            events,
+            network,
+        };
+        let leading = elected(&shared, identity, stopped.clone(), &mut tasks);
+        tasks.spawn(lead(shared.clone(), leading));
+        let own = own(&shared).await?;
+        let (shown, following) = shown::from_secret(client, &install, CONTROLLER_TLS).await?;
+        tasks.spawn(async move {
+            following.await.ok();
+            "the watch of the certificate"
+        });
+        // Nobody is told that a Passport is missing which only was not shown yet.
+        shared.world.listed().await;
+        let sessions = Sessions::new(SessionsOptions {
+            client: shared.client,
+            world: shared.world,
+            issuer: own.issuer,
+            cluster: shared.cluster,
+            install,
+            settings,
+            earlier,
+            sessions_max,
+            metrics,
+            events: shared.events,
+            stop: stopped.clone(),
+        });
+        anyhow::Ok((sessions, server::config(shown)?))
+    };
+    let (sessions, tls) = tokio::select! {
+        started = started => started?,
+        _ = terminated.recv() => return Ok(()),
+    };
+    let mut sessions = tokio::spawn(serve::serve(router(sessions), listener, tls, stopped));
+    serving.send_replace(true);
+    tracing::info!(%listen, "Serving sessions");
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = &mut sessions => bail!("the port for sessions ended"),
+        ended = tasks.join_next() => bail!("{} ended", ended.transpose()?.unwrap_or("a task")),
+    }
+    tracing::info!("Told to end");
+    stop.send_replace(true);
+    let drain = Duration::from_secs(drain_seconds);
+    let ended = async {
+        sessions.await.context("the port for sessions")?;
+        // The Lease is given back meanwhile.
+        while let Some(ended) = tasks.join_next().await {
+            if ended? == ELECTION {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(drain, ended).await {
+        Ok(ended) => ended?,
+        Err(_) => tracing::warn!("Some sessions had not ended in time"),
+    }
+    telling.abort();
+    Ok(())
+}
+
+/// Task that may end.
+const ELECTION: &str = "the election";
+
+/// The trust ConfigMap as it stands.
+fn trust_of(
+    client: &Client,
+    install: &str,
+    tasks: &mut JoinSet<&'static str>,
+) -> watch::Receiver<Trust> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), install);
+    let mut watched = watched::watch(api, TRUST);
+    let (sender, trust) = watch::channel(Trust::default());
+    tasks.spawn(async move {
+        loop {
+            let seen = watched.current.borrow_and_update().clone();
+            let now = Trust::of(seen.as_ref().and_then(|map| map.data.as_ref()));
+            sender.send_if_modified(|before| {
+                let changed = *before != now;
+                *before = now;
+                changed
+            });
+            if watched.current.changed().await.is_err() {
+                return "the watch of the trust";
+            }
+        }
+    });
+    trust
+}
+
+/// The uid of namespace `kube-system`, which is nowhere the same.
+async fn cluster_id(client: &Client) -> String {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    loop {
+        match namespaces.get_metadata("kube-system").await {
+            Ok(found) => {
+                if let Some(uid) = found.metadata.uid {
+                    return uid;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "The cluster's id is not known yet"),
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// What the controller's Secret holds, once the leader filled it. The other parts are believed by it from then on.
+async fn own(shared: &Shared) -> anyhow::Result<Own> {
+    let api = Api::<Secret>::namespaced(shared.client.clone(), &shared.install);
+    let mut watched = watched::watch(api, CONTROLLER_SECRET);
+    loop {
+        let seen = watched.current.borrow_and_update().clone();
+        if let Some(own) = seen.as_ref().map(Own::of).transpose()?.flatten() {
+            shared.ledger.part().believe(&own.authorities)?;
+            shared.webhook.believe(&own.authorities)?;
+            watched.watching.abort();
+            return Ok(own);
+        }
+        if watched.current.changed().await.is_err() {
+            bail!("the watch of Secret `{CONTROLLER_SECRET}` ended");
+        }
+    }
+}
+
+/// Stands for election; whether this replica leads.
+fn elected(
+    shared: &Shared,
+    identity: String,
+    stop: watch::Receiver<bool>,
+    tasks: &mut JoinSet<&'static str>,
+) -> watch::Receiver<bool> {
+    let (sender, leading) = watch::channel(false);
+    let election = Election::new(
+        shared.client.clone(),
+        &shared.install,
+        CONTROLLER_LEASE,
+        identity,
+    );
+    tasks.spawn(async move {
+        election.run(sender, stop).await;
+        ELECTION
+    });
+    leading
+}
+
+/// Writes for as long as this replica leads, as often as it does.
+async fn lead(shared: Shared, mut leading: watch::Receiver<bool>) -> &'static str {
+    loop {
+        if leading.wait_for(|leading| *leading).await.is_err() {
+            // Told to end: others end the process.
+            std::future::pending::<()>().await;
+        }
+        shared.metrics.leading(true);
+        tokio::select! {
+            () = term(&shared) => {}
+            _ = leading.wait_for(|leading| !*leading) => {}
+        }
+        shared.metrics.leading(false);
+    }
+}
+
+/// Everything the leader does. Nothing is kept from an earlier term.
+async fn term(shared: &Shared) {
+    let bootstrap = Bootstrap {
+        client: shared.client.clone(),
+        namespace: shared.install.clone(),
+        cluster: shared.cluster.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    let leader = Leader {
+        client: shared.client.clone(),
+        world: shared.world.clone(),
+        ledger: shared.ledger.clone(),
+        cluster: shared.cluster.clone(),
+        install: shared.install.clone(),
+        network: shared.network.clone(),
+        trust: shared.trust.clone(),
+        metrics: shared.metrics.clone(),
+        events: shared.events.clone(),
+        done: Done::default(),
+    };
+    let approvals = Approvals::default();
+    tokio::join!(
+        certificates(&bootstrap),
+        keys(&bootstrap, shared.ledger.part(), LEDGER_KEYS),
+        keys(&bootstrap, &shared.webhook, VOTE_KEYS),
+        leader.run(),
+        approvals.run(&leader),
+        evidence::run(&leader),
+        bindings(shared),
+    );
+}
+
+async fn certificates(bootstrap: &Bootstrap) {
+    loop {
+        match bootstrap.make().await {
+            Ok(()) => tokio::time::sleep(AGAIN).await,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(
+                    error,
+                    "Keys and certificates are not complete; trying again"
+                );
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+async fn keys(bootstrap: &Bootstrap, part: &Part, entry: &'static str) {
+    let mut said = String::new();
+    loop {
+        match bootstrap.ask_keys(part, entry).await {
+            Ok(()) => {
+                said.clear();
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                if error != said {
+                    tracing::warn!(entry, error, "Keys of another part are not known yet");
+                    said = error;
+                }
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+async fn bindings(shared: &Shared) {
+    let mut again = tokio::time::interval(AGAIN);
+    loop {
+        again.tick().await;
+        match collect(&shared.client, &shared.install).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "Forgot the keys of pods that are gone"),
+            Err(error) => {
+                tracing::warn!(%error, "The keys of pods that are gone are not forgotten")
+            }
+        }
+    }
+}
+
+/// Releases of three images each.
+fn images(texts: &[String], tags: bool) -> anyhow::Result<Vec<Images>> {
+    let texts: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
+    let releases = texts.chunks(3).map(|release| {
+        let [init, proxy, verify] = release else {
+            bail!("--earlier-images: expected three images of each release: init, proxy, verify");
+        };
+        let image = |text: &str| -> anyhow::Result<Image> {
+            Ok(match tags {
+                true => Image::tagged(text)?,
+                false => text.parse()?,
+            })
+        };
+        Ok(Images {
+            init: image(init)?,
+            proxy: image(proxy)?,
+            verify: image(verify)?,
+        })
+    });
+    releases.collect()
+}
+
+fn random() -> anyhow::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(actpass_core::hash::hex(&bytes))
+}
