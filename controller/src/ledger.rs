@@ -82,6 +82,19 @@ impl Ledger {
         self.call(Method::POST, &path, body.into()).await.map(drop)
     }
 
+    /// Says that a pod is gone, so that its stream ends. Again, nothing changes.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn end_pod(&self, tenant: &str, uid: &str) -> Result<(), CallError> {
+        let path = of_tenant(&format!("/v1/pods/{}", encoded(uid)), tenant);
+        match self.call(Method::DELETE, &path, Bytes::new()).await {
+            // It had none, or has none any more.
+            Err(CallError::Refused { problem, .. }) if problem.status == 404 => Ok(()),
+            answered => answered.map(drop),
+        }
+    }
+
     /// The newest checkpoint of a tenant's log.
     ///
     /// # Errors

@@ -43,6 +43,9 @@ const REST: Duration = Duration::from_secs(2);
 /// How often it is looked whether certificates are due, and for keys that were added.
 const AGAIN: Duration = Duration::from_secs(600);
 
+/// How often it is looked for pods that are gone.
+const GONE: Duration = Duration::from_secs(30);
+
 /// What every task shares.
 #[derive(Clone)]
 struct Shared {
@@ -366,14 +369,16 @@ async fn keys(bootstrap: &Bootstrap, part: &Part, entry: &'static str) {
 }
 
 async fn bindings(shared: &Shared) {
-    let mut again = tokio::time::interval(AGAIN);
+    let mut again = tokio::time::interval(GONE);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         again.tick().await;
-        match collect(&shared.client, &shared.install).await {
+        match collect(&shared.client, &shared.install, &shared.ledger).await {
             Ok(0) => {}
-            Ok(deleted) => tracing::info!(deleted, "Forgot the keys of pods that are gone"),
+            Ok(ended) => tracing::info!(ended, "Ended the streams of pods that are gone"),
             Err(error) => {
-                tracing::warn!(%error, "The keys of pods that are gone are not forgotten")
+                let error = format!("{error:#}");
+                tracing::warn!(error, "Streams of pods that are gone are not ended yet");
             }
         }
     }

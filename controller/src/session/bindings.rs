@@ -15,10 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 
+use crate::ledger::Ledger;
+
 /// Label of these Leases.
 const SESSION_LABEL: &str = "actpass.org/session";
-/// Annotation: the pod's namespace.
-const NAMESPACE: &str = "actpass.org/pod-namespace";
+/// Annotation: the tenant of the pod.
+const TENANT: &str = "actpass.org/tenant";
 
 /// Most keys remembered; others are looked up.
 const KEYS_MAX: usize = 16_384;
@@ -45,7 +47,12 @@ impl Bindings {
     ///
     /// # Errors
     /// The API server does not answer.
-    pub async fn holds(&self, pod: &BoundPod, key: &[u8; 32]) -> Result<bool, kube::Error> {
+    pub async fn holds(
+        &self,
+        tenant: &str,
+        pod: &BoundPod,
+        key: &[u8; 32],
+    ) -> Result<bool, kube::Error> {
         if let Some(known) = self.known().get(&pod.uid) {
             return Ok(known == key);
         }
@@ -55,7 +62,7 @@ impl Bindings {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 labels: Some([(SESSION_LABEL.to_owned(), pod.uid.clone())].into()),
-                annotations: Some([(NAMESPACE.to_owned(), pod.namespace.clone())].into()),
+                annotations: Some([(TENANT.to_owned(), tenant.to_owned())].into()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -86,49 +93,73 @@ impl Bindings {
     }
 }
 
-/// Deletes the bindings of pods that are gone, and says how many.
+/// Deletes the bindings of pods that are gone, and says how many. Before that the ledger is told that such a pod's stream is at
+/// its end: nobody else sees that a pod went without a word.
 ///
 /// # Errors
-/// The API server does not answer.
-pub async fn collect(client: &Client, install: &str) -> Result<usize, kube::Error> {
+/// The API server or the ledger does not answer.
+pub async fn collect(client: &Client, install: &str, ledger: &Ledger) -> anyhow::Result<usize> {
     let leases = Api::<Lease>::namespaced(client.clone(), install);
     // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
-    let mut bound: Vec<(String, String, String)> = Vec::new();
-    let mut page = ListParams::default().labels(SESSION_LABEL).limit(PAGE);
-    loop {
-        let found = leases.list_metadata(&page).await?;
-        for lease in found.items {
-            let labels = lease.metadata.labels.unwrap_or_default();
-            let annotations = lease.metadata.annotations.unwrap_or_default();
-            let uid = labels.get(SESSION_LABEL).cloned();
-            let namespace = annotations.get(NAMESPACE).cloned();
-            if let (Some(name), Some(uid), Some(namespace)) = (lease.metadata.name, uid, namespace)
-            {
-                bound.push((namespace, uid, name));
-            }
-        }
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => break,
-        }
-    }
-    let namespaces: BTreeSet<&String> = bound.iter().map(|(namespace, ..)| namespace).collect();
+    let found = listed(&leases, ListParams::default().labels(SESSION_LABEL)).await?;
+    let bound = found.into_iter().filter_map(Bound::of);
+    let bound: Vec<Bound> = bound.collect();
+    let namespaces: BTreeSet<&str> = bound.iter().map(Bound::namespace).collect();
     let mut there = BTreeSet::new();
     for namespace in namespaces {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        let found = pods.list_metadata(&ListParams::default()).await?;
-        there.extend(found.items.into_iter().filter_map(|pod| pod.metadata.uid));
+        let pods = listed(&pods, ListParams::default()).await?.into_iter();
+        there.extend(pods.filter_map(|pod| pod.uid));
     }
     let mut deleted = 0;
-    for (_, uid, name) in bound {
-        if there.contains(&uid) {
+    for Bound { name, uid, tenant } in &bound {
+        if there.contains(uid) {
             continue;
         }
-        match leases.delete(&name, &DeleteParams::default()).await {
+        ledger.end_pod(tenant, uid).await?;
+        match leases.delete(name, &DeleteParams::default()).await {
             Ok(_) => deleted += 1,
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(deleted)
+}
+
+/// A binding, as its Lease says it.
+struct Bound {
+    name: String,
+    uid: String,
+    tenant: String,
+}
+
+impl Bound {
+    fn of(lease: ObjectMeta) -> Option<Self> {
+        Some(Self {
+            name: lease.name?,
+            uid: lease.labels?.remove(SESSION_LABEL)?,
+            tenant: lease.annotations?.remove(TENANT)?,
+        })
+    }
+
+    fn namespace(&self) -> &str {
+        self.tenant.split('/').nth(1).unwrap_or_default()
+    }
+}
+
+/// The metadata of all of them, page by page.
+async fn listed<K>(api: &Api<K>, mut page: ListParams) -> Result<Vec<ObjectMeta>, kube::Error>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    page = page.limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let found = api.list_metadata(&page).await?;
+        all.extend(found.items.into_iter().map(|item| item.metadata));
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
 }

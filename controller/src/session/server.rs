@@ -159,12 +159,10 @@ impl Sessions {
         let passed = admit::pod(caller, looked)
             .and_then(|()| self.passport(&pod))
             .and_then(|()| admit::injected(&pod, looked))
-            .and_then(|()| standing(&self.world, &pod, Timestamp::now()).map(drop));
-        if let Err(refusal) = passed {
-            self.refused(&pod, &refusal);
-            return Err(refusal);
-        }
-        let holds = self.bindings.holds(&pod, key.as_bytes()).await;
+            .and_then(|()| standing(&self.world, &pod, Timestamp::now()));
+        let standing = passed.inspect_err(|refusal| self.refused(&pod, refusal))?;
+        let tenant = &standing.published.bundle.spec().tenant;
+        let holds = self.bindings.holds(tenant, &pod, key.as_bytes()).await;
         if !holds.map_err(|error| away(&error))? {
             let refusal = Refusal::new(
                 Code::SecondSession,
