@@ -74,7 +74,7 @@ check: ## The fast part: format, lints, unit tests of core
 programs: ## Build what the end-to-end tests run
 	cargo build --locked --quiet -p actpass-cli
 	cargo build --locked --quiet -p actpass-ledger --features cluster
-	cargo build --locked --quiet -p actpass-controller
+	cargo build --locked --quiet -p actpass-controller -p actpass-sidecar -p actpass-webhook
 
 test: setup check ## Check, then every test, end to end ones included
 	$(MAKE) programs

@@ -50,6 +50,17 @@ impl Authority {
         Ok(Arc::new(config))
     }
 
+    /// A certificate for these names, and its key, both PEM.
+    ///
+    /// # Errors
+    /// Where certificates cannot be made.
+    pub fn certificate(&self, names: &[&str]) -> anyhow::Result<(String, String)> {
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let leaf = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        Ok((leaf.pem(), key.serialize_pem()))
+    }
+
     /// Its certificate as the block of a manifest's `caBundle: |`, indented by `spaces`.
     pub fn block(&self, spaces: usize) -> String {
         let indent = " ".repeat(spaces);

@@ -86,11 +86,19 @@ fn what_will_refuse_a_pod_is_told_when_it_is_injected() {
     let mut given = pod();
     given["spec"]["hostNetwork"] = json!(true);
     given["spec"]["containers"][0]["securityContext"] = json!({});
-    let told = mutated(asked("CREATE", "/v1/pods", given)).warnings.join("\n");
-    for want in ["spec.hostNetwork: an agent there is outside of its fence", "spec.containers[0].securityContext.runAsUser"] {
+    let told = mutated(asked("CREATE", "/v1/pods", given))
+        .warnings
+        .join("\n");
+    for want in [
+        "spec.hostNetwork: an agent there is outside of its fence",
+        "spec.containers[0].securityContext.runAsUser",
+    ] {
         assert!(told.contains(want), "{want}: {told}");
     }
-    assert_eq!(mutated(asked("CREATE", "/v1/pods", pod())).warnings, [""; 0]);
+    assert_eq!(
+        mutated(asked("CREATE", "/v1/pods", pod())).warnings,
+        [""; 0]
+    );
 }
 
 #[test]
