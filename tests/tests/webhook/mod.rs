@@ -33,15 +33,6 @@ const NODE: &str = "10.77.0.1";
 /// There is one installation per cluster.
 pub(crate) static LOCK: Lock = Lock::new();
 
-/// What the services of the installation lead to.
-const SLICE: &str = r#"apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: actpass-webhook-by-hand, namespace: actpass-system, labels: {kubernetes.io/service-name: actpass-webhook}}
-addressType: IPv4
-endpoints: [{addresses: [10.77.0.1], conditions: {ready: true}}]
-ports: [{name: api, port: 8443, protocol: TCP}]
-"#;
-
 mod parking {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -160,20 +151,12 @@ impl<'a> Installed<'a> {
         ];
         let (chain, key) = self.authority.certificate(&names)?;
         let data = json!({"tls.crt": STANDARD.encode(chain), "tls.key": STANDARD.encode(key), "ca.crt": STANDARD.encode(&self.authority.pem)});
-        self.patch(
-            "secret/actpass-webhook-tls",
-            &["--type=merge", CONTROLLER],
-            &json!({"data": data}),
-        )?;
+        self.fill("secret/actpass-webhook-tls", data)?;
         let keys = self.keys.map(|key| b64u_encode(&key));
         let [issuer, ledger] = keys;
         let data =
             json!({"ca.pem": self.authority.pem, "issuer-keys": issuer, "ledger-keys": ledger});
-        self.patch(
-            "configmap/actpass-trust",
-            &["--type=merge", CONTROLLER],
-            &json!({"data": data}),
-        )?;
+        self.fill("configmap/actpass-trust", data)?;
         for kind in [
             "mutatingwebhookconfiguration/actpass",
             "validatingwebhookconfiguration/actpass",
@@ -191,7 +174,13 @@ impl<'a> Installed<'a> {
                 &Value::Array(operations),
             )?;
         }
-        self.cluster.apply(SLICE)
+        // Where the Service leads to, as long as no pod of ours runs.
+        let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {
+            "name": "actpass-webhook-by-hand", "labels": {"kubernetes.io/service-name": "actpass-webhook"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [NODE], "conditions": {"ready": true}}],
+            "ports": [{"name": "api", "port": 8443, "protocol": "TCP"}]});
+        self.create(SYSTEM, &slice, &[])?;
+        Ok(())
     }
 
     /// What the controller makes in a namespace under ActPass.
@@ -215,10 +204,31 @@ impl<'a> Installed<'a> {
         object: &Value,
         more: &[&str],
     ) -> anyhow::Result<Value> {
+        self.send("create", namespace, object, more)
+    }
+
+    /// Gives an object of the chart its content, as the controller does: it may update these, and not patch them.
+    fn fill(&self, object: &str, data: Value) -> anyhow::Result<()> {
+        let mut found = self.get(SYSTEM, object);
+        found
+            .as_object_mut()
+            .context("an object")?
+            .insert("data".to_owned(), data);
+        self.send("replace", SYSTEM, &found, &[CONTROLLER])?;
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        verb: &str,
+        namespace: &str,
+        object: &Value,
+        more: &[&str],
+    ) -> anyhow::Result<Value> {
         let mut command = self.cluster.kube("kubectl");
         command
             .args([
-                "create",
+                verb,
                 "--namespace",
                 namespace,
                 "--filename",
