@@ -11,6 +11,10 @@ mod keys;
 mod operations;
 mod trust;
 
+use std::fs::Permissions;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +101,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         .await
         .context("no API server is known")?;
     let cluster = namespaces::cluster_id(&client).await?;
+    close_to_others(&data)?;
     let keys = keys::load_or_make(client.clone(), &namespace, &data).await?;
     stage.send_replace(Stage::Starting("issuer keys in ConfigMap `actpass-trust`"));
     let trust = trust::watch(client.clone(), &namespace).await?;
@@ -118,7 +123,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         storage: Box::new(storage),
         vault: Vault::open(&data.join("vault"), keys.kek)?,
         log_key: keys.log_key,
-        heads: Some(data.join("head")),
+        heads: Some(data.join(HEADS)),
         issuer_keys: trust.issuer_keys,
         people: People::Reviewed {
             gate: Arc::new(Reviews::new(client, cluster)),
@@ -136,3 +141,20 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         certificate,
     })
 }
+
+/// Takes back what the kubelet adds to the modes of a volume's files each time it is mounted for an `fsGroup`. The vault
+/// refuses files that others may read.
+fn close_to_others(data: &Path) -> anyhow::Result<()> {
+    for file in [CREDENTIALS, TENANTS, HEADS].map(|file| data.join(file)) {
+        match std::fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other.with_context(|| format!("make `{}` private", file.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Files in the data directory that nobody else may read.
+const CREDENTIALS: &str = "vault/credentials.json";
+const TENANTS: &str = "vault/tenants.json";
+const HEADS: &str = "head";

@@ -11,7 +11,15 @@ use cluster::args::Args;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no mistakes.
+            let code = u8::from(error.use_stderr());
+            error.print().ok();
+            return code.into();
+        }
+    };
     args.log_format.start();
     match cluster::run(args).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,8 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -451,6 +452,10 @@ fn people_are_those_of_the_api_server_with_the_rights_they_have_there() {
 
     // It ends in order, finds its keys again, and makes no others in the place of lost ones.
     assert_eq!(program.end(), Some(0), "{}", log());
+    for file in ["vault/credentials.json", "vault/tenants.json", "head"] {
+        // As the kubelet leaves the files of a volume for an `fsGroup`.
+        fs::set_permissions(data.join(file), Permissions::from_mode(0o660)).unwrap();
+    }
     let again = Program::start(&cluster, &kubeconfig, &data, &installed.name);
     ready(("200", "ok"));
     let (_, same) = call(

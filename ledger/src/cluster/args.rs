@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "actpass-ledger", version)]
 pub(crate) struct Args {
     /// Directory of the log and the vault, on a volume of its own
-    #[arg(long, env = "ACTPASS_DATA", value_name = "DIR")]
+    #[arg(long, env = "ACTPASS_DATA_DIR", value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// Where sidecars, the controller and people reach it, by TLS 1.3
     #[arg(long, env = "ACTPASS_LISTEN", default_value = "[::]:8443")]

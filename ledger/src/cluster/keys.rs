@@ -76,7 +76,7 @@ fn fresh_seed() -> Result<Vec<u8>, getrandom::Error> {
 
 /// What of the vault is there already.
 fn vault(data: &Path) -> Option<std::path::PathBuf> {
-    let files = ["vault/credentials.json", "vault/tenants.json"];
+    let files = [super::CREDENTIALS, super::TENANTS];
     files
         .iter()
         .map(|file| data.join(file))
