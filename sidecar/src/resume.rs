@@ -11,7 +11,8 @@ use std::sync::Arc;
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::receipt::KeptHead;
-use actpass_core::evidence::record::{Body, Note};
+use actpass_core::evidence::record::{Body, Note, RESTARTED};
+use ed25519_dalek::SigningKey;
 
 use crate::ledger_client::{LedgerAddress, LedgerClient, LedgerError};
 use crate::metrics::Metrics;
@@ -104,6 +105,63 @@ pub async fn resume(
     }
     link.client.close_expired().await?;
     Ok(Resumed::Ended { records })
+}
+
+/// A stream that goes on.
+#[derive(Debug)]
+pub struct TakenUp {
+    /// Its records: those of the earlier process that the ledger did not take yet, and those to come.
+    pub recorder: Arc<Recorder>,
+    /// Its key.
+    pub key: SigningKey,
+}
+
+/// Goes on with the stream in the ring file at `path`, as another process of the same pod: sends what is left, and says on
+/// the record that it is another. `log` is absent where the stream was never opened.
+///
+/// # Errors
+/// Where the file cannot be used, or the ledger is away or will never take its records.
+pub async fn take_up(
+    path: &Path,
+    address: LedgerAddress,
+    log: Option<NoteVerifier>,
+) -> Result<TakenUp, ResumeError> {
+    let (ring, left) = Ring::resume(path)?;
+    let recorder = Arc::new(Recorder::resume(ring, &left)?);
+    if let Some(verifier) = log {
+        let mut link = Link {
+            client: Arc::new(LedgerClient::new(address, &left.key)?),
+            key: left.key.clone(),
+            verifier,
+            head: KeptHead::empty(),
+            metrics: Arc::new(Metrics::default()),
+            unclaimed: Unclaimed::NotSent("the process ended before the permit arrived"),
+            recorder: recorder.clone(),
+        };
+        // Before anything new is recorded: what became of these is known.
+        while recorder.standing().unacknowledged > 0 {
+            let Some(batch) = recorder.next_batch().await else {
+                break;
+            };
+            match link.send(&batch).await {
+                Ok(()) => {}
+                Err(ShipError::Refused(LedgerError::Refused(problem)))
+                    if ["unknown_stream", "passport_expired"].contains(&problem.code.as_str()) =>
+                {
+                    // They are taken once there is a passport, too late for any permit.
+                    break;
+                }
+                Err(error) => return Err(ResumeError::Ship(error)),
+            }
+        }
+    }
+    let text = "Another process goes on with this stream.".to_owned();
+    let note = RESTARTED.to_owned();
+    recorder.record(Body::Note(Note { note, text }), &Openings::default())?;
+    Ok(TakenUp {
+        recorder,
+        key: left.key,
+    })
 }
 
 async fn drain(link: &mut Link) -> Result<(), ResumeError> {

@@ -30,7 +30,7 @@ use actpass_sidecar::pod::verified;
 use actpass_sidecar::pod::ways::RESULT_FILE;
 use actpass_sidecar::proxy::Proxy;
 use actpass_sidecar::recorder::Recorder;
-use actpass_sidecar::resume::{Resumed, resume};
+use actpass_sidecar::resume::{ResumeError, TakenUp, take_up};
 use actpass_sidecar::ring::Ring;
 use actpass_sidecar::session::Session;
 use actpass_sidecar::session::remote::{Controller, RemoteSession, session};
@@ -96,13 +96,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         address: config.ledger.clone(),
         authorities: config.authorities.clone(),
     };
-    tokio::select! {
-        left = send_left(&ring_path, &address, &config) => left?,
+    let taken_up = tokio::select! {
+        taken_up = stream(&ring_path, &address, &config) => taken_up?,
         _ = terminated.recv() => return Ok(()),
-    }
-    let key = fresh_key()?;
-    let stream = stream_id(&key.verifying_key());
-    let recorder = Arc::new(Recorder::new(stream, Ring::create(&ring_path, &key)?));
+    };
+    let TakenUp { recorder, key } = taken_up;
+    let stream = recorder.stream();
     let client = Arc::new(LedgerClient::new(address, &key)?);
     let controller = Controller {
         address: config.controller.clone(),
@@ -175,25 +174,20 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     ended
 }
 
-/// What an earlier container of this pod left goes to the ledger first: its stream has ended, and ours begins.
-async fn send_left(path: &Path, address: &LedgerAddress, config: &Config) -> anyhow::Result<()> {
-    loop {
-        if !path.exists() {
-            return Ok(());
-        }
+/// The pod's stream: that of an earlier container where there was one, whose records go to the ledger first; else a new one.
+async fn stream(path: &Path, address: &LedgerAddress, config: &Config) -> anyhow::Result<TakenUp> {
+    while path.exists() {
         let tenant = std::fs::read_to_string(path.with_extension("tenant")).unwrap_or_default();
-        if tenant.is_empty() {
-            // Its stream never opened: nothing was permitted under it.
-            return std::fs::remove_file(path).context("remove a ring file that was never used");
-        }
-        let log = NoteVerifier::new(format!("actpass/{tenant}"), config.ledger_key);
-        match resume(path, address.clone(), log).await {
-            Ok(Resumed::Ended { records } | Resumed::Sent { records }) => {
-                tracing::info!(records, "Records of an earlier container sent");
-                return std::fs::remove_file(path).context("remove the sent ring file");
+        let log = (!tenant.is_empty())
+            .then(|| NoteVerifier::new(format!("actpass/{tenant}"), config.ledger_key));
+        match take_up(path, address.clone(), log).await {
+            Ok(taken_up) => {
+                tracing::info!("The stream of an earlier container goes on");
+                return Ok(taken_up);
             }
-            Ok(Resumed::Nothing) => {
-                return std::fs::remove_file(path).context("remove the sent ring file");
+            // It was never opened, so nothing was permitted under it: a file that was not finished is no loss.
+            Err(ResumeError::Ring(_)) if tenant.is_empty() => {
+                std::fs::remove_file(path).context("remove a ring file that was never used")?;
             }
             Err(error) => {
                 tracing::error!(error = %chain(&error), "Records of an earlier container are not taken; trying again");
@@ -201,6 +195,10 @@ async fn send_left(path: &Path, address: &LedgerAddress, config: &Config) -> any
             }
         }
     }
+    let key = fresh_key()?;
+    let stream = stream_id(&key.verifying_key());
+    let recorder = Arc::new(Recorder::new(stream, Ring::create(path, &key)?));
+    Ok(TakenUp { recorder, key })
 }
 
 /// Opens the stream once there is a passport, and sends its records until the recorder closes.

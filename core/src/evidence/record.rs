@@ -149,6 +149,9 @@ pub enum OutcomeResult {
     Ambiguous,
 }
 
+/// The [`Note::note`] with which another process goes on with a stream: what the one before left open, nobody will say.
+pub const RESTARTED: &str = "restarted";
+
 /// Something worth keeping that is no request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -139,7 +139,7 @@ impl State {
         if let Some(uid) = &stream.pod_uid {
             self.pods.remove(uid);
         }
-        self.intents.end_stream(id, time);
+        self.intents.end_process(id, time);
         Ok(())
     }
 

@@ -105,8 +105,8 @@ impl Intents {
         self.ambiguous_by_time.insert((since, *id));
     }
 
-    /// What a stream leaves open when it ends, nobody will say.
-    pub(super) fn end_stream(&mut self, stream: &StreamId, now: Timestamp) {
+    /// What became of what a process leaves open when it ends, nobody will say.
+    pub(super) fn end_process(&mut self, stream: &StreamId, now: Timestamp) {
         let open: Vec<IntentId> = self
             .all
             .range((*stream, 0)..=(*stream, u64::MAX))

@@ -8,7 +8,7 @@ use super::{PERMIT_LIFE, State, StateError, Stream, after, meters, ruling};
 use crate::bundle::Bundle;
 use crate::decide::DenyReason;
 use crate::evidence::leaf::{LeafHeader, Ruling, RulingApproval, RulingVerdict};
-use crate::evidence::record::{Body, Judged, Outcome, OutcomeResult, Record};
+use crate::evidence::record::{Body, Judged, Outcome, OutcomeResult, RESTARTED, Record};
 use crate::hash::unhex32;
 use crate::passport::Passport;
 
@@ -50,7 +50,12 @@ impl State {
                 Ok(())
             }
             Body::Outcome(outcome) => self.settle(record, outcome, ruling, at.time),
-            Body::Note(_) => Ok(()),
+            Body::Note(note) => {
+                if note.note == RESTARTED {
+                    self.intents.end_process(&record.stream, at.time);
+                }
+                Ok(())
+            }
         }
     }
 
