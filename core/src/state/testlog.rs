@@ -167,8 +167,12 @@ impl TestLog {
     }
 
     pub(crate) fn note(&mut self, sidecar: &mut Sidecar) -> Ruling {
+        self.noted(sidecar, "started")
+    }
+
+    pub(crate) fn noted(&mut self, sidecar: &mut Sidecar, note: &str) -> Ruling {
         let note = Note {
-            note: "started".to_owned(),
+            note: note.to_owned(),
             text: String::new(),
         };
         self.record(sidecar, Body::Note(note), None).unwrap()

@@ -9,7 +9,7 @@ use super::testlog::{PASSPORT, TestLog, bundle, opened, refund, sealed, vote};
 use super::*;
 use crate::decide::LimitLeft;
 use crate::evidence::leaf::{EventBody, Ruling, RulingApproval, RulingVerdict};
-use crate::evidence::record::{Body, OutcomeResult};
+use crate::evidence::record::{Body, OutcomeResult, RESTARTED};
 
 /// The verdict and its reason.
 fn said(ruling: &Ruling) -> (RulingVerdict, &str) {
@@ -223,6 +223,34 @@ fn a_stream_that_ends_leaves_its_open_intents_unknown() {
         Err(StateError::NotOpen(first.id())),
         "and does not come back"
     );
+}
+
+#[test]
+fn another_process_of_a_stream_knows_nothing_of_what_the_one_before_left_open() {
+    let mut log = TestLog::new();
+    let mut sidecar = log.open(1);
+    let left = refund(5_000, "ch_1");
+    log.intent(&mut sidecar, &left);
+    log.note(&mut sidecar);
+    assert_eq!(log.state.open_intents().count(), 1);
+    assert!(
+        log.state
+            .open_intents()
+            .all(|it| it.1.ambiguous_since.is_none())
+    );
+    log.noted(&mut sidecar, RESTARTED);
+    assert_eq!(
+        said(&log.intent(&mut sidecar, &left)),
+        (RulingVerdict::Deny, "ambiguous_repeat")
+    );
+    let other = refund(6_000, "ch_2");
+    let permitted = log.intent(&mut sidecar, &other);
+    assert_eq!(
+        permitted.verdict,
+        RulingVerdict::Permit,
+        "the stream goes on"
+    );
+    assert_eq!(used(&log)[0], 11_000, "what is unknown stays used");
 }
 
 #[test]
