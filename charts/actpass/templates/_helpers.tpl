@@ -150,3 +150,25 @@ matchPolicy: Equivalent
 sideEffects: None
 timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
 {{- end -}}
+
+{{/* What is injected and let pass, as the webhook asks it and the controller holds pods against it. */}}
+{{- define "actpass.injection" -}}
+{{- $sidecar := .Values.sidecar -}}
+- {name: ACTPASS_INIT_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "init") | quote }}}
+- {name: ACTPASS_PROXY_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "proxy") | quote }}}
+- {name: ACTPASS_VERIFY_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "verify") | quote }}}
+- {name: ACTPASS_ALLOW_TAGS, value: {{ .Values.allowTags | quote }}}
+- {name: ACTPASS_SIDECAR_UIDS, value: {{ $sidecar.uids | quote }}}
+- {name: ACTPASS_SIDECAR_DRAIN_SECONDS, value: {{ int $sidecar.drainSeconds | quote }}}
+- {name: ACTPASS_INIT_RESOURCES, value: {{ include "actpass.amounts" $sidecar.initResources | quote }}}
+- {name: ACTPASS_PROXY_RESOURCES, value: {{ include "actpass.amounts" $sidecar.proxyResources | quote }}}
+- {name: ACTPASS_VERIFY_RESOURCES, value: {{ include "actpass.amounts" $sidecar.verifyResources | quote }}}
+{{- with $sidecar.defaultAgentUid }}
+- {name: ACTPASS_DEFAULT_AGENT_UID, value: {{ int . | quote }}}
+{{- end }}
+- {name: ACTPASS_SECCOMP_PROFILES, value: {{ join "," $sidecar.seccompProfiles | quote }}}
+- {name: ACTPASS_RUNTIME_CLASSES, value: {{ join "," $sidecar.runtimeClasses | quote }}}
+- {name: ACTPASS_CSI_DRIVERS, value: {{ join "," $sidecar.csiDrivers | quote }}}
+- {name: ACTPASS_EXTENDED_RESOURCES, value: {{ join "," $sidecar.extendedResources | quote }}}
+- {name: ACTPASS_KUBERNETES_HOST, value: {{ $sidecar.kubernetesHost | quote }}}
+{{- end }}

@@ -16,7 +16,6 @@ use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use parking::Lock;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -30,29 +29,10 @@ pub(crate) const CONTROLLER: &str = "--as=system:serviceaccount:actpass-system:a
 /// The node's address, where the webhook listens.
 const NODE: &str = "10.77.0.1";
 
-/// There is one installation per cluster.
-pub(crate) static LOCK: Lock = Lock::new();
-
-mod parking {
-    use std::sync::{Mutex, MutexGuard, PoisonError};
-
-    /// A mutex that a failed test leaves usable.
-    pub(crate) struct Lock(Mutex<()>);
-
-    impl Lock {
-        pub(crate) const fn new() -> Self {
-            Self(Mutex::new(()))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-}
-
 /// One installation; it ends with this.
 pub(crate) struct Installed<'a> {
-    cluster: &'a Cluster,
+    /// Where.
+    pub(crate) cluster: &'a Cluster,
     webhook: Child,
     values: PathBuf,
     authority: Authority,
@@ -85,13 +65,7 @@ impl<'a> Installed<'a> {
                 .to_string(),
         )?;
         let authority = Authority::new()?;
-        if !cluster
-            .kubectl(&["get", "namespace", SYSTEM])?
-            .status
-            .success()
-        {
-            cluster.ask(&["create", "namespace", SYSTEM])?;
-        }
+        cluster.ask(&["create", "namespace", SYSTEM])?;
         helm(cluster, "install", &values, &["--dry-run=server"])?;
         helm(cluster, "install", &values, &[])?;
         let keys =
@@ -331,46 +305,13 @@ impl Drop for Installed<'_> {
         }
         self.webhook.kill().ok();
         self.webhook.wait().ok();
-        self.cluster
-            .helm(&["uninstall", "actpass", "--namespace", SYSTEM, "--wait"])
-            .ok();
-        // What an uninstallation keeps would meet the next one's name.
-        let kept = [
-            "delete",
-            "--namespace",
-            SYSTEM,
-            "secret/actpass-controller",
-            "secret/actpass-ledger",
-            "secret/actpass-webhook",
-        ];
-        self.cluster
-            .kubectl(&[&kept[..], &["--ignore-not-found"]].concat())
-            .ok();
-        self.cluster
-            .kubectl(&[
-                "delete",
-                "--namespace",
-                SYSTEM,
-                "endpointslice/actpass-webhook-by-hand",
-                "--ignore-not-found",
-            ])
-            .ok();
     }
 }
 
-/// Definitions that other tests applied by hand become the chart's.
 fn helm(cluster: &Cluster, verb: &str, values: &Path, more: &[&str]) -> anyhow::Result<()> {
     let mut command = cluster.kube("helm");
     command
-        .args([
-            verb,
-            "actpass",
-            &chart(),
-            "--namespace",
-            SYSTEM,
-            "--take-ownership",
-            "--values",
-        ])
+        .args([verb, "actpass", &chart(), "--namespace", SYSTEM, "--values"])
         .arg(values)
         .args(more);
     let output = command.output()?;
