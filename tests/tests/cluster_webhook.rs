@@ -70,7 +70,8 @@ fn the_chart_and_the_webhook_hold_on_a_real_api_server() {
     resources_and_namespaces_are_checked_when_they_are_written(&installed);
     println!("an_upgrade_takes_nothing_back_and_the_second_lock_holds");
     an_upgrade_takes_nothing_back_and_the_second_lock_holds(&installed);
-    drop(installed);
+    println!("without_the_webhook_what_runs_goes_on_and_nothing_new_starts");
+    without_the_webhook_what_runs_goes_on_and_nothing_new_starts(installed);
     drop(down);
 }
 
@@ -642,4 +643,64 @@ fn an_upgrade_takes_nothing_back_and_the_second_lock_holds(installed: &Installed
     ] {
         assert_eq!(may(webhook, what), want, "{what:?}");
     }
+}
+
+fn without_the_webhook_what_runs_goes_on_and_nothing_new_starts(mut installed: Installed<'_>) {
+    let namespace = installed.cluster.namespace("away").unwrap();
+    let label = [
+        "label",
+        "namespace",
+        &namespace.name,
+        "actpass.org/mode=enforce",
+    ];
+    installed.cluster.ask(&label).unwrap();
+    installed.prepare(&namespace.name).unwrap();
+    let made = eventually(Duration::from_secs(10), || {
+        installed.create(&namespace.name, &pod(), &[])
+    })
+    .unwrap();
+    let name = made
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap();
+    installed.stop();
+    let said = installed
+        .create(&namespace.name, &pod(), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("failed calling webhook \"pods.actpass.org\""),
+        "{said}"
+    );
+    for finalizers in ["[\"example.com/held\"]", "[]"] {
+        let patch = format!("{{\"metadata\": {{\"finalizers\": {finalizers}}}}}");
+        namespace
+            .ask(&["patch", "pod", name, "--type=merge", "--patch", &patch])
+            .unwrap();
+    }
+    let labelled = namespace
+        .kubectl(&["label", "pod", name, "team=b"])
+        .unwrap();
+    assert!(!labelled.status.success());
+    let swap = r#"[{"op": "replace", "path": "/spec/initContainers/1/image", "value": "registry.example/mine:1"}]"#;
+    let swapped = namespace
+        .kubectl(&["patch", "pod", name, "--type=json", "--patch", swap])
+        .unwrap();
+    assert!(!swapped.status.success());
+    let plain = installed.cluster.namespace("plain").unwrap();
+    installed.create(&plain.name, &pod(), &[]).unwrap();
+    installed
+        .cluster
+        .ask(&["delete", "namespace", &plain.name, "--timeout=60s"])
+        .unwrap();
+    namespace
+        .ask(&[
+            "delete",
+            "pod",
+            name,
+            "--timeout=60s",
+            "--grace-period=0",
+            "--force",
+        ])
+        .unwrap();
 }

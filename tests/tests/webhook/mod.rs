@@ -293,6 +293,12 @@ impl<'a> Installed<'a> {
         b64u_decode_array(&text).map_err(|error| anyhow::anyhow!("{error}"))
     }
 
+    /// Ends the webhook and leaves all else.
+    pub(crate) fn stop(&mut self) {
+        self.webhook.kill().ok();
+        self.webhook.wait().ok();
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
@@ -303,8 +309,7 @@ impl Drop for Installed<'_> {
         if std::thread::panicking() {
             println!("webhook:\n{}", self.log());
         }
-        self.webhook.kill().ok();
-        self.webhook.wait().ok();
+        self.stop();
     }
 }
 

@@ -61,26 +61,40 @@ pub fn mutate(request: &Request, context: &Context<'_>) -> Answer {
     }
 }
 
-/// Checks a new pod after every mutation, and what is done to one that runs.
-pub fn validate(request: &Request, context: &Context<'_>, facts: &Facts) -> Answer {
+/// Checks a new pod after every mutation, and what is done to one that runs. The latter mostly needs no settings, so that
+/// what runs goes on while nothing new can.
+pub fn validate(request: &Request, context: Option<&Context<'_>>, facts: &Facts) -> Answer {
     if !is_pods(request) {
         return Answer::unexpected(request);
     }
     let (old, new) = (&request.old_object, &request.object);
-    let findings = match (request.operation, request.sub_resource.as_str()) {
-        (Operation::Create, "") => return create(new, context, facts),
-        (Operation::Update, "" | "resize") => checks::update(old, new),
-        (Operation::Update, "ephemeralcontainers") => {
+    let operation = (request.operation, request.sub_resource.as_str());
+    let findings = match (operation, context) {
+        ((Operation::Create, "") | (Operation::Update, "ephemeralcontainers"), None) => {
+            return not_ready();
+        }
+        ((Operation::Create, ""), Some(context)) => return create(new, context, facts),
+        ((Operation::Update, "ephemeralcontainers"), Some(context)) => {
             checks::ephemeral_containers(old, new, context, facts.break_glass)
         }
-        (Operation::Connect, "exec") => checks::connect(Connect::Exec, new, facts.break_glass),
-        (Operation::Connect, "attach") => checks::connect(Connect::Attach, new, facts.break_glass),
-        (Operation::Connect, "portforward") => {
+        ((Operation::Update, "" | "resize"), _) => checks::update(old, new),
+        ((Operation::Connect, "exec"), _) => checks::connect(Connect::Exec, new, facts.break_glass),
+        ((Operation::Connect, "attach"), _) => {
+            checks::connect(Connect::Attach, new, facts.break_glass)
+        }
+        ((Operation::Connect, "portforward"), _) => {
             checks::connect(Connect::PortForward, new, facts.break_glass)
         }
         _ => return Answer::unexpected(request),
     };
     Answer::found(findings, Answer::allowed())
+}
+
+/// The answer while it is not known what sidecars may trust.
+pub fn not_ready() -> Answer {
+    let said = "the controller has not said yet what sidecars may trust; try again, and see `kubectl get pods` of the \
+                installation where it stays so";
+    Answer::refused(Status::Unavailable, "not_ready", "", said)
 }
 
 /// What is wrong with the pod comes first: waiting would not mend it.

@@ -155,19 +155,19 @@ async fn answer(serving: &Serving, path: Path, request: &Request) -> Result<Answ
     Ok(match path {
         Path::MutatePods | Path::ValidatePods => {
             let settings = serving.settings.borrow().clone();
-            let Some(settings) = settings else {
-                let said = "the controller has not said yet what sidecars may trust; try again, and see \
-                            `kubectl get pods` of the installation where it stays so";
-                return Ok(Answer::refused(Status::Unavailable, "not_ready", "", said));
-            };
-            let context = Context {
+            let context = settings.as_ref().map(|settings| Context {
                 namespace: &request.namespace,
-                settings: &settings,
+                settings,
                 secret: &serving.uid_secret,
-            };
-            match path {
-                Path::MutatePods => pods::mutate(request, &context),
-                _ => pods::validate(request, &context, &serving.world.pod(request).await?),
+            });
+            match (path, &context) {
+                (Path::MutatePods, Some(context)) => pods::mutate(request, context),
+                (Path::MutatePods, None) => pods::not_ready(),
+                _ => pods::validate(
+                    request,
+                    context.as_ref(),
+                    &serving.world.pod(request).await?,
+                ),
             }
         }
         Path::ValidateResources => {

@@ -6,7 +6,7 @@ use actpass_webhook::UidSecret;
 use actpass_webhook::checks::Surroundings;
 use actpass_webhook::inject::Context;
 use actpass_webhook::server::pods::{
-    Facts, Needed, mutate, needed, used_claims, validate, written_claims,
+    self, Facts, Needed, mutate, needed, used_claims, written_claims,
 };
 use actpass_webhook::server::review::{Answer, Verdict};
 use actpass_webhook::settings::{Images, Pins, Settings};
@@ -47,6 +47,10 @@ fn answered(
         secret: &secret,
     };
     how(&request, &context, facts)
+}
+
+fn validate(request: &super::Request, context: &Context<'_>, facts: &Facts) -> Answer {
+    pods::validate(request, Some(context), facts)
 }
 
 fn mutated(review: Value) -> Answer {
@@ -357,4 +361,24 @@ fn only_pods_are_answered_where_pods_are_asked() {
         json!({"spec": {"containers": [{"name": 7}]}}),
     ));
     assert_eq!(answer.to_review("7a")["response"]["status"]["code"], 400);
+}
+
+#[test]
+fn what_runs_goes_on_while_nothing_new_can_be_injected() {
+    let injected = patched(&pod(), &mutated(asked("CREATE", "/v1/pods", pod())));
+    let unready = |operation: &str, sub: &str, object: &Value| {
+        let review = asked(operation, "/v1/pods", object.clone());
+        let review = with(
+            with(review, "/oldObject", injected.clone()),
+            "/subResource",
+            json!(sub),
+        );
+        pods::validate(&request(review), None, &Facts::default())
+    };
+    for (operation, sub) in [("CREATE", ""), ("UPDATE", "ephemeralcontainers")] {
+        assert!(refusal(&unready(operation, sub, &injected)).contains("(not_ready)"));
+    }
+    for (operation, sub) in [("UPDATE", ""), ("UPDATE", "resize"), ("CONNECT", "exec")] {
+        passes(&unready(operation, sub, &injected));
+    }
 }
