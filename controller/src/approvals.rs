@@ -275,7 +275,8 @@ fn signed(spec: &ApprovalVoteSpec) -> SignedVote {
     }
 }
 
-/// The Approval of a question: its id where that can name an object, or a digest of it.
+/// The Approval of a question: its id, `apr_1f…` as `apr-1f…`, where that can name an object, or a digest of it. So whoever
+/// is told the id by an agent finds the object.
 fn name_of(id: &str) -> String {
     let is_label = |text: &str| {
         let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -283,9 +284,9 @@ fn name_of(id: &str) -> String {
         let fits = |it: &u8| it.is_ascii_lowercase() || it.is_ascii_digit() || *it == b'-';
         bytes.len() <= 63 && ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(fits)
     };
-    let lower = id.to_ascii_lowercase();
-    if is_label(&lower) && lower == id {
-        return lower;
+    let plain = id.replacen('_', "-", 1);
+    if is_label(&plain) {
+        return plain;
     }
     let digest = actpass_core::hash::hex(&actpass_core::hash::sha256(&[id.as_bytes()]));
     let digits: String = digest.chars().take(40).collect();

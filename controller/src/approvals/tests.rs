@@ -120,6 +120,7 @@ fn a_vote_reaches_the_ledger_as_the_webhook_signed_it() {
 #[test]
 fn every_id_names_an_object() {
     assert_eq!(name_of("apr-0f3a"), "apr-0f3a");
+    assert_eq!(name_of("apr_0f3a"), "apr-0f3a", "as the agent is told it");
     for id in ["Apr-1", "a/b", "", "-a", &"a".repeat(64)] {
         let name = name_of(id);
         assert!(name.starts_with("apr-") && name.len() == 44, "{name}");
