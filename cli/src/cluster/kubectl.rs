@@ -23,7 +23,7 @@ impl Kubectl {
 
     /// What the API server has.
     pub(super) fn get<T: DeserializeOwned>(&self, args: &[&str]) -> anyhow::Result<T> {
-        let args = [&["get"], args, &["-o", "json"]].concat();
+        let args = [&["get", "-o", "json"], args].concat();
         let said = self.run(&args, None)?;
         serde_json::from_slice(&said)
             .with_context(|| format!("what `kubectl {}` says is not understood", args.join(" ")))
@@ -34,8 +34,7 @@ impl Kubectl {
         let output = self.output(args, input)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            // What the webhook says comes behind a prefix of kubectl's and of the API server's.
-            bail!("{}", said.trim().trim_start_matches("Error from server "));
+            bail!("{}", plain(said.trim()));
         }
         Ok(output.stdout)
     }
@@ -73,5 +72,34 @@ impl Kubectl {
             pipe.write_all(input)?;
         }
         Ok(child.wait_with_output()?)
+    }
+}
+
+/// What the API server says, without kubectl's words before it: `Error from server (Forbidden): `.
+fn plain(said: &str) -> &str {
+    let rest = said.strip_prefix("Error from server ");
+    let rest = rest.and_then(|rest| rest.strip_prefix('('));
+    match rest.and_then(|rest| rest.split_once("): ")) {
+        Some((_, rest)) => rest,
+        None => said,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_what_the_api_server_says() {
+        for (said, want) in [
+            (
+                "Error from server (NotFound): approvals.actpass.org \"a\" not found",
+                "approvals.actpass.org \"a\" not found",
+            ),
+            ("error: no context", "error: no context"),
+            ("Error from server ", "Error from server "),
+        ] {
+            assert_eq!(plain(said), want);
+        }
     }
 }
