@@ -60,6 +60,8 @@ fn the_chart_and_the_webhook_hold_on_a_real_api_server() {
     let cluster = Cluster::up_in(dir.path()).unwrap();
     let down = Down(&cluster);
     let installed = Installed::new(&cluster).unwrap();
+    println!("the_chart_refuses_what_is_not_safe_or_not_known");
+    the_chart_refuses_what_is_not_safe_or_not_known(&installed);
     println!("a_pod_is_injected_as_the_library_says_and_once");
     a_pod_is_injected_as_the_library_says_and_once(&installed);
     println!("bad_pods_are_refused_and_each_reason_is_told");
@@ -82,6 +84,90 @@ impl Drop for Down<'_> {
     fn drop(&mut self) {
         self.0.down().unwrap();
     }
+}
+
+fn the_chart_refuses_what_is_not_safe_or_not_known(installed: &Installed<'_>) {
+    struct Case {
+        name: &'static str,
+        set: &'static str,
+        want: Result<&'static str, &'static str>,
+    }
+    let case = |name, set, want| Case { name, set, want };
+    for Case { name, set, want } in [
+        case(
+            "the values of these tests",
+            "webhook.timeoutSeconds=5",
+            Ok("kind: MutatingWebhookConfiguration"),
+        ),
+        case(
+            "an unknown value",
+            "webhok.replicas=3",
+            Err("additional properties 'webhok' not allowed"),
+        ),
+        case(
+            "an unknown value further in",
+            "sidecar.uid=40000",
+            Err("additional properties 'uid' not allowed"),
+        ),
+        case(
+            "an image by tag",
+            "images.proxy=r/proxy:1",
+            Err("images.proxy: `r/proxy:1` is not named by digest"),
+        ),
+        case(
+            "no image",
+            "images.proxy=",
+            Err("images.proxy: missing; write NAME@sha256:DIGEST"),
+        ),
+        case(
+            "two ledgers",
+            "ledger.replicas=2",
+            Err("maximum: got 2, want 1"),
+        ),
+        case(
+            "less time than the webhook takes",
+            "webhook.timeoutSeconds=3",
+            Err("minimum: got 3, want 5"),
+        ),
+        case(
+            "a tag for development",
+            "images.proxy=r/proxy:1,allowTags=true",
+            Ok("value: \"r/proxy:1\""),
+        ),
+        case(
+            "monitoring",
+            "monitoring.enabled=true",
+            Ok("kind: PrometheusRule"),
+        ),
+        case(
+            "no volume",
+            "ledger.storage.persistent=false",
+            Ok("{name: data, emptyDir: {}}"),
+        ),
+        case(
+            "definitions that go",
+            "crds.keep=false,crds.enabled=true",
+            Ok("kind: CustomResourceDefinition"),
+        ),
+    ] {
+        match (installed.rendered(set), want) {
+            (Ok(rendered), Ok(want)) => assert!(rendered.contains(want), "{name}"),
+            (Err(error), Err(want)) => {
+                let said = error.to_string();
+                assert!(said.contains(want), "{name}: {said}");
+            }
+            (found, _) => panic!(
+                "{name}: {}",
+                found.map_or_else(|it| it.to_string(), |_| "taken".to_owned())
+            ),
+        }
+    }
+    let gone = installed.rendered("crds.keep=false").unwrap();
+    let kept = gone.matches("helm.sh/resource-policy").count();
+    assert_eq!(
+        kept, 3,
+        "the Secrets with keys stay whatever becomes of the definitions"
+    );
 }
 
 fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {

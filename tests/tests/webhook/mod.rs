@@ -254,6 +254,33 @@ impl<'a> Installed<'a> {
         helm(self.cluster, "upgrade", &self.values, more)
     }
 
+    /// All objects of the chart under further values.
+    ///
+    /// # Errors
+    /// What `helm` says against them.
+    pub(crate) fn rendered(&self, set: &str) -> anyhow::Result<String> {
+        let mut command = self.cluster.kube("helm");
+        command.args([
+            "template",
+            "actpass",
+            &chart(),
+            "--namespace",
+            SYSTEM,
+            "--kube-version=1.33.0",
+        ]);
+        let output = command
+            .arg("--values")
+            .arg(&self.values)
+            .args(["--set", set])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// What the webhook injects.
     pub(crate) fn settings(&self) -> Settings {
         let image = |name: &str| image(name).parse().unwrap();
