@@ -240,6 +240,7 @@ spec:
             name: "shop".to_owned(),
             uid: "n-1".to_owned(),
             labels: [("actpass.org/mode".to_owned(), mode.to_owned())].into(),
+            ends: false,
         };
         let place = Place {
             cluster: "c-1",

@@ -45,6 +45,8 @@ pub struct Namespace {
     pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether it is being deleted, so that nothing new can stand in it.
+    pub ends: bool,
 }
 
 impl fmt::Display for Id {

@@ -263,7 +263,9 @@ impl Leader {
         };
         let outcome = outcome(&compiled, true, ledger);
         self.statuses(name, &objects, outcome, in_force).await?;
-        self.write_into(place, &objects).await?;
+        if !namespace.ends {
+            self.write_into(place, &objects).await?;
+        }
         given
     }
 

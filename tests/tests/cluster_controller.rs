@@ -6,9 +6,11 @@
 )]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
+use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -43,7 +45,7 @@ spec:
 /// A pod that nobody injects, with the token that sidecars have.
 const STRANGER: &str = r#"apiVersion: v1
 kind: Pod
-metadata: {name: NAME}
+metadata: {name: NAME, labels: {actpass.org/enforced: v1}}
 spec:
   serviceAccountName: clerk
   terminationGracePeriodSeconds: 0
@@ -307,23 +309,35 @@ fn a_pod_is_refused_a_passport_with_what_to_do_about_it() {
     namespace
         .ask(&["create", "serviceaccount", "clerk"])
         .unwrap();
-    let client = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    let certificate = params.self_signed(&client).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (key, certificate) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["req", "-x509", "-newkey", "ed25519", "-noenc"])
+        .args(["-subj", "/CN=sidecar", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate);
+    let output = openssl.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let files = format!("--from-file={}", dir.path().display());
     namespace
-        .ask(&[
-            "create",
-            "configmap",
-            "client",
-            &format!("--from-literal=key.pem={}", client.serialize_pem()),
-            &format!("--from-literal=cert.pem={}", certificate.pem()),
-        ])
+        .ask(&["create", "configmap", "client", &files])
         .unwrap();
     for name in ["one", "two"] {
         namespace
             .start(name, &STRANGER.replace("NAME", name))
             .unwrap();
     }
+    cluster
+        .ask(&[
+            "label",
+            "namespace",
+            &namespace.name,
+            "actpass.org/mode=audit",
+            "actpass.org/environment=test",
+        ])
+        .unwrap();
     let service = [
         "get",
         "service",
@@ -372,16 +386,6 @@ fn a_pod_is_refused_a_passport_with_what_to_do_about_it() {
         &format!("-H 'authorization: Bearer {theirs}'"),
         "403 wrong_address",
     );
-    refused(with_key, own, "403 no_passport");
-    cluster
-        .ask(&[
-            "label",
-            "namespace",
-            &namespace.name,
-            "actpass.org/mode=audit",
-            "actpass.org/environment=test",
-        ])
-        .unwrap();
     refused(with_key, own, "403 no_passport");
     namespace.apply(UPSTREAM).unwrap();
     namespace.apply(PASSPORT).unwrap();

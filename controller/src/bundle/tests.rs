@@ -55,6 +55,7 @@ fn namespace(name: &str, labels: &[(&str, &str)]) -> Namespace {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
+        ends: false,
     }
 }
 

@@ -40,6 +40,7 @@ fn said(objects: &[Object], held: Option<&Bundle>, change: fn(&mut Outcome)) -> 
         name: "shop".to_owned(),
         uid: "n-1".to_owned(),
         labels: [(MODE_LABEL.to_owned(), "enforce".to_owned())].into(),
+        ends: false,
     };
     let place = Place {
         cluster: "c-1",
@@ -152,6 +153,7 @@ fn a_mistake_is_told_to_its_resource_and_to_those_it_holds() {
         name: "shop".to_owned(),
         uid: "n-1".to_owned(),
         labels: [(MODE_LABEL.to_owned(), "enforce".to_owned())].into(),
+        ends: false,
     };
     let place = Place {
         cluster: "c-1",

@@ -111,6 +111,7 @@ impl Kept<ApiNamespace> for Namespaces {
             name: metadata.name?,
             uid: metadata.uid?,
             labels: metadata.labels.unwrap_or_default(),
+            ends: metadata.deletion_timestamp.is_some(),
         })
     }
 

@@ -177,6 +177,7 @@ fn namespace(mode: &str) -> Namespace {
         name: "shop".to_owned(),
         uid: "n-1".to_owned(),
         labels: [(MODE_LABEL.to_owned(), mode.to_owned())].into(),
+        ends: false,
     }
 }
 

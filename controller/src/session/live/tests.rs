@@ -25,6 +25,7 @@ fn namespace() -> Namespace {
         name: "shop".to_owned(),
         uid: "n-1".to_owned(),
         labels: [(MODE_LABEL.to_owned(), "enforce".to_owned())].into(),
+        ends: false,
     }
 }
 
