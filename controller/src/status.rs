@@ -1,6 +1,7 @@
 //! What the controller says of a resource: its conditions, as a pure function of what was compiled.
 
 use actpass_core::bundle::Bundle;
+use actpass_core::policy::PolicyScope;
 use actpass_crds::bundle::{Options, compile};
 use actpass_crds::condition::{Condition, ConditionStatus, ConditionType, Reason, set};
 use actpass_crds::passport::PassportSpec;
@@ -192,6 +193,12 @@ pub fn of(
                     _ => None,
                 };
                 status.rules = rules.and_then(|count| u32::try_from(count).ok());
+                let held = bundle.and_then(|bundle| {
+                    let policies = bundle.spec().policies.iter();
+                    let mut policies = policies.filter(|it| it.scope == PolicyScope::Namespace);
+                    policies.find(|policy| policy.name == id.name)
+                });
+                status.passports = held.and_then(|it| u32::try_from(it.passports.len()).ok());
                 put(&mut status.conditions, conditions(None), object, now);
             })
         }
