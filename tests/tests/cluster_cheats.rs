@@ -1,0 +1,547 @@
+//! Tried with ordinary rights on a real API server: everything that would give an agent more than its Passport says is
+//! refused, or changes nothing.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a world that cannot be made is a failed test"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use actpass_tests::authority::Authority;
+use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
+use actpass_tests::front::Front;
+use actpass_tests::home::text;
+use actpass_tests::installed::{Installed, Person};
+use serde_json::json;
+
+/// An upstream of the test's own, an agent and what it may: small payments at once, large ones after a yes.
+const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: pay}
+spec:
+  hosts: [HOST]
+  addresses: Cluster
+  tls:
+    mode: Intercept
+    caBundle: |
+CA
+  credentials: [{name: pay, effects: [Read, Write], header: Authorization, format: "Bearer {secret}"}]
+  actions:
+  - name: payments.create
+    match: {http: {method: POST, path: /v1/payments}}
+    effect: Write
+    body: {format: JSON, maxBytes: 4096}
+    params: {allow: [amount, note]}
+    amount: {from: body.amount, unit: Minor, currency: {const: USD}}
+    meters: [{name: payments, from: Amount}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  subject: {serviceAccountName: clerk}
+  owner: owner@example.com
+  purpose: Pay small bills
+  scope: [{capability: pay.payments.create}]
+  limits: [{meter: payments, unit: USD, max: "100000.00", windowSeconds: 86400}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: bills}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules:
+  - {name: small, decision: Allow, capabilities: [pay.payments.create], amounts: [{currency: USD, lte: "50.00"}]}
+  - name: large
+    decision: RequireApproval
+    capabilities: [pay.payments.create]
+    amounts: [{currency: USD, gt: "50.00"}]
+    approval: {groups: [finance], expiresAfterSeconds: 1800}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: clerk}
+"#;
+
+const AGENT: &str = r#"apiVersion: v1
+kind: Pod
+metadata: {name: agent}
+spec:
+  serviceAccountName: clerk
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf], securityContext: {runAsUser: 1000}}
+"#;
+
+/// A namespace with a governed agent that pays.
+struct Shop<'a> {
+    installed: &'a Installed<'a>,
+    namespace: Namespace<'a>,
+    host: String,
+    front: Front,
+}
+
+impl<'a> Shop<'a> {
+    fn open(installed: &'a Installed<'a>, prefix: &str) -> Self {
+        let cluster = installed.cluster;
+        let namespace = installed.namespace(prefix).unwrap();
+        let host = format!("pay.{}.example", namespace.name);
+        let authority = Authority::new().unwrap();
+        let paid = pays();
+        let listener = cluster.serve(&host, 443).unwrap();
+        let front = Front::on(listener, &authority, &host, paid).unwrap();
+        let manifests = SHOP
+            .replace("HOST", &host)
+            .replace("CA\n", &authority.block(6));
+        namespace.apply(&manifests).unwrap();
+        let declared = format!("{}\n", authority.pem.trim());
+        let digest = actpass_core::hash::sha256(&[declared.as_bytes()]);
+        let bindings = json!({
+            "hosts": [host], "ports": [443], "header": "authorization", "format": "Bearer {secret}",
+            "ca_digest": actpass_core::hash::hex(&digest), "effects": ["Read", "Write"],
+        });
+        installed
+            .store(&namespace, "pay", "the-real-key", &bindings)
+            .unwrap();
+        namespace
+            .start("agent", AGENT)
+            .unwrap_or_else(|error| panic!("{error}\n{}", installed.standing()));
+        Self {
+            installed,
+            namespace,
+            host,
+            front,
+        }
+    }
+
+    /// The agent pays so many cents: status and answer.
+    fn pay(&self, cents: u32, note: &str) -> (String, String) {
+        let body = format!("{{\\\"amount\\\":{cents},\\\"note\\\":\\\"{note}\\\"}}");
+        let curl = format!(
+            "curl -sS -m 20 -w '\\n%{{http_code}}' -H 'content-type: application/json' -d \"{body}\" https://{}/v1/payments",
+            self.host
+        );
+        let said = text(&self.namespace.exec("agent", &curl).unwrap());
+        let (answer, status) = said.rsplit_once('\n').unwrap_or(("", &said));
+        (status.trim().to_owned(), answer.to_owned())
+    }
+
+    /// The Approval that a large payment asks for.
+    fn asks(&self, note: &str) -> String {
+        let (status, answer) = self.pay(9_900, note);
+        assert_eq!(status, "403", "{answer}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let id = answer.pointer("/approval/id").or(answer.get("approval"));
+        let id = id.and_then(serde_json::Value::as_str);
+        let name = id.unwrap_or_else(|| panic!("{answer}")).replace('_', "-");
+        eventually(Duration::from_secs(20), || {
+            self.namespace.ask(&["get", "approval", &name])
+        })
+        .unwrap();
+        name
+    }
+
+    fn as_person(&self, person: &Person, args: &[&str]) -> Output {
+        let all = [&["--namespace", &self.namespace.name], args].concat();
+        person.kubectl(self.installed.cluster, &all).unwrap()
+    }
+
+    fn applies(&self, person: &Person, yaml: &str) -> Output {
+        let args = ["apply", "--namespace", &self.namespace.name, "-f", "-"];
+        person.apply(self.installed.cluster, &args, yaml).unwrap()
+    }
+}
+
+/// A refusal that says `why`.
+fn refused(what: &str, output: &Output, why: &str) {
+    let said = text(output);
+    assert!(!output.status.success(), "{what}: {said}");
+    assert!(said.contains(why), "{what}: {said}");
+}
+
+fn with_shop(prefix: &str, test: impl FnOnce(&Shop<'_>)) {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    test(&Shop::open(&installed, prefix));
+}
+
+#[test]
+fn nobody_without_the_role_answers_for_people() {
+    with_shop("votes", |shop| {
+        let approval = shop.asks("bill");
+        let installed = shop.installed;
+        let uid = shop
+            .namespace
+            .ask(&[
+                "get",
+                "approval",
+                &approval,
+                "-o=jsonpath={.metadata.uid} {.spec.digest}",
+            ])
+            .unwrap();
+        let (uid, digest) = uid.split_once(' ').unwrap();
+        let vote = |name: &str, stamp: &str| {
+            format!(
+                "{{apiVersion: actpass.org/v1alpha1, kind: ApprovalVote, metadata: {{name: {name}}}, spec: {{approvalName: {approval}, \
+                 approvalUid: {uid}, digest: {digest}, decision: Approve{stamp}}}}}"
+            )
+        };
+        let named = |user: &str| actpass_crds::approval_vote::vote_name(uid, user);
+
+        let edit = installed.person("eve", &["finance"]).unwrap();
+        installed.allow(&shop.namespace, &edit, "edit").unwrap();
+        refused(
+            "a vote with stock edit",
+            &shop.applies(&edit, &vote(&named("eve"), "")),
+            "forbidden",
+        );
+        for args in [
+            &[
+                "patch",
+                "approval",
+                &approval,
+                "--type=merge",
+                "-p",
+                "{\"status\":{\"state\":\"Granted\"}}",
+            ][..],
+            &[
+                "patch",
+                "approval",
+                &approval,
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                "{\"status\":{\"state\":\"Granted\"}}",
+            ],
+            &["delete", "approval", &approval],
+        ] {
+            refused(
+                "an Approval changed with stock edit",
+                &shop.as_person(&edit, args),
+                "forbidden",
+            );
+        }
+
+        let outsider = installed.person("mallory", &["sales"]).unwrap();
+        let approver = installed.person("ann", &["finance"]).unwrap();
+        let owner = installed.person("owner@example.com", &["finance"]).unwrap();
+        for person in [&outsider, &approver, &owner] {
+            installed
+                .allow(&shop.namespace, person, "actpass-approver")
+                .unwrap();
+        }
+        let stamp = ", stamp: {user: ann, groups: [finance], time: '2026-11-21T12:00:00.000000Z', keyId: k, signature: ".to_owned()
+            + &"A".repeat(86)
+            + "}";
+        let colleague = installed.person("bob", &["finance"]).unwrap();
+        installed
+            .allow(&shop.namespace, &colleague, "actpass-approver")
+            .unwrap();
+        let forged = shop.applies(&colleague, &vote(&named("ann"), &stamp));
+        refused("a vote in the name of another", &forged, "name");
+        let outside = shop.applies(&outsider, &vote(&named("mallory"), ""));
+        refused("a vote of another group", &outside, "none of these groups");
+        refused(
+            "a vote of the owner",
+            &shop.applies(&owner, &vote(&named("owner@example.com"), "")),
+            "owner",
+        );
+        let impersonated = ["--as=ann", "--as-group=finance", "get", "approvals"];
+        refused(
+            "impersonation",
+            &shop.as_person(&outsider, &impersonated),
+            "forbidden",
+        );
+        let admin = |args: &[&str]| shop.namespace.kubectl(args).unwrap();
+        let as_agent = format!("--as=system:serviceaccount:{}:clerk", shop.namespace.name);
+        let binding = [
+            "create",
+            "rolebinding",
+            "clerk",
+            "--clusterrole=actpass-approver",
+            &format!("--serviceaccount={}:clerk", shop.namespace.name),
+        ];
+        assert!(admin(&binding).status.success());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            vote(&named(as_agent.trim_start_matches("--as=")), ""),
+        )
+        .unwrap();
+        let path = file.path().to_str().unwrap();
+        refused(
+            "a vote of the agent's ServiceAccount",
+            &admin(&["create", "-f", path, &as_agent]),
+            "only people vote",
+        );
+
+        let args = ["approve", &approval, "--yes", "-n", &shop.namespace.name];
+        let state = ["get", "approval", &approval, "-o=jsonpath={.status.state}"];
+        assert_eq!(shop.namespace.ask(&state).unwrap(), "Pending");
+        assert_eq!(shop.pay(9_900, "bill").0, "403");
+
+        let yes = approver.actpass(installed.cluster, &args).unwrap();
+        assert!(yes.status.success(), "{}", text(&yes));
+        assert_eq!(shop.pay(9_900, "bill").0, "200");
+        assert_eq!(shop.pay(9_900, "bill").0, "403", "once");
+        assert_eq!(shop.front.seen().len(), 1);
+        // A vote is what it was.
+        for args in [
+            &[
+                "patch",
+                "approvalvote",
+                &named("ann"),
+                "--type=merge",
+                "-p",
+                "{\"spec\":{\"decision\":\"Deny\"}}",
+            ][..],
+            &["delete", "approvalvote", &named("ann")],
+        ] {
+            refused(
+                "a vote changed",
+                &shop.as_person(&approver, args),
+                "forbidden",
+            );
+        }
+    });
+}
+
+#[test]
+fn nobody_widens_what_an_agent_may() {
+    with_shop("wider", |shop| {
+        let installed = shop.installed;
+        let author = installed.person("author", &[]).unwrap();
+        installed
+            .allow(&shop.namespace, &author, "actpass-policy-author")
+            .unwrap();
+        installed.allow(&shop.namespace, &author, "edit").unwrap();
+        let ours = &shop.namespace.name;
+
+        let wider = [
+            "patch",
+            "passport",
+            "clerk",
+            "--type=merge",
+            "-p",
+            "{\"spec\":{\"scope\":[{\"capability\":\"**\"}]}}",
+        ];
+        refused(
+            "a Passport widened by a policy author",
+            &shop.as_person(&author, &wider),
+            "forbidden",
+        );
+        let upstream = SHOP
+            .split("---")
+            .next()
+            .unwrap()
+            .replace("name: pay}", "name: theirs}")
+            .replace("HOST", "evil.example")
+            .replace("    caBundle: |\nCA\n", "");
+        refused(
+            "an Upstream for the credential",
+            &shop.applies(&author, &upstream),
+            "forbidden",
+        );
+        let token = ["create", "token", "clerk", "--audience=actpass"];
+        refused(
+            "a token of the sidecar's audience",
+            &shop.as_person(&author, &token),
+            "audience",
+        );
+        let label = ["label", "namespace", ours, "actpass.org/mode-"];
+        refused(
+            "the namespace's label removed",
+            &shop.as_person(&author, &label),
+            "forbidden",
+        );
+        let open = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: open}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}";
+        let admin = installed.person("namespace-admin", &[]).unwrap();
+        installed.allow(&shop.namespace, &admin, "admin").unwrap();
+        refused(
+            "an allow-all NetworkPolicy",
+            &shop.applies(&admin, open),
+            "only its own NetworkPolicy",
+        );
+        for object in ["networkpolicy/actpass-agents", "configmap/actpass-trust"] {
+            refused(
+                object,
+                &shop.as_person(&admin, &["delete", object]),
+                "only the controller of ActPass",
+            );
+        }
+        let image = [
+            "set",
+            "image",
+            "pod/agent",
+            "actpass-proxy=actpass.test/agent-curl:test",
+        ];
+        refused(
+            "another image for the sidecar",
+            &shop.as_person(&admin, &image),
+            "ActPass",
+        );
+        refused(
+            "exec into the proxy",
+            &shop.as_person(
+                &admin,
+                &[
+                    "exec",
+                    "agent",
+                    "-c",
+                    "actpass-proxy",
+                    "--",
+                    "/actpass-sidecar",
+                    "--version",
+                ],
+            ),
+            "ActPass",
+        );
+        // Whoever may debug pods elsewhere may not here.
+        let image = "--image=actpass.test/agent-curl:test";
+        let debug = ["debug", "agent", image, "--target=main", "--", "true"];
+        let debug = shop.namespace.kubectl(&debug).unwrap();
+        refused("an ephemeral container", &debug, "a debug container");
+        refused(
+            "a tunnel",
+            &shop.as_person(&admin, &["port-forward", "pod/agent", "18080:8080"]),
+            "a tunnel through the kubelet",
+        );
+
+        let pod = |name: &str, spec: &str| {
+            AGENT
+                .replace("name: agent", &format!("name: {name}"))
+                .replace(
+                    "  serviceAccountName: clerk\n",
+                    &format!("  serviceAccountName: clerk\n  {spec}\n"),
+                )
+        };
+        for (name, spec, why) in [
+            ("host-network", "hostNetwork: true", "hostNetwork"),
+            (
+                "own-proxy",
+                "initContainers: [{name: actpass-proxy, image: 'actpass.test/agent-curl:test', restartPolicy: Always}]",
+                "",
+            ),
+            ("no-automount", "hostPID: true", "hostPID"),
+        ] {
+            let output = shop.applies(&admin, &pod(name, spec));
+            if why.is_empty() {
+                // What is named as ours is made anew: the pod has the real one.
+                assert!(output.status.success(), "{name}: {}", text(&output));
+                let image = [
+                    "get",
+                    "pod",
+                    name,
+                    "-o=jsonpath={.spec.initContainers[1].image}",
+                ];
+                let image = shop.namespace.ask(&image).unwrap();
+                assert!(image.starts_with("actpass.test/sidecar@sha256:"), "{image}");
+            } else {
+                refused(name, &output, why);
+            }
+        }
+        assert_eq!(shop.pay(1_000, "still").0, "200");
+    });
+}
+
+#[test]
+fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_killed_goes_on() {
+    with_shop("stops", |shop| {
+        assert_eq!(shop.pay(100, "first").0, "200");
+        let suspend = |suspended: bool| {
+            let patch = format!("{{\"spec\":{{\"suspended\":{suspended}}}}}");
+            shop.namespace
+                .ask(&["patch", "passport", "clerk", "--type=merge", "-p", &patch])
+                .unwrap();
+            Instant::now()
+        };
+        let since = suspend(true);
+        let stopped = eventually(Duration::from_secs(20), || {
+            let (status, answer) = shop.pay(100, "suspended");
+            anyhow::ensure!(status == "403", "{status} {answer}");
+            Ok((since.elapsed(), answer))
+        });
+        let (took, answer) = stopped.unwrap();
+        println!("a suspension stopped payments after {took:?}");
+        assert!(answer.contains("suspended"), "{answer}");
+        let paid = shop.front.seen().len();
+        let since = suspend(false);
+        eventually(Duration::from_secs(20), || {
+            let (status, answer) = shop.pay(100, "again");
+            anyhow::ensure!(status == "200", "{status} {answer}");
+            Ok(())
+        })
+        .unwrap();
+        println!("lifted after {:?}", since.elapsed());
+        assert_eq!(shop.front.seen().len(), paid + 1);
+
+        // The sidecar dies as by the kernel's hand; the kubelet starts it again, and its stream goes on.
+        let id = [
+            "get",
+            "pod",
+            "agent",
+            "-o=jsonpath={.status.initContainerStatuses[1].containerID}",
+        ];
+        let id = shop.namespace.ask(&id).unwrap();
+        let id = id.rsplit('/').next().unwrap();
+        let mut kill = shop.installed.cluster.node("ctr");
+        kill.args([
+            "--address",
+            "/run/actpass/containerd.sock",
+            "-n",
+            "k8s.io",
+            "task",
+            "kill",
+            "-s",
+            "SIGKILL",
+            id,
+        ]);
+        let killed = kill.output().unwrap();
+        assert!(killed.status.success(), "{}", text(&killed));
+        let since = Instant::now();
+        eventually(Duration::from_secs(60), || {
+            let (status, answer) = shop.pay(100, "after the kill");
+            anyhow::ensure!(status == "200", "{status} {answer}");
+            Ok(())
+        })
+        .unwrap_or_else(|error| {
+            let log = ["logs", "agent", "-c", "actpass-proxy", "--tail=20"];
+            panic!("{error}\n{}", text(&shop.namespace.kubectl(&log).unwrap()))
+        });
+        println!(
+            "paid again {:?} after the sidecar was killed",
+            since.elapsed()
+        );
+    });
+}
+
+/// A provider that takes every payment. The port to ask at.
+fn pays() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = socket.read(&mut request).unwrap_or(0);
+            let body = "{\"paid\":true}";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+            if length > 0 {
+                let length = body.len();
+                write!(
+                    socket,
+                    "{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                )
+                .ok();
+            }
+        }
+    });
+    port
+}
