@@ -6,6 +6,7 @@
 //! *Guarantees*: the same resources give the same bytes, in any order. A mistake never loosens anything: it can keep a
 //! change from coming into force, but no suspension, no deletion and no guard of the cluster.
 
+mod guards;
 mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,8 @@ pub struct Compiled {
     pub said: BTreeMap<Id, Vec<Problem>>,
     /// Upstreams that claim a name or host of a shared one.
     pub shadowed: BTreeSet<Id>,
+    /// Actions that a guard of the cluster names and no Upstream here declares.
+    pub absent: BTreeMap<Id, BTreeSet<String>>,
     /// What is wrong and no single resource's fault.
     pub whole: Option<String>,
 }
@@ -117,12 +120,23 @@ pub fn compile<'a>(
     objects.sort_by_key(|object| (!place.is_shared(&object.id), &object.id));
     let mut said = BTreeMap::new();
     let shadowed = shadowed(place, &objects, &mut said);
+    let declared = guards::declared(&objects);
+    let mut absent = BTreeMap::new();
     let mut manifests = Manifests::default();
     for object in objects.iter().filter(|it| !shadowed.contains(&it.id)) {
         match &object.resource {
             Ok(resource) => {
+                let mut resource = resource.clone();
+                if let (Resource::ClusterActionPolicy(_, guard), Some(declared)) =
+                    (&mut resource, &declared)
+                {
+                    let (fits, lost) = guards::fitting(guard, declared);
+                    absent.insert(object.id.clone(), lost);
+                    let Some(fits) = fits else { continue };
+                    *guard = fits;
+                }
                 let origin = object.id.to_string();
-                (manifests.resources).push(Located::new(resource.clone(), origin));
+                (manifests.resources).push(Located::new(resource, origin));
             }
             Err(why) => {
                 manifests.unread.insert(object.id.kind);
@@ -163,6 +177,7 @@ pub fn compile<'a>(
         accepted,
         said,
         shadowed,
+        absent,
         whole,
     }
 }

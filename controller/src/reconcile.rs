@@ -115,6 +115,7 @@ pub fn outcome(compiled: &Compiled, enrolled: bool, ledger: Option<String>) -> O
         errors: errors.collect(),
         shadowed: compiled.shadowed.iter().cloned().collect(),
         ledger,
+        absent: compiled.absent.clone(),
         whole: compiled.whole.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! What the controller says of a resource: its conditions, as a pure function of what was compiled.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use actpass_core::bundle::Bundle;
 use actpass_core::policy::PolicyScope;
 use actpass_crds::bundle::{Options, compile};
@@ -31,6 +33,8 @@ pub struct Outcome {
     pub errors: Vec<(Id, Problem)>,
     /// Upstreams that claim what a shared one has.
     pub shadowed: Vec<Id>,
+    /// Actions that a guard of the cluster names and no Upstream there declares.
+    pub absent: BTreeMap<Id, BTreeSet<String>>,
     /// Why the ledger does not have it.
     pub ledger: Option<String>,
     /// What is wrong with the bundle as a whole.
@@ -112,16 +116,20 @@ impl Outcome {
     fn resolved(&self, id: &Id) -> Said {
         let errors = self.errors_of(id).into_iter();
         let dangling: Vec<&Problem> = errors.filter(|it| is_reference(&it.field)).collect();
-        let (status, reason, message) = match dangling.is_empty() {
-            true => {
-                let message = "everything it names exists".to_owned();
-                (ConditionStatus::True, Reason::ResolvedRefs, message)
-            }
-            false => (
-                ConditionStatus::False,
-                Reason::DanglingReference,
-                texts(&dangling),
-            ),
+        let nowhere = self.absent.get(id).filter(|names| !names.is_empty());
+        let (status, reason, message) = if !dangling.is_empty() {
+            let message = texts(&dangling);
+            (ConditionStatus::False, Reason::DanglingReference, message)
+        } else if let Some(names) = nowhere {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let message = format!(
+                "no Upstream of any namespace declares {}; correct the name",
+                names.join(", ")
+            );
+            (ConditionStatus::False, Reason::DanglingReference, message)
+        } else {
+            let message = "everything it names exists".to_owned();
+            (ConditionStatus::True, Reason::ResolvedRefs, message)
         };
         Said {
             kind: ConditionType::ResolvedRefs,
@@ -314,6 +322,15 @@ pub fn of_many(id: &Id, alone: &Outcome, namespaces: &[(&str, &Outcome)]) -> Out
             .into_iter()
             .map(|it| (id.clone(), it.clone())),
     );
+    // What is missing in one place may be in another.
+    let places = namespaces
+        .iter()
+        .map(|(_, outcome)| *outcome)
+        .chain([alone]);
+    let mut absent = places.map(|place| place.absent.get(id).cloned().unwrap_or_default());
+    let nowhere = absent.next().unwrap_or_default();
+    let nowhere = absent.fold(nowhere, |nowhere, absent| &nowhere & &absent);
+    all.absent.insert(id.clone(), nowhere);
     let mut held = Vec::new();
     for (namespace, outcome) in namespaces {
         for problem in outcome.errors_of(id) {

@@ -344,6 +344,37 @@ fn what_no_longer_fits_together_permits_nothing() {
 }
 
 #[test]
+fn a_guard_counts_where_its_upstream_is_and_is_no_mistake_elsewhere() {
+    let guard = GUARD.replace("[shop.refund]", "[shop.refund, bank.pay]");
+    let mut objects = good();
+    objects.push(object("", &guard));
+    let found = compiled(&objects, None);
+    assert!(found.accepted, "{:?}", texts(&found));
+    let absent: Vec<_> = found.absent.values().flatten().collect();
+    assert_eq!(absent, ["bank.pay"]);
+    let spec = found.bundle.unwrap().spec().clone();
+    let guards = spec
+        .policies
+        .iter()
+        .filter(|it| it.scope == PolicyScope::Cluster);
+    let rules: Vec<_> = guards.flat_map(|it| &it.rules).collect();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0].capabilities.len(), 1);
+    // Where there is nothing of all it names, and where it names everything.
+    for (names, want) in [("[bank.pay]", 0), ("[\"**\"]", 1)] {
+        let guard = GUARD.replace("[shop.refund]", names);
+        let mut objects = good();
+        objects.push(object("", &guard));
+        let found = compiled(&objects, None);
+        assert!(found.accepted, "{names}: {:?}", texts(&found));
+        let bundle = found.bundle.unwrap();
+        let policies = bundle.spec().policies.iter();
+        let guards = policies.filter(|it| it.scope == PolicyScope::Cluster);
+        assert_eq!(guards.count(), want, "{names}");
+    }
+}
+
+#[test]
 fn only_the_two_modes_enrol_a_namespace() {
     for (labels, want) in [
         (&[][..], (false, false)),

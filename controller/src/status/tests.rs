@@ -229,3 +229,36 @@ fn what_counts_everywhere_is_told_where_it_does_not() {
         Reason::Programmed
     );
 }
+
+#[test]
+fn a_guard_is_told_of_a_name_that_is_nowhere() {
+    let guard = r#"apiVersion: actpass.org/v1alpha1
+kind: ClusterActionPolicy
+metadata: {name: guard}
+spec: {rules: [{name: a, decision: Deny, capabilities: [shop.pay, bank.pay]}]}
+"#;
+    let guard = object("", guard);
+    let lacks = |names: &[&str]| Outcome {
+        enrolled: true,
+        accepted: true,
+        in_force: true,
+        absent: [(
+            guard.id.clone(),
+            names.iter().map(|it| (*it).to_owned()).collect(),
+        )]
+        .into(),
+        ..Outcome::default()
+    };
+    let (alone, one) = (lacks(&["shop.pay", "bank.pay"]), lacks(&["bank.pay"]));
+    let two = lacks(&["shop.pay", "bank.pay"]);
+    let found = of_many(&guard.id, &alone, &[("a", &one), ("b", &two)]);
+    let resolved = found.resolved(&guard.id);
+    assert_eq!(resolved.reason, Reason::DanglingReference);
+    assert!(
+        resolved.message.contains("`bank.pay`") && !resolved.message.contains("`shop.pay`"),
+        "{}",
+        resolved.message
+    );
+    let found = of_many(&guard.id, &alone, &[("a", &lacks(&[]))]);
+    assert_eq!(found.resolved(&guard.id).reason, Reason::ResolvedRefs);
+}
