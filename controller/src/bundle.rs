@@ -98,7 +98,7 @@ impl Namespace {
         self.mode().is_some()
     }
 
-    /// Whether its pods are held to the decisions: `audit` records and lets pass.
+    /// Whether pods may not run in it that were there before.
     pub fn enforces(&self) -> bool {
         self.mode() == Some("enforce")
     }
