@@ -97,9 +97,21 @@ impl Approvals {
                 .find(|it| it.metadata.name.as_deref() == Some(&name));
             match shown(view, found.map(|it| &it.data), now) {
                 Ok(Some(shown)) => {
-                    let uid = write(&approvals, &name, found, shown).await?;
-                    if view.state == "pending" {
-                        waiting.insert(name, (view.id.clone(), uid));
+                    match write(&approvals, &name, found, shown).await {
+                        Ok(uid) if view.state == "pending" => {
+                            waiting.insert(name, (view.id.clone(), uid));
+                        }
+                        Ok(_) => {}
+                        // The others are not held up.
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            tracing::warn!(
+                                namespace,
+                                name,
+                                error,
+                                "Approval not written; trying again"
+                            );
+                        }
                     }
                 }
                 Ok(None) => {}
@@ -164,7 +176,8 @@ impl Approvals {
                         "Vote handed on"
                     );
                 }
-                Err(error @ CallError::Refused { .. }) => {
+                // What the ledger says of itself passes; what it says of the vote does not.
+                Err(error @ CallError::Refused { .. }) if error.is_final() => {
                     tracing::warn!(namespace, approval, user = vote.vote.user, %error, "Vote refused by the ledger");
                 }
                 Err(error) => return Err(error.into()),

@@ -18,7 +18,7 @@ use actpass_crds::check::check;
 use actpass_crds::problem::{Problem, Severity};
 use actpass_crds::read::{Located, Manifests};
 use actpass_crds::resource::{Kind, Resource};
-use actpass_crds::upstream::{NamespacesFrom, UpstreamSpec};
+use actpass_crds::upstream::UpstreamSpec;
 use actpass_kubernetes::names::{ENVIRONMENT_LABEL, MODE_LABEL};
 
 use crate::object::{Id, Namespace, Object};
@@ -74,17 +74,7 @@ impl Place<'_> {
 
     /// Whether an Upstream of the install namespace is shared with this one.
     fn may_use(&self, upstream: &UpstreamSpec) -> bool {
-        let Some(allowed) = &upstream.allowed_namespaces else {
-            return false;
-        };
-        match allowed.from {
-            NamespacesFrom::Same => false,
-            NamespacesFrom::All => true,
-            NamespacesFrom::Selector => allowed
-                .selector
-                .as_ref()
-                .is_some_and(|selector| selector.selects(&self.namespace.labels)),
-        }
+        upstream.is_shared_with(&self.namespace.labels)
     }
 
     fn is_shared(&self, id: &Id) -> bool {

@@ -56,6 +56,16 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether the same would be refused again, for what it is.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => matches!(problem.status, 400 | 404 | 409 | 422),
+            _ => false,
+        }
+    }
+}
+
 /// One other part. Its connection is made anew when it breaks.
 pub struct Part {
     part: &'static str,

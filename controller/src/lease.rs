@@ -3,8 +3,8 @@
 //! *Flow*: whoever finds the Lease free, or unchanged for [`LIFE`], takes it; the holder renews it every [`RENEW`].
 //!
 //! *Guarantees*: nobody compares clocks of two machines: how long a Lease stands unchanged is measured where it is looked at. A
-//! holder that cannot renew for [`GIVE_UP`] stops writing before anybody else may begin. What two would write all the
-//! same, after a pause of a whole machine, the API server orders by resource versions.
+//! holder that cannot renew for [`GIVE_UP`] stops writing before anybody else may begin. Only a pause of a whole machine lets two
+//! write at once; then what the one writes late, the other writes anew within minutes.
 
 use std::time::Duration;
 
@@ -75,9 +75,14 @@ impl Election {
                     "Leadership changed"
                 );
             }
+            // It may end before the next look is over; then others lead, and this one must have stopped.
+            let ends = renewed.map_or_else(Instant::now, |at| at + GIVE_UP);
             tokio::select! {
                 () = tokio::time::sleep(RENEW) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
+            }
+            if holds && Instant::now() + REQUEST >= ends {
+                leading.send_replace(false);
             }
         }
         if leading.send_replace(false) {

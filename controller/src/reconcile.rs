@@ -247,8 +247,8 @@ impl Leader {
         if !enrolled {
             let mut result = outcome(&compiled, false, None);
             result.in_force = false;
-            self.statuses(name, &objects, result, None).await?;
-            return self.leave(name).await;
+            self.leave(name).await?;
+            return self.statuses(name, &objects, result, None).await;
         }
         let given = match &compiled.bundle {
             Some(bundle) => {
@@ -263,10 +263,11 @@ impl Leader {
             Some(_) => published.as_ref().map(|published| &published.bundle),
         };
         let outcome = outcome(&compiled, true, ledger);
-        self.statuses(name, &objects, outcome, in_force).await?;
+        // The fence first: a status that cannot be written keeps no namespace from it.
         if !namespace.ends {
             self.write_into(place, &objects).await?;
         }
+        self.statuses(name, &objects, outcome, in_force).await?;
         given
     }
 

@@ -22,6 +22,9 @@ const CONNECTIONS_MAX: usize = 4_096;
 /// A handshake takes milliseconds.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a quiet HTTP/2 connection is asked whether anybody is there, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// How long accepting rests after an error.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -98,6 +101,9 @@ async fn connection(
     builder
         .http2()
         .timer(TokioTimer::new())
+        // A peer that is gone without a word does not keep its place.
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(100);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);

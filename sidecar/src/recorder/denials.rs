@@ -18,11 +18,11 @@ use tokio::time::Instant;
 /// How long equal denials are counted before they become a record.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
-/// Most different denials counted at a time, each with a record of about 2 KiB: 1 MiB. More are records each.
-const WINDOWS_MAX: usize = 512;
+/// Most different denials counted at a time, each with a record of about 2 KiB: 2 MiB. More are records each.
+const WINDOWS_MAX: usize = 1_024;
 
 /// Most different denials within ten seconds after which what is no action is only counted.
-const NAMED_MAX: usize = 64;
+const NAMED_MAX: usize = 512;
 
 /// What stands in the place of a target that is not named.
 const OTHERS: &str = "others";

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use actpass_core::hash::b64u_encode;
 use actpass_kubernetes::Error;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -30,9 +30,9 @@ use super::{namespaces, pods, resources, votes};
 /// Longest review: an object and the one before it, at 1.5 MiB each, which is what etcd takes, and the frame.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Most reviews at a time. With their bodies read into JSON, some eight times as large, they stay below 32 × 4 MiB × 8 = 1
-/// GiB where all are of the longest; a pod's has 20 KiB.
-const REVIEWS_MAX: usize = 32;
+/// Most reviews at a time, from the first byte of the body on. Read into JSON, which is some eight times as large, they stay below
+/// 12 × 4 MiB × 8 = 384 MiB where all are of the longest; a pod's has 20 KiB.
+const REVIEWS_MAX: usize = 12;
 
 /// Before the API server stops waiting, which the chart's configurations let it do after five seconds: so that it is told
 /// why.
@@ -97,14 +97,23 @@ pub fn places() -> Semaphore {
 pub fn router(serving: Arc<Serving>) -> Router {
     let mut router = Router::new().route("/v1/keys", get(keys));
     for path in Path::ALL {
-        let answering = async move |State(serving): State<Arc<Serving>>, body: Bytes| {
-            review(&serving, path, &body).await
+        let answering = async move |State(serving): State<Arc<Serving>>, body: Body| {
+            // Nothing is read of what there is no place for.
+            let reading = async {
+                let place = serving.places.acquire().await;
+                (place, to_bytes(body, BODY_BYTES_MAX).await)
+            };
+            match timeout(DEADLINE, reading).await {
+                Ok((_place, Ok(body))) => review(&serving, path, &body).await,
+                Ok((_, Err(error))) => {
+                    (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response()
+                }
+                Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            }
         };
         router = router.route(&format!("/{}", path.name()), post(answering));
     }
-    router
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(serving)
+    router.with_state(serving)
 }
 
 /// What votes are stamped with, for the controller to hand on.
@@ -122,11 +131,7 @@ async fn review(serving: &Serving, path: Path, body: &[u8]) -> Response {
             // Without the question there is no answer; the API server takes this for a refusal.
             Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         };
-    let answering = async {
-        // It is never closed.
-        let _place = serving.places.acquire().await;
-        answer(serving, path, &request).await
-    };
+    let answering = async { answer(serving, path, &request).await };
     let answer = timeout(DEADLINE, answering).await.unwrap_or_else(|_| {
         let said = format!("no answer within {} seconds; try again", DEADLINE.as_secs());
         Ok(Answer::refused(Status::Unavailable, "deadline", "", said))
