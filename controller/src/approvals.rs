@@ -73,7 +73,7 @@ impl Approvals {
                 let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);
                 if let Err(error) = self.look(leader, &namespace.name, &tenant).await {
                     let error = format!("{error:#}");
-                    tracing::debug!(namespace = namespace.name, error, "Questions not asked for");
+                    tracing::warn!(namespace = namespace.name, error, "Questions not asked for");
                 }
             });
             asked.buffer_unordered(AT_A_TIME).collect::<()>().await;

@@ -61,6 +61,9 @@ impl Context {
     }
 }
 
+/// Largest of the small requests: a secret of 32 KiB, escaped.
+const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
+
 fn router(context: Context) -> Router {
     // In a cluster counters name every tenant, so they are shown elsewhere: to whoever may look at all of them.
     let counters = match *context.people {
@@ -70,7 +73,7 @@ fn router(context: Context) -> Router {
     Router::new()
         .merge(counters)
         .route("/v1/keys", get(control::keys))
-        .route("/v1/streams", post(streams::open))
+        .route("/v1/streams", post(streams::open).layer(small()))
         .route("/v1/streams/{stream}", delete(streams::close))
         .route("/v1/streams/{stream}/records", post(records::append))
         .route(
@@ -88,27 +91,34 @@ fn router(context: Context) -> Router {
             get(streams::approval),
         )
         .route("/v1/bundles", put(control::put_bundle))
-        .route("/v1/revocations", post(control::revoke))
+        .route("/v1/revocations", post(control::revoke).layer(small()))
         .route("/v1/pods/{uid}", delete(control::end_pod))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", get(approvals::show))
-        .route("/v1/approvals/{id}/votes", post(votes::vote))
+        .route("/v1/approvals/{id}/votes", post(votes::vote).layer(small()))
         .route("/v1/limits", get(control::limits))
         .route("/v1/intents", get(control::intents))
         .route(
             "/v1/intents/{stream}/{seq}/resolution",
-            post(control::resolve),
+            post(control::resolve).layer(small()),
         )
         .route("/v1/credentials", get(control::credentials))
         .route(
             "/v1/credentials/{name}",
-            put(control::put_credential).delete(control::delete_credential),
+            put(control::put_credential)
+                .delete(control::delete_credential)
+                .layer(small()),
         )
         .route("/v1/checkpoint", get(control::checkpoint))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(control::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(context)
+}
+
+/// The bound of requests that carry a token, a vote or a secret: whoever is not known yet makes nobody keep more.
+fn small() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(SMALL_BODY_BYTES_MAX)
 }
 
 /// Serves until `stop` turns true; then finishes what has begun.

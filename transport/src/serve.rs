@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -21,6 +23,9 @@ const CONNECTIONS_MAX: usize = 4_096;
 
 /// A handshake takes milliseconds.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be without a first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(15);
 
 /// How often a quiet HTTP/2 connection is asked whether anybody is there, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -95,7 +100,15 @@ async fn connection(
         address,
         key: certificates.and_then(server::client_key),
     };
-    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
+    let asked = Arc::new(AtomicBool::new(false));
+    let noting = asked.clone();
+    let router = router.layer(axum::Extension(peer)).layer(map_request(
+        move |request: axum::extract::Request| {
+            noting.store(true, Ordering::Relaxed);
+            std::future::ready(request)
+        },
+    ));
+    let service = TowerToHyperService::new(router);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder
@@ -107,8 +120,16 @@ async fn connection(
         .max_concurrent_streams(100);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
+    let silent = async {
+        tokio::time::sleep(FIRST_REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         served = serving.as_mut() => return served,
+        // Whoever says nothing keeps no place.
+        () = silent => return Err("no request came".into()),
         _ = stop.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
     }
     serving.await

@@ -38,6 +38,9 @@ const LINES: usize = 2;
 /// Pods that are looked up at a time: each asks the API server three times.
 const ADMISSIONS: usize = 64;
 
+/// Longest wait until it is known whether a session is opened.
+const ADMIT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Longest wait for the API server.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -265,7 +268,15 @@ async fn open(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    let admitted = match sessions.admit(peer, &headers).await {
+    // However long the API server takes: whoever is not known yet keeps a place no longer.
+    let admitted = tokio::time::timeout(ADMIT_TIMEOUT, sessions.admit(peer, &headers)).await;
+    let busy = |_| {
+        Err(Refusal::new(
+            Code::NotReady,
+            "the API server does not answer; try again",
+        ))
+    };
+    let admitted = match admitted.unwrap_or_else(busy) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             sessions.metrics.refused(refusal.code);

@@ -93,6 +93,12 @@ pub(super) async fn end_pod(
         Ok(EventBody::StreamEnded { stream, how })
     };
     context.engine.event(origin, Vec::new(), ended).await?;
+    // Which log a stream writes to is only remembered; who asks next is looked up, and has ended.
+    let mut streams = context
+        .streams
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    streams.clear();
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,6 +3,7 @@
 use actpass_core::evidence::leaf::{EventBody, Leaf, RulingApproval, StreamEnd};
 use actpass_core::evidence::record::Body;
 use actpass_core::hash::{StreamId, b64u_encode};
+use actpass_core::passport::Passport;
 use actpass_core::passport::jws;
 use actpass_core::state::ApprovalState;
 use actpass_core::upstream::Effect;
@@ -182,6 +183,7 @@ pub(super) async fn credential(
     let (stream, origin) = (sidecar.stream, sidecar.origin.clone());
     let found = context.engine.query(move |logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        acting(log, &stream, Timestamp::now())?;
         let stored = log
             .answered(&stream, seq)
             .ok_or(ApiError::NotFound("permit"))?;
@@ -256,20 +258,23 @@ pub(super) async fn lease(
     let (host, port) = (request.host, request.port);
     let found = context.engine.query(move |logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
-        let state = log
-            .state()
-            .stream(&stream)
-            .ok_or(ApiError::NotFound("stream"))?;
-        if log.state().is_revoked(&state.passport) {
-            return Err(ApiError::Forbidden("the passport is revoked".to_owned()));
-        }
-        if Timestamp::now() >= state.expires {
-            return Err(ApiError::Forbidden("the passport has expired".to_owned()));
-        }
+        let passport = acting(log, &stream, Timestamp::now())?;
         let bundle = log.state().active().ok_or_else(no_policy)?;
         let declared = bundle
             .upstream(&request.upstream)
             .ok_or(ApiError::NotFound("upstream"))?;
+        let reads = declared
+            .actions
+            .iter()
+            .filter(|action| action.effect == Effect::Read);
+        let mut in_scope = reads.filter(|action| {
+            let mut scope = passport.scope.iter();
+            scope.any(|entry| entry.capability.matches(&action.capability))
+        });
+        if in_scope.next().is_none() {
+            let detail = "the passport's scope has no read of that upstream".to_owned();
+            return Err(ApiError::Forbidden(detail));
+        }
         let name = host.parse().ok().filter(|name| declared.serves(name, port));
         let name = name.ok_or_else(|| {
             ApiError::Forbidden("the upstream does not serve that host".to_owned())
@@ -390,6 +395,7 @@ pub(super) async fn sealed(
     let found = context.engine.submit(
         move |staging| {
             let log = staging.log(&origin)?;
+            acting(log, &sidecar.stream, Timestamp::now())?;
             own_approval(log, &sidecar.stream, &id)?;
             let name = sealed_name(&id);
             let bytes = staging
@@ -427,6 +433,34 @@ pub(super) async fn approval(
         })))
     });
     found.await
+}
+
+/// The passport that a stream acts under, as long as it may: secrets and kept requests are for nobody else.
+fn acting<'a>(
+    log: &'a Log,
+    stream: &actpass_core::hash::StreamId,
+    now: Timestamp,
+) -> Result<&'a Passport, ApiError> {
+    let no = |detail: &str| ApiError::Forbidden(detail.to_owned());
+    let state = log.state();
+    let opened = state.stream(stream).filter(|it| it.ended.is_none());
+    let opened = opened.ok_or(ApiError::NotFound("open stream"))?;
+    if state.is_revoked(&opened.passport) {
+        return Err(no("the passport is revoked"));
+    }
+    if now >= opened.expires {
+        return Err(no("the passport has expired"));
+    }
+    let bundle = state.active().ok_or_else(no_policy)?;
+    let passport = bundle.passport(&opened.passport);
+    let passport = passport.ok_or_else(|| no("the policy knows the passport no more"))?;
+    if passport.suspended {
+        return Err(no("the passport is suspended"));
+    }
+    if passport.not_after.is_some_and(|end| now >= end) {
+        return Err(no("the passport is past its end"));
+    }
+    Ok(passport)
 }
 
 /// An approval of the passport that the stream acts under, whichever of its streams asked.
