@@ -72,9 +72,8 @@ check: ## The fast part: format, lints, unit tests of core
 	cargo test --locked --quiet -p actpass-core
 
 programs: ## Build what the end-to-end tests run
-	cargo build --locked --quiet -p actpass-cli
-	cargo build --locked --quiet -p actpass-ledger --features cluster
-	cargo build --locked --quiet -p actpass-controller -p actpass-sidecar -p actpass-webhook
+	@# Tests and programs in one, as `cargo test` does below: else each set of packages would be built with features of its own.
+	cargo build --locked --quiet --workspace --all-targets --features $(PROGRAMS)
 
 test: setup check ## Check, then every test, end to end ones included
 	$(MAKE) programs
