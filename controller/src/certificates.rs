@@ -1,6 +1,5 @@
 //! The authority of an installation, the certificates of its parts, and when each is due.
 
-use actpass_core::hash::sha256;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -151,16 +150,6 @@ impl Facts {
         let left = self.not_after.duration_since(now);
         left < life / 3 || !wanted.iter().all(|name| self.names.contains(name))
     }
-}
-
-/// SHA-256 of the first certificate of a PEM text, by which pods pin it.
-///
-/// # Errors
-/// Where it is none.
-pub fn digest(pem: &[u8]) -> Result<[u8; 32], CertificateError> {
-    let der = CertificateDer::from_pem_slice(pem)
-        .map_err(|error| CertificateError::Read(error.to_string()))?;
-    Ok(sha256(&[&der]))
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -205,30 +205,3 @@ impl Part {
         }
     }
 }
-
-/// A text as part of a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenant_stands_in_a_query_as_one_value() {
-        assert_eq!(
-            encoded("c-1/shop/u_1.~ %&=+é"),
-            "c-1%2Fshop%2Fu_1.~%20%25%26%3D%2B%C3%A9"
-        );
-    }
-}

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use actpass_core::bundle::Bundle;
 use actpass_core::vote::SignedVote;
 use actpass_core::wire::ApprovalView;
+use actpass_kubernetes::encoded;
 use actpass_transport::names;
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{CallError, Part, encoded};
+use crate::http::{CallError, Part};
 
 /// The ledger, as the controller's ServiceAccount.
 pub struct Ledger {

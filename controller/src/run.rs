@@ -10,11 +10,11 @@ use std::time::Duration;
 use actpass_kubernetes::names::{
     CONTROLLER_LEASE, CONTROLLER_SECRET, CONTROLLER_TLS, LEDGER_KEYS, TRUST, VOTE_KEYS,
 };
-use actpass_kubernetes::{shown, watched};
+use actpass_kubernetes::{namespaces, shown, watched};
 use actpass_transport::{names, serve, server};
 use actpass_webhook::settings::{Image, Images};
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -229,16 +229,11 @@ fn trust_of(
     trust
 }
 
-/// The uid of namespace `kube-system`, which is nowhere the same.
+/// The cluster's id, once the API server says it.
 async fn cluster_id(client: &Client) -> String {
-    let namespaces = Api::<Namespace>::all(client.clone());
     loop {
-        match namespaces.get_metadata("kube-system").await {
-            Ok(found) => {
-                if let Some(uid) = found.metadata.uid {
-                    return uid;
-                }
-            }
+        match namespaces::cluster_id(client).await {
+            Ok(id) => return id,
             Err(error) => tracing::warn!(%error, "The cluster's id is not known yet"),
         }
         tokio::time::sleep(REST).await;

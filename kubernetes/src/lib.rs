@@ -1,6 +1,7 @@
 //! What the parts in a cluster share of the Kubernetes API: values in Secrets that exactly one part makes, one object
 //! watched, a certificate that changes while it is shown, and who is asking.
 
+mod encoded;
 pub mod kept;
 pub mod names;
 pub mod namespaces;
@@ -8,6 +9,7 @@ pub mod shown;
 pub mod watched;
 pub mod who;
 
+pub use encoded::encoded;
 pub use kube::Client;
 
 /// The API server cannot be used.

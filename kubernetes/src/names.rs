@@ -1,5 +1,7 @@
 //! Names of objects in the namespace of the installation, by which the parts find each other.
 
+use actpass_core::pod::contract;
+
 /// Secret of the controller: its issuer key and its certificate authority.
 pub const CONTROLLER_SECRET: &str = "actpass-controller";
 /// Secret of the ledger: its log key and its key encryption key.
@@ -24,13 +26,13 @@ pub const TLS_AUTHORITY: &str = "ca.crt";
 
 /// ConfigMap with what the parts may believe of each other. The controller writes it, and the copies in the namespaces of
 /// agents, which lack [`VOTE_KEYS`].
-pub const TRUST: &str = "actpass-trust";
+pub const TRUST: &str = contract::AUTHORITIES_CONFIG_MAP;
 /// In [`TRUST`]: authorities of the parts' certificates, PEM.
-pub const AUTHORITIES: &str = "ca.pem";
+pub const AUTHORITIES: &str = contract::AUTHORITIES_FILE;
 /// In [`TRUST`]: public keys that passports are signed with, one base64url line each.
-pub const ISSUER_KEYS: &str = "issuer-keys";
+pub const ISSUER_KEYS: &str = contract::ISSUER_KEYS_FILE;
 /// In [`TRUST`]: public keys that checkpoints are signed with, one base64url line each.
-pub const LEDGER_KEYS: &str = "ledger-keys";
+pub const LEDGER_KEYS: &str = contract::LEDGER_KEYS_FILE;
 /// In [`TRUST`]: public keys that votes are stamped with, one base64url line each.
 pub const VOTE_KEYS: &str = "vote-keys";
 

@@ -353,6 +353,11 @@ impl Zone {
         }
     }
 
+    /// Whether a query for the name would find something. No place is taken.
+    pub fn declares(&self, name: &str) -> bool {
+        !matches!(self.find(name, RecordType::AAAA), Found::Undeclared)
+    }
+
     fn find(&self, text: &str, record_type: RecordType) -> Found {
         let Ok(name) = text.parse::<HostName>() else {
             return Found::Undeclared;

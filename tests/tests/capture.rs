@@ -10,11 +10,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use actpass_core::evidence::record::Body;
 use actpass_sidecar::dns::{self, NameSlot, Responder};
+use actpass_tests::fed;
 use actpass_tests::outside::in_a_network_of_our_own;
 use actpass_tests::proxied::{HOST, Proxied};
 use tokio::sync::mpsc;
@@ -58,23 +59,6 @@ const RULES: &str = "table inet steer {
   }
 }";
 
-/// Runs a program with something on its standard input.
-fn fed(mut command: Command, input: &str) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    child.wait_with_output().unwrap()
-}
-
 fn steer(tcp: u16, dns: u16) {
     let network = [
         "link set lo up",
@@ -92,7 +76,7 @@ fn steer(tcp: u16, dns: u16) {
         .replace("DNS", &dns.to_string());
     let mut nft = Command::new("nft");
     nft.args(["-f", "-"]);
-    let loaded = fed(nft, &rules);
+    let loaded = fed(&mut nft, rules.as_bytes()).unwrap();
     assert!(loaded.status.success(), "{loaded:?}");
 }
 
@@ -104,7 +88,7 @@ fn curl(args: &[&str]) -> String {
         .gid(AGENT)
         .args(["-sS", "-m", "10"])
         .args(args);
-    let output = fed(command, "");
+    let output = fed(&mut command, b"").unwrap();
     let both = [output.stdout, output.stderr].concat();
     String::from_utf8(both).unwrap()
 }

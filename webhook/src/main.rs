@@ -8,7 +8,7 @@ use actpass_kubernetes::names::{TRUST, WEBHOOK_TLS};
 use actpass_kubernetes::{shown, watched};
 use actpass_transport::server::Shown;
 use actpass_transport::{serve, server};
-use actpass_webhook::server::args::{Args, LogFormat};
+use actpass_webhook::server::args::Args;
 use actpass_webhook::server::health::{self, Readiness};
 use actpass_webhook::server::metrics::Metrics;
 use actpass_webhook::server::routes::{Serving, places, router};
@@ -23,7 +23,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -36,24 +35,13 @@ async fn main() -> ExitCode {
             return code.into();
         }
     };
-    start_logging(args.log_format);
+    args.log_format.start();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "Ended");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("ACTPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
     }
 }
 

@@ -71,6 +71,12 @@ pub const AUTHORITIES_VOLUME: &str = "actpass-authorities";
 pub const VERIFY_VOLUME: &str = "actpass-verify";
 /// ConfigMap in each namespace with what the proxy may trust; the digests in its environment pin it.
 pub const AUTHORITIES_CONFIG_MAP: &str = "actpass-trust";
+/// In [`AUTHORITIES_CONFIG_MAP`]: authorities of the parts' certificates, PEM.
+pub const AUTHORITIES_FILE: &str = "ca.pem";
+/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that passports are signed with, one base64url line each.
+pub const ISSUER_KEYS_FILE: &str = "issuer-keys";
+/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that checkpoints are signed with, one base64url line each.
+pub const LEDGER_KEYS_FILE: &str = "ledger-keys";
 
 /// Under which all our mounts are.
 pub const MOUNT_ROOT: &str = "/run/actpass";

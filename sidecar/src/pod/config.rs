@@ -12,13 +12,6 @@ use ed25519_dalek::VerifyingKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-/// In the ConfigMap of authorities: certificates, PEM.
-const AUTHORITIES: &str = "ca.pem";
-/// In the ConfigMap of authorities: issuer keys, one base64url line each.
-const ISSUER_KEYS: &str = "issuer-keys";
-/// In the ConfigMap of authorities: ledger keys, one base64url line each.
-const LEDGER_KEYS: &str = "ledger-keys";
-
 /// Longest file of authorities.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
@@ -87,8 +80,8 @@ impl Config {
         };
         let pinned = Pinned { dir, text: &text };
         let authorities = pinned.authorities()?;
-        let issuer_keys = pinned.keys(ISSUER_KEYS, ENV_ISSUER_KEYS_SHA256)?;
-        let ledger_keys = pinned.keys(LEDGER_KEYS, ENV_LEDGER_KEYS_SHA256)?;
+        let issuer_keys = pinned.keys(ISSUER_KEYS_FILE, ENV_ISSUER_KEYS_SHA256)?;
+        let ledger_keys = pinned.keys(LEDGER_KEYS_FILE, ENV_LEDGER_KEYS_SHA256)?;
         let ledger_key = ledger_keys.first().copied();
         let pod_ips = text(ENV_POD_IPS)?
             .split(',')
@@ -117,7 +110,7 @@ struct Pinned<'a> {
 
 impl Pinned<'_> {
     fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-        let (path, bytes) = self.file(AUTHORITIES)?;
+        let (path, bytes) = self.file(AUTHORITIES_FILE)?;
         let digests = self.digests(ENV_CA_SHA256)?;
         // What is no certificate is not named by a digest either.
         let all = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok);
@@ -186,8 +179,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let certified = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
         let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key();
-        std::fs::write(dir.path().join(AUTHORITIES), certified.cert.pem()).unwrap();
-        for (file, byte) in [(ISSUER_KEYS, 1), (LEDGER_KEYS, 2)] {
+        std::fs::write(dir.path().join(AUTHORITIES_FILE), certified.cert.pem()).unwrap();
+        for (file, byte) in [(ISSUER_KEYS_FILE, 1), (LEDGER_KEYS_FILE, 2)] {
             let text = format!("{}\n", b64u_encode(key(byte).as_bytes()));
             std::fs::write(dir.path().join(file), text).unwrap();
         }
@@ -230,7 +223,7 @@ mod tests {
                 .verifying_key()
                 .as_bytes(),
         );
-        for file in [ISSUER_KEYS, LEDGER_KEYS] {
+        for file in [ISSUER_KEYS_FILE, LEDGER_KEYS_FILE] {
             let told = told();
             let path = told.dir.path().join(file);
             let ours = std::fs::read_to_string(&path).unwrap();
@@ -245,7 +238,7 @@ mod tests {
         }
         let told = told();
         let stranger = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
-        std::fs::write(told.dir.path().join(AUTHORITIES), stranger.cert.pem()).unwrap();
+        std::fs::write(told.dir.path().join(AUTHORITIES_FILE), stranger.cert.pem()).unwrap();
         assert!(matches!(
             read(&told).unwrap_err(),
             ConfigError::Unpinned { .. }

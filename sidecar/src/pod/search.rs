@@ -1,8 +1,6 @@
 //! The search list of a pod: every lookup of a name with few dots is first one under each of its domains.
 
-use actpass_core::host::HostName;
-
-use crate::dns::{DnsEvent, INTERNAL_NAME, NameSlot, Zone};
+use crate::dns::{DnsEvent, INTERNAL_NAME, Zone};
 
 /// The name that the verifier asks for, which nobody declares.
 pub const CANARY: &str = "canary.actpass.internal";
@@ -36,7 +34,7 @@ impl Search {
             return None;
         }
         let asked = self.asked(&name);
-        if asked != name && (declared(asked, zone) || asked == INTERNAL_NAME) {
+        if asked != name && (zone.declares(asked) || asked == INTERNAL_NAME) {
             return None;
         }
         let name = asked.to_owned();
@@ -48,16 +46,6 @@ impl Search {
         let longest = self.0.iter().filter_map(ends).min_by_key(|rest| rest.len());
         longest.filter(|rest| !rest.is_empty()).unwrap_or(name)
     }
-}
-
-fn declared(name: &str, zone: &Zone) -> bool {
-    let Ok(name) = name.parse::<HostName>() else {
-        return false;
-    };
-    zone.addresses().iter().any(|(_, slot)| match slot {
-        NameSlot::Exact(exact) => *exact == name,
-        NameSlot::Wildcard { pattern, .. } => pattern.matches(&name),
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actpass_core::error::chain;
 use actpass_core::hash::b64u_encode;
 use actpass_kubernetes::Error;
 use axum::body::{Body, to_bytes};
@@ -203,15 +204,4 @@ fn log(path: Path, request: &Request, answer: &Answer) {
             tracing::debug!(path, %namespace, %name, %user, "Request passed");
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
