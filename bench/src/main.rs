@@ -5,6 +5,7 @@ mod decide;
 mod handover;
 mod ledger;
 mod memory;
+mod node;
 mod permit;
 mod policy;
 mod round_trip;
@@ -26,6 +27,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Memory of `actpass run` around an idle command
     Memory(memory::MemoryArgs),
+    /// A whole installation on a Kubernetes node, under a crowd of simulated pods
+    Node(node::NodeArgs),
     /// A ledger as a process of its own
     Ledger(ledger::LedgerArgs),
     /// A sidecar in front of one upstream, as a process of its own
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Command::Permit(args) => runtime(2)?.block_on(permit::permit(args)),
         Command::Verify(args) => runtime(2)?.block_on(verify::verify(args)),
         Command::Memory(args) => memory::memory(&args),
+        Command::Node(args) => runtime(2)?.block_on(node::node(args)),
         Command::Ledger(args) => single()?.block_on(ledger::ledger(args)),
         Command::Sidecar(args) => single()?.block_on(sidecar::sidecar(args)),
     }
