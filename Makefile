@@ -9,13 +9,16 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
 
-# The tests' Kubernetes node, which takes root and once about ten minutes to build: `make test CLUSTER=1`.
-CLUSTER ?=
+# The tests' Kubernetes node: where this machine can run one, with root. Its programs are built once, in about ten minutes.
+# `make test CLUSTER=` leaves it out.
+ifeq ($(origin CLUSTER),undefined)
+CLUSTER := $(if $(filter test test-full setup,$(MAKECMDGOALS)),$(shell tests/cluster/possible))
+endif
 export ACTPASS_TEST_CLUSTER := $(CLUSTER)
 
 PROGRAMS := actpass-ledger/cluster
 
-.PHONY: help demo programs test test-full fuzz fuzz-seeded bench check fmt setup cluster-up cluster-down
+.PHONY: help demo programs test test-full fuzz fuzz-seeded bench bench-cluster check fmt setup cluster-up cluster-down
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -57,7 +60,7 @@ cluster-tools: | tools $(SDKS)
 	@tests/cluster/tools/build
 	@tests/cluster/images/all
 
-cluster-up: tools $(SDKS) ## Start the tests' Kubernetes node (as root), for `make test CLUSTER=1` or for you
+cluster-up: tools $(SDKS) ## Start the tests' Kubernetes node (as root), for the tests or for you
 	@tests/cluster/up
 
 cluster-down: ## Stop it; only its logs are left
@@ -75,7 +78,7 @@ programs: ## Build what the end-to-end tests run
 	@# Tests and programs in one, as `cargo test` does below: else each set of packages would be built with features of its own.
 	cargo build --locked --quiet --workspace --all-targets --features $(PROGRAMS)
 
-test: setup check ## Check, then every test, end to end ones included
+test: tools check $(SDKS) $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
 	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
 	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
@@ -97,6 +100,10 @@ bench: ## Measure: decisions, a durable permit, verification, memory; each besid
 	$(RELEASE)/actpass-bench permit
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
+
+bench-cluster: tools $(SDKS) ## Measure an installation on the tests' Kubernetes node (as root): 1,000 passports and sessions
+	cargo build --locked --release --quiet --workspace --bins --features $(PROGRAMS)
+	bench/node
 
 demo: build-tools ## Build and run the tour
 	cargo build --locked -p actpass-cli

@@ -29,13 +29,50 @@ pub fn possible() -> bool {
     let asked = std::env::var_os("ACTPASS_TEST_CLUSTER").is_some_and(|value| !value.is_empty());
     let possible = User::own().is_root() && has_all_ids();
     match (asked, possible) {
-        (false, _) => println!("LEFT OUT: the Kubernetes node; run `make test CLUSTER=1` as root"),
+        (false, _) => println!("LEFT OUT: the Kubernetes node; run `make test` as root"),
         (true, false) => println!(
             "LEFT OUT: the Kubernetes node, since only root of the machine can start it; run as root"
         ),
         (true, true) => {}
     }
     asked && possible
+}
+
+/// A cluster of one test's own, where what all share would be in the way; it ends with the test, whichever way that ends.
+#[derive(Debug)]
+pub struct Own {
+    cluster: Cluster,
+    _files: tempfile::TempDir,
+}
+
+impl Own {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn up() -> anyhow::Result<Self> {
+        let files = tempfile::tempdir()?;
+        Ok(Self {
+            cluster: Cluster::up_in(files.path())?,
+            _files: files,
+        })
+    }
+}
+
+impl std::ops::Deref for Own {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Err(error) = self.cluster.down() {
+            eprintln!("the test's cluster is not gone: {error}");
+        }
+    }
 }
 
 impl Cluster {

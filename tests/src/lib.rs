@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the program under test, and an upstream that keeps books.
 
+pub mod account;
 pub mod authority;
 pub mod books;
 pub mod cluster;
@@ -12,6 +13,7 @@ pub mod payments;
 pub mod provider;
 pub mod proxied;
 pub mod raw;
+pub mod shop;
 pub mod stripe;
 pub mod tenants;
 pub mod tools;

@@ -2,160 +2,16 @@
 //! refused, or changes nothing.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use actpass_tests::authority::Authority;
-use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
-use actpass_tests::front::Front;
+use actpass_tests::cluster::{Cluster, eventually, possible};
 use actpass_tests::home::text;
-use actpass_tests::installed::{Installed, Person};
-use serde_json::json;
-
-/// An upstream of the test's own, an agent and what it may: small payments at once, large ones after a yes.
-const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: pay}
-spec:
-  hosts: [HOST]
-  addresses: Cluster
-  tls:
-    mode: Intercept
-    caBundle: |
-CA
-  credentials: [{name: pay, effects: [Read, Write], header: Authorization, format: "Bearer {secret}"}]
-  actions:
-  - name: payments.create
-    match: {http: {method: POST, path: /v1/payments}}
-    effect: Write
-    body: {format: JSON, maxBytes: 4096}
-    params: {allow: [amount, note]}
-    amount: {from: body.amount, unit: Minor, currency: {const: USD}}
-    meters: [{name: payments, from: Amount}]
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: clerk}
-spec:
-  agentId: clerk
-  subject: {serviceAccountName: clerk}
-  owner: owner@example.com
-  purpose: Pay small bills
-  scope: [{capability: pay.payments.create}]
-  limits: [{meter: payments, unit: USD, max: "100000.00", windowSeconds: 86400}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: bills}
-spec:
-  targetRefs: [{kind: Passport, name: clerk}]
-  rules:
-  - {name: small, decision: Allow, capabilities: [pay.payments.create], amounts: [{currency: USD, lte: "50.00"}]}
-  - name: large
-    decision: RequireApproval
-    capabilities: [pay.payments.create]
-    amounts: [{currency: USD, gt: "50.00"}]
-    approval: {groups: [finance], expiresAfterSeconds: 1800}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: clerk}
-"#;
-
-const AGENT: &str = r#"apiVersion: v1
-kind: Pod
-metadata: {name: agent}
-spec:
-  serviceAccountName: clerk
-  terminationGracePeriodSeconds: 1
-  containers:
-  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf], securityContext: {runAsUser: 1000}}
-"#;
-
-/// A namespace with a governed agent that pays.
-struct Shop<'a> {
-    installed: &'a Installed<'a>,
-    namespace: Namespace<'a>,
-    host: String,
-    front: Front,
-}
-
-impl<'a> Shop<'a> {
-    fn open(installed: &'a Installed<'a>, prefix: &str) -> Self {
-        let cluster = installed.cluster;
-        let namespace = installed.namespace(prefix).unwrap();
-        let host = format!("pay.{}.example", namespace.name);
-        let authority = Authority::new().unwrap();
-        let paid = pays();
-        let listener = cluster.serve(&host, 443).unwrap();
-        let front = Front::on(listener, &authority, &host, paid).unwrap();
-        let manifests = SHOP
-            .replace("HOST", &host)
-            .replace("CA\n", &authority.block(6));
-        namespace.apply(&manifests).unwrap();
-        let declared = format!("{}\n", authority.pem.trim());
-        let digest = actpass_core::hash::sha256(&[declared.as_bytes()]);
-        let bindings = json!({
-            "hosts": [host], "ports": [443], "header": "authorization", "format": "Bearer {secret}",
-            "ca_digest": actpass_core::hash::hex(&digest), "effects": ["Read", "Write"],
-        });
-        installed
-            .store(&namespace, "pay", "the-real-key", &bindings)
-            .unwrap();
-        namespace
-            .start("agent", AGENT)
-            .unwrap_or_else(|error| panic!("{error}\n{}", installed.standing()));
-        Self {
-            installed,
-            namespace,
-            host,
-            front,
-        }
-    }
-
-    /// The agent pays so many cents: status and answer.
-    fn pay(&self, cents: u32, note: &str) -> (String, String) {
-        let body = format!("{{\\\"amount\\\":{cents},\\\"note\\\":\\\"{note}\\\"}}");
-        let curl = format!(
-            "curl -sS -m 20 -w '\\n%{{http_code}}' -H 'content-type: application/json' -d \"{body}\" https://{}/v1/payments",
-            self.host
-        );
-        let said = text(&self.namespace.exec("agent", &curl).unwrap());
-        let (answer, status) = said.rsplit_once('\n').unwrap_or(("", &said));
-        (status.trim().to_owned(), answer.to_owned())
-    }
-
-    /// The Approval that a large payment asks for.
-    fn asks(&self, note: &str) -> String {
-        let (status, answer) = self.pay(9_900, note);
-        assert_eq!(status, "403", "{answer}");
-        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-        let id = answer.pointer("/approval/id").or(answer.get("approval"));
-        let id = id.and_then(serde_json::Value::as_str);
-        let name = id.unwrap_or_else(|| panic!("{answer}")).replace('_', "-");
-        eventually(Duration::from_secs(20), || {
-            self.namespace.ask(&["get", "approval", &name])
-        })
-        .unwrap();
-        name
-    }
-
-    fn as_person(&self, person: &Person, args: &[&str]) -> Output {
-        let all = [&["--namespace", &self.namespace.name], args].concat();
-        person.kubectl(self.installed.cluster, &all).unwrap()
-    }
-
-    fn applies(&self, person: &Person, yaml: &str) -> Output {
-        let args = ["apply", "--namespace", &self.namespace.name, "-f", "-"];
-        person.apply(self.installed.cluster, &args, yaml).unwrap()
-    }
-}
+use actpass_tests::installed::Installed;
+use actpass_tests::shop::{SHOP, Shop, agent};
 
 /// A refusal that says `why`.
 fn refused(what: &str, output: &Output, why: &str) {
@@ -170,13 +26,13 @@ fn with_shop(prefix: &str, test: impl FnOnce(&Shop<'_>)) {
     }
     let cluster = Cluster::up().unwrap();
     let installed = Installed::on(&cluster).unwrap();
-    test(&Shop::open(&installed, prefix));
+    test(&Shop::open(&installed, prefix).unwrap());
 }
 
 #[test]
 fn nobody_without_the_role_answers_for_people() {
     with_shop("votes", |shop| {
-        let approval = shop.asks("bill");
+        let approval = shop.asks("bill").unwrap();
         let installed = shop.installed;
         let uid = shop
             .namespace
@@ -200,7 +56,7 @@ fn nobody_without_the_role_answers_for_people() {
         installed.allow(&shop.namespace, &edit, "edit").unwrap();
         refused(
             "a vote with stock edit",
-            &shop.applies(&edit, &vote(&named("eve"), "")),
+            &shop.applies(&edit, &vote(&named("eve"), "")).unwrap(),
             "forbidden",
         );
         for args in [
@@ -225,7 +81,7 @@ fn nobody_without_the_role_answers_for_people() {
         ] {
             refused(
                 "an Approval changed with stock edit",
-                &shop.as_person(&edit, args),
+                &shop.as_person(&edit, args).unwrap(),
                 "forbidden",
             );
         }
@@ -245,19 +101,25 @@ fn nobody_without_the_role_answers_for_people() {
         installed
             .allow(&shop.namespace, &colleague, "actpass-approver")
             .unwrap();
-        let forged = shop.applies(&colleague, &vote(&named("ann"), &stamp));
+        let forged = shop
+            .applies(&colleague, &vote(&named("ann"), &stamp))
+            .unwrap();
         refused("a vote in the name of another", &forged, "name");
-        let outside = shop.applies(&outsider, &vote(&named("mallory"), ""));
+        let outside = shop
+            .applies(&outsider, &vote(&named("mallory"), ""))
+            .unwrap();
         refused("a vote of another group", &outside, "none of these groups");
         refused(
             "a vote of the owner",
-            &shop.applies(&owner, &vote(&named("owner@example.com"), "")),
+            &shop
+                .applies(&owner, &vote(&named("owner@example.com"), ""))
+                .unwrap(),
             "owner",
         );
         let impersonated = ["--as=ann", "--as-group=finance", "get", "approvals"];
         refused(
             "impersonation",
-            &shop.as_person(&outsider, &impersonated),
+            &shop.as_person(&outsider, &impersonated).unwrap(),
             "forbidden",
         );
         let admin = |args: &[&str]| shop.namespace.kubectl(args).unwrap();
@@ -286,12 +148,12 @@ fn nobody_without_the_role_answers_for_people() {
         let args = ["approve", &approval, "--yes", "-n", &shop.namespace.name];
         let state = ["get", "approval", &approval, "-o=jsonpath={.status.state}"];
         assert_eq!(shop.namespace.ask(&state).unwrap(), "Pending");
-        assert_eq!(shop.pay(9_900, "bill").0, "403");
+        assert_eq!(shop.pay(9_900, "bill").unwrap().0, "403");
 
         let yes = approver.actpass(installed.cluster, &args).unwrap();
         assert!(yes.status.success(), "{}", text(&yes));
-        assert_eq!(shop.pay(9_900, "bill").0, "200");
-        assert_eq!(shop.pay(9_900, "bill").0, "403", "once");
+        assert_eq!(shop.pay(9_900, "bill").unwrap().0, "200");
+        assert_eq!(shop.pay(9_900, "bill").unwrap().0, "403", "once");
         assert_eq!(shop.front.seen().len(), 1);
         // A vote is what it was.
         for args in [
@@ -307,7 +169,7 @@ fn nobody_without_the_role_answers_for_people() {
         ] {
             refused(
                 "a vote changed",
-                &shop.as_person(&approver, args),
+                &shop.as_person(&approver, args).unwrap(),
                 "forbidden",
             );
         }
@@ -335,7 +197,7 @@ fn nobody_widens_what_an_agent_may() {
         ];
         refused(
             "a Passport widened by a policy author",
-            &shop.as_person(&author, &wider),
+            &shop.as_person(&author, &wider).unwrap(),
             "forbidden",
         );
         let upstream = SHOP
@@ -347,19 +209,19 @@ fn nobody_widens_what_an_agent_may() {
             .replace("    caBundle: |\nCA\n", "");
         refused(
             "an Upstream for the credential",
-            &shop.applies(&author, &upstream),
+            &shop.applies(&author, &upstream).unwrap(),
             "forbidden",
         );
         let token = ["create", "token", "clerk", "--audience=actpass"];
         refused(
             "a token of the sidecar's audience",
-            &shop.as_person(&author, &token),
+            &shop.as_person(&author, &token).unwrap(),
             "audience",
         );
         let label = ["label", "namespace", ours, "actpass.org/mode-"];
         refused(
             "the namespace's label removed",
-            &shop.as_person(&author, &label),
+            &shop.as_person(&author, &label).unwrap(),
             "forbidden",
         );
         let open = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: open}, spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}}";
@@ -367,13 +229,13 @@ fn nobody_widens_what_an_agent_may() {
         installed.allow(&shop.namespace, &admin, "admin").unwrap();
         refused(
             "an allow-all NetworkPolicy",
-            &shop.applies(&admin, open),
+            &shop.applies(&admin, open).unwrap(),
             "only its own NetworkPolicy",
         );
         for object in ["networkpolicy/actpass-agents", "configmap/actpass-trust"] {
             refused(
                 object,
-                &shop.as_person(&admin, &["delete", object]),
+                &shop.as_person(&admin, &["delete", object]).unwrap(),
                 "only the controller of ActPass",
             );
         }
@@ -385,23 +247,25 @@ fn nobody_widens_what_an_agent_may() {
         ];
         refused(
             "another image for the sidecar",
-            &shop.as_person(&admin, &image),
+            &shop.as_person(&admin, &image).unwrap(),
             "ActPass",
         );
         refused(
             "exec into the proxy",
-            &shop.as_person(
-                &admin,
-                &[
-                    "exec",
-                    "agent",
-                    "-c",
-                    "actpass-proxy",
-                    "--",
-                    "/actpass-sidecar",
-                    "--version",
-                ],
-            ),
+            &shop
+                .as_person(
+                    &admin,
+                    &[
+                        "exec",
+                        "agent",
+                        "-c",
+                        "actpass-proxy",
+                        "--",
+                        "/actpass-sidecar",
+                        "--version",
+                    ],
+                )
+                .unwrap(),
             "ActPass",
         );
         // Whoever may debug pods elsewhere may not here.
@@ -411,12 +275,14 @@ fn nobody_widens_what_an_agent_may() {
         refused("an ephemeral container", &debug, "a debug container");
         refused(
             "a tunnel",
-            &shop.as_person(&admin, &["port-forward", "pod/agent", "18080:8080"]),
+            &shop
+                .as_person(&admin, &["port-forward", "pod/agent", "18080:8080"])
+                .unwrap(),
             "a tunnel through the kubelet",
         );
 
         let pod = |name: &str, spec: &str| {
-            AGENT
+            agent(&["sleep", "inf"])
                 .replace("name: agent", &format!("name: {name}"))
                 .replace(
                     "  serviceAccountName: clerk\n",
@@ -432,7 +298,7 @@ fn nobody_widens_what_an_agent_may() {
             ),
             ("no-automount", "hostPID: true", "hostPID"),
         ] {
-            let output = shop.applies(&admin, &pod(name, spec));
+            let output = shop.applies(&admin, &pod(name, spec)).unwrap();
             if why.is_empty() {
                 // What is named as ours is made anew: the pod has the real one.
                 assert!(output.status.success(), "{name}: {}", text(&output));
@@ -448,14 +314,14 @@ fn nobody_widens_what_an_agent_may() {
                 refused(name, &output, why);
             }
         }
-        assert_eq!(shop.pay(1_000, "still").0, "200");
+        assert_eq!(shop.pay(1_000, "still").unwrap().0, "200");
     });
 }
 
 #[test]
 fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_killed_goes_on() {
     with_shop("stops", |shop| {
-        assert_eq!(shop.pay(100, "first").0, "200");
+        assert_eq!(shop.pay(100, "first").unwrap().0, "200");
         let suspend = |suspended: bool| {
             let patch = format!("{{\"spec\":{{\"suspended\":{suspended}}}}}");
             shop.namespace
@@ -465,7 +331,7 @@ fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_k
         };
         let since = suspend(true);
         let stopped = eventually(Duration::from_secs(20), || {
-            let (status, answer) = shop.pay(100, "suspended");
+            let (status, answer) = shop.pay(100, "suspended").unwrap();
             anyhow::ensure!(status == "403", "{status} {answer}");
             Ok((since.elapsed(), answer))
         });
@@ -475,7 +341,7 @@ fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_k
         let paid = shop.front.seen().len();
         let since = suspend(false);
         eventually(Duration::from_secs(20), || {
-            let (status, answer) = shop.pay(100, "again");
+            let (status, answer) = shop.pay(100, "again").unwrap();
             anyhow::ensure!(status == "200", "{status} {answer}");
             Ok(())
         })
@@ -511,7 +377,7 @@ fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_k
         eventually(Duration::from_secs(60), || {
             // Another note each time: what was under way when it died may have happened, and is not repeated.
             tries += 1;
-            let (status, answer) = shop.pay(100, &format!("after the kill {tries}"));
+            let (status, answer) = shop.pay(100, &format!("after the kill {tries}")).unwrap();
             anyhow::ensure!(status == "200", "{status} {answer}");
             Ok(())
         })
@@ -524,27 +390,4 @@ fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_k
             since.elapsed()
         );
     });
-}
-
-/// A provider that takes every payment. The port to ask at.
-fn pays() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let length = socket.read(&mut request).unwrap_or(0);
-            let body = "{\"paid\":true}";
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
-            if length > 0 {
-                let length = body.len();
-                write!(
-                    socket,
-                    "{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                )
-                .ok();
-            }
-        }
-    });
-    port
 }

@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use actpass_core::hash::b64u_encode;
-use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
+use actpass_tests::cluster::{Cluster, Namespace, Own, eventually, possible};
 use actpass_tests::parts::{compiled, fresh_key};
 use actpass_tests::tenants::encoded;
 use actpass_transport::names;
@@ -222,7 +222,8 @@ fn people_are_those_of_the_api_server_with_the_rights_they_have_there() {
     if !possible() {
         return;
     }
-    let cluster = Cluster::up().unwrap();
+    // One of its own: where ActPass is installed, nobody else writes objects of its names.
+    let cluster = Own::up().unwrap();
     let installed = cluster.namespace("installed").unwrap();
     let (shop, bank) = (
         cluster.namespace("shop").unwrap(),

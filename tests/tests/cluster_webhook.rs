@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actpass_core::vote::{SignedVote, Vote};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, vote_name};
-use actpass_tests::cluster::{Cluster, eventually, possible};
+use actpass_tests::cluster::{Own, eventually, possible};
 use actpass_webhook::checks::{self, Surroundings};
 use actpass_webhook::inject::{Context, inject};
 use anyhow::ensure;
@@ -56,9 +56,7 @@ fn the_chart_and_the_webhook_hold_on_a_real_api_server() {
         return;
     }
     // One of its own: what is installed here would judge the objects of other tests.
-    let dir = tempfile::tempdir().unwrap();
-    let cluster = Cluster::up_in(dir.path()).unwrap();
-    let down = Down(&cluster);
+    let cluster = Own::up().unwrap();
     let installed = Installed::new(&cluster).unwrap();
     println!("the_chart_refuses_what_is_not_safe_or_not_known");
     the_chart_refuses_what_is_not_safe_or_not_known(&installed);
@@ -74,16 +72,6 @@ fn the_chart_and_the_webhook_hold_on_a_real_api_server() {
     an_upgrade_takes_nothing_back_and_the_second_lock_holds(&installed);
     println!("without_the_webhook_what_runs_goes_on_and_nothing_new_starts");
     without_the_webhook_what_runs_goes_on_and_nothing_new_starts(installed);
-    drop(down);
-}
-
-/// Ends the cluster also where a test fails.
-struct Down<'a>(&'a Cluster);
-
-impl Drop for Down<'_> {
-    fn drop(&mut self) {
-        self.0.down().unwrap();
-    }
 }
 
 fn the_chart_refuses_what_is_not_safe_or_not_known(installed: &Installed<'_>) {

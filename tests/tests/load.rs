@@ -2,23 +2,16 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
     reason = "the helpers of these tests stand outside their functions"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use actpass_core::evidence::leaf::{EventBody, Leaf, RulingVerdict, StreamEnd};
-use actpass_core::evidence::record::{Body, OutcomeResult};
-use actpass_core::hash::StreamId;
-use actpass_core::upstream::AttributeValue;
-use actpass_ledger::storage::{Entry, SegmentReader};
+use actpass_core::evidence::leaf::StreamEnd;
+use actpass_tests::account::Account;
 use actpass_tests::payments::Payments;
 use actpass_tests::scaled;
 
@@ -103,98 +96,8 @@ impl Load {
     }
 
     /// What the log says of each payment.
-    fn books(&self) -> Books {
-        let mut reader =
-            SegmentReader::open_read_only(&self.0.home.path().join("state/log")).unwrap();
-        let mut books = Books::default();
-        reader
-            .replay(&mut |entry| {
-                if let Entry::Leaf { bytes, .. } = entry {
-                    books.enter(&Leaf::parse(bytes).unwrap());
-                }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        books
-    }
-}
-
-/// A record, by its stream and number.
-type Id = (StreamId, u64);
-
-/// The log as a bookkeeper reads it.
-#[derive(Default)]
-struct Books {
-    /// Notes of the permits.
-    permits: BTreeMap<Id, String>,
-    /// Outcomes of permits.
-    outcomes: BTreeMap<Id, OutcomeResult>,
-    ended: BTreeMap<StreamId, StreamEnd>,
-    late: usize,
-}
-
-impl Books {
-    fn enter(&mut self, leaf: &Leaf) {
-        if let Some(EventBody::StreamEnded { stream, how }) = leaf.event() {
-            self.ended.insert(*stream, *how);
-        }
-        let Some((record, ruling)) = leaf.record() else {
-            return;
-        };
-        self.late += usize::from(ruling.late);
-        let id = (record.stream, record.seq);
-        match &record.body {
-            Body::Intent(judged) if ruling.verdict == RulingVerdict::Permit => {
-                let action = judged.action.as_ref().unwrap();
-                let AttributeValue::String(note) = &action.attributes["note"] else {
-                    panic!("the note of {id:?} is not in clear")
-                };
-                assert!(self.permits.insert(id, note.clone()).is_none());
-            }
-            Body::Outcome(outcome) => {
-                let of = (record.stream, outcome.of);
-                assert!(self.permits.contains_key(&of), "an outcome of nothing");
-                let second = self.outcomes.insert(of, outcome.result);
-                assert!(second.is_none(), "two outcomes of {of:?}");
-            }
-            _ => {}
-        }
-    }
-
-    /// Permits without an outcome.
-    fn open(&self) -> usize {
-        self.permits.len() - self.outcomes.len()
-    }
-
-    /// Holds each effect against the permit of its note: one permit for each, none that says it was not sent.
-    fn justify(&self, paid: &[String]) {
-        let mut by_note: BTreeMap<&str, Id> = BTreeMap::new();
-        for (id, note) in &self.permits {
-            let other = by_note.insert(note, *id);
-            assert!(other.is_none(), "two permits for {note}");
-        }
-        let mut happened = BTreeSet::new();
-        for note in paid {
-            let id = by_note.get(note.as_str());
-            let id = id.unwrap_or_else(|| panic!("{note} happened without a permit"));
-            assert!(happened.insert(*id), "{note} happened twice");
-            let said = self.outcomes.get(id);
-            assert!(
-                matches!(
-                    said,
-                    None | Some(OutcomeResult::Ok | OutcomeResult::Ambiguous)
-                ),
-                "{note} happened and the log says {said:?}"
-            );
-        }
-        for (id, result) in &self.outcomes {
-            let must = *result == OutcomeResult::Ok;
-            assert!(
-                !must || happened.contains(id),
-                "{} did not happen",
-                self.permits[id]
-            );
-        }
+    fn books(&self) -> Account {
+        Account::of(&self.0.home.path().join("state/log"), "").unwrap()
     }
 }
 
@@ -211,7 +114,7 @@ fn many_at_once_never_exceed_a_limit_and_use_it_to_the_cent() {
     assert_eq!(count("limit_exceeded"), 6 * calls, "{answers}");
     let paid = load.0.provider.paid();
     assert_eq!(paid.len(), usize::try_from(fits).unwrap());
-    load.books().justify(&paid);
+    load.books().justify(&paid).unwrap();
     load.verified();
     let segment = fs::read(load.0.home.path().join("state/log/segments/00000001.seg")).unwrap();
     let key = b"the_real_key";
@@ -262,7 +165,7 @@ fn budget_freed_by_a_failed_effect_can_be_used() {
         assert_eq!(got, want, "{name}: {answers}");
     }
     assert_eq!(load.0.provider.paid().len(), 3);
-    load.books().justify(&load.0.provider.paid());
+    load.books().justify(&load.0.provider.paid()).unwrap();
     load.verified();
 }
 
@@ -272,7 +175,7 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
     let load = Load::new("1000000.00", Duration::from_millis(20));
     let rounds = scaled(200);
     let (mut between, mut still_unknown) = (0, 0);
-    let mut earlier = Books::default();
+    let mut earlier = Account::default();
     for round in 0..rounds {
         let mut child = load
             .agent(&format!("r{round}"), 4, 200)
@@ -308,7 +211,7 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
             .filter(|id| !books.outcomes.contains_key(id));
         still_unknown = unknown.count();
         between += u32::from(books.open() > still_unknown);
-        books.justify(&load.0.provider.paid());
+        books.justify(&load.0.provider.paid()).unwrap();
         earlier = books;
         if round % 20 == 0 {
             load.verified();
@@ -319,7 +222,7 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
     assert!(last.status.success());
     load.verified();
     let (books, paid) = (load.books(), load.0.provider.paid());
-    books.justify(&paid);
+    books.justify(&paid).unwrap();
     assert!(!books.ended.is_empty());
     let known = |how: &&StreamEnd| **how == StreamEnd::ExpiredTailKnown;
     let tails = books.ended.values().filter(known).count();

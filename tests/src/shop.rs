@@ -1,0 +1,229 @@
+//! A namespace under ActPass with an agent that pays bills, and the provider it pays.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::authority::Authority;
+use crate::cluster::{Namespace, eventually};
+use crate::front::Front;
+use crate::home::text;
+use crate::installed::{Installed, Person};
+
+/// An upstream of the test's own, at `HOST` by the authority `CA`, an agent and what it may: small payments at once, large
+/// ones after a yes.
+pub const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: pay}
+spec:
+  hosts: [HOST]
+  addresses: Cluster
+  tls:
+    mode: Intercept
+    caBundle: |
+CA
+  credentials: [{name: pay, effects: [Read, Write], header: Authorization, format: "Bearer {secret}"}]
+  actions:
+  - name: payments.create
+    match: {http: {method: POST, path: /v1/payments}}
+    effect: Write
+    body: {format: JSON, maxBytes: 4096}
+    params: {allow: [amount, note]}
+    amount: {from: body.amount, unit: Minor, currency: {const: USD}}
+    meters: [{name: payments, from: Amount}]
+    attributes: [{name: note, from: body.note, type: String, sensitive: false}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  subject: {serviceAccountName: clerk}
+  owner: owner@example.com
+  purpose: Pay small bills
+  scope: [{capability: pay.payments.create}]
+  limits: [{meter: payments, unit: USD, max: "100000.00", windowSeconds: 86400}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: bills}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules:
+  - {name: small, decision: Allow, capabilities: [pay.payments.create], amounts: [{currency: USD, lte: "50.00"}]}
+  - name: large
+    decision: RequireApproval
+    capabilities: [pay.payments.create]
+    amounts: [{currency: USD, gt: "50.00"}]
+    approval: {groups: [finance], expiresAfterSeconds: 1800}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: clerk}
+"#;
+
+const AGENT: &str = r#"apiVersion: v1
+kind: Pod
+metadata: {name: agent}
+spec:
+  serviceAccountName: clerk
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: COMMAND, securityContext: {runAsUser: 1000}}
+"#;
+
+/// A namespace with a governed agent that pays.
+pub struct Shop<'a> {
+    /// The installation that governs it.
+    pub installed: &'a Installed<'a>,
+    /// Where its objects are; the agent's pod is `agent`.
+    pub namespace: Namespace<'a>,
+    /// Name of the provider.
+    pub host: String,
+    /// What reached the provider.
+    pub front: Front,
+}
+
+impl<'a> Shop<'a> {
+    /// Makes one whose agent waits for what it is told.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn open(installed: &'a Installed<'a>, prefix: &str) -> anyhow::Result<Self> {
+        Self::working(installed, prefix, &["sleep", "inf"])
+    }
+
+    /// Makes one whose agent does that; in it `PROVIDER` stands for the provider's name.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn working(
+        installed: &'a Installed<'a>,
+        prefix: &str,
+        command: &[&str],
+    ) -> anyhow::Result<Self> {
+        let cluster = installed.cluster;
+        let namespace = installed.namespace(prefix)?;
+        let host = format!("pay.{}.example", namespace.name);
+        let authority = Authority::new()?;
+        let paid = pays()?;
+        let listener = cluster.serve(&host, 443)?;
+        let front = Front::on(listener, &authority, &host, paid)?;
+        let manifests = SHOP
+            .replace("HOST", &host)
+            .replace("CA\n", &authority.block(6));
+        namespace.apply(&manifests)?;
+        let declared = format!("{}\n", authority.pem.trim());
+        let digest = actpass_core::hash::sha256(&[declared.as_bytes()]);
+        let bindings = json!({
+            "hosts": [host], "ports": [443], "header": "authorization", "format": "Bearer {secret}",
+            "ca_digest": actpass_core::hash::hex(&digest), "effects": ["Read", "Write"],
+        });
+        installed.store(&namespace, "pay", "the-real-key", &bindings)?;
+        let pod = agent(command).replace("PROVIDER", &host);
+        let started = namespace.start("agent", &pod);
+        started.with_context(|| installed.standing())?;
+        Ok(Self {
+            installed,
+            namespace,
+            host,
+            front,
+        })
+    }
+
+    /// The agent pays so many cents: status and answer.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn pay(&self, cents: u32, note: &str) -> anyhow::Result<(String, String)> {
+        let body = format!("{{\\\"amount\\\":{cents},\\\"note\\\":\\\"{note}\\\"}}");
+        let curl = format!(
+            "curl -sS -m 20 -w '\\n%{{http_code}}' -H 'content-type: application/json' -d \"{body}\" https://{}/v1/payments",
+            self.host
+        );
+        let said = text(&self.namespace.exec("agent", &curl)?);
+        let (answer, status) = said.rsplit_once('\n').unwrap_or(("", &said));
+        Ok((status.trim().to_owned(), answer.to_owned()))
+    }
+
+    /// Notes of all payments that reached the provider.
+    ///
+    /// # Errors
+    /// Where one is not as the agent makes them.
+    pub fn paid(&self) -> anyhow::Result<Vec<String>> {
+        let paid = self.front.seen();
+        let notes = paid.iter().map(|request| {
+            let body: Value = serde_json::from_slice(&request.body)?;
+            let note = body.get("note").and_then(Value::as_str);
+            note.map(str::to_owned).context("a note")
+        });
+        notes.collect()
+    }
+
+    /// The Approval that a large payment asks for.
+    ///
+    /// # Errors
+    /// Where none comes to be.
+    pub fn asks(&self, note: &str) -> anyhow::Result<String> {
+        let (status, answer) = self.pay(9_900, note)?;
+        ensure!(status == "403", "{status} {answer}");
+        let answer: Value = serde_json::from_str(&answer)?;
+        let id = answer.pointer("/approval/id").or(answer.get("approval"));
+        let id = id.and_then(Value::as_str);
+        let name = id.with_context(|| answer.to_string())?.replace('_', "-");
+        eventually(Duration::from_secs(20), || {
+            self.namespace.ask(&["get", "approval", &name])
+        })?;
+        Ok(name)
+    }
+
+    /// `kubectl` in it, as a person.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn as_person(&self, person: &Person, args: &[&str]) -> anyhow::Result<Output> {
+        let all = [&["--namespace", &self.namespace.name], args].concat();
+        person.kubectl(self.installed.cluster, &all)
+    }
+
+    /// `kubectl apply` in it, as a person.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn applies(&self, person: &Person, yaml: &str) -> anyhow::Result<Output> {
+        let args = ["apply", "--namespace", &self.namespace.name, "-f", "-"];
+        person.apply(self.installed.cluster, &args, yaml)
+    }
+}
+
+/// The agent's pod, with that command.
+pub fn agent(command: &[&str]) -> String {
+    AGENT.replace("COMMAND", &json!(command).to_string())
+}
+
+/// A provider that takes every payment. The port to ask at.
+fn pays() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = socket.read(&mut request).unwrap_or(0);
+            let body = "{\"paid\":true}";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+            if length > 0 {
+                let length = body.len();
+                write!(
+                    socket,
+                    "{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                )
+                .ok();
+            }
+        }
+    });
+    Ok(port)
+}
