@@ -51,9 +51,6 @@ pub struct Args {
     /// Namespace whose Prometheus may read the sidecars' metrics.
     #[arg(long, env = "ACTPASS_METRICS_NAMESPACE")]
     pub metrics_namespace: Option<String>,
-    /// Images that pods of earlier releases may have: init, proxy and verify of one release, then of the next.
-    #[arg(long, env = "ACTPASS_EARLIER_IMAGES", value_delimiter = ',')]
-    pub earlier_images: Vec<String>,
     /// What is injected, and what is let pass: as the webhook has it.
     #[command(flatten)]
     pub injection: Injection,

@@ -12,7 +12,6 @@ use actpass_kubernetes::names::{
 };
 use actpass_kubernetes::{namespaces, shown, watched};
 use actpass_transport::{names, serve, server};
-use actpass_webhook::settings::{Image, Images};
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -79,12 +78,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         private_networks,
         dns_namespace,
         metrics_namespace,
-        earlier_images,
         injection,
     } = args;
-    let tags = injection.allow_tags;
     let settings = injection.settings(&install)?;
-    let earlier = images(&earlier_images, tags)?;
     let mut network = NetworkSettings {
         dns_namespace,
         metrics_namespace: metrics_namespace.filter(|name| !name.is_empty()),
@@ -159,7 +155,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             cluster: shared.cluster,
             install,
             settings,
-            earlier,
             sessions_max,
             metrics,
             events: shared.events,
@@ -377,28 +372,6 @@ async fn bindings(shared: &Shared) {
             }
         }
     }
-}
-
-/// Releases of three images each.
-fn images(texts: &[String], tags: bool) -> anyhow::Result<Vec<Images>> {
-    let texts: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
-    let releases = texts.chunks(3).map(|release| {
-        let [init, proxy, verify] = release else {
-            bail!("--earlier-images: expected three images of each release: init, proxy, verify");
-        };
-        let image = |text: &str| -> anyhow::Result<Image> {
-            Ok(match tags {
-                true => Image::tagged(text)?,
-                false => text.parse()?,
-            })
-        };
-        Ok(Images {
-            init: image(init)?,
-            proxy: image(proxy)?,
-            verify: image(verify)?,
-        })
-    });
-    releases.collect()
 }
 
 fn random() -> anyhow::Result<String> {

@@ -109,7 +109,7 @@ async fn start(
         .await
         .context("a client of the API server")?;
     let secrets::Secrets { uid, vote_key } = secrets::load(client.clone(), namespace).await?;
-    let world = World::start(client.clone(), namespace, tasks);
+    let world = World::start(client.clone(), namespace, settings.clone(), tasks);
     readiness.send_replace(Some(
         "waiting for the certificate, which the controller makes".to_owned(),
     ));

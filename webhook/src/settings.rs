@@ -12,6 +12,8 @@ use actpass_core::hash::hex;
 pub struct Settings {
     /// What runs.
     pub images: Images,
+    /// What pods of earlier releases may still run. Default: none.
+    pub earlier_images: Vec<Images>,
     /// `HOST:PORT` of the controller.
     pub controller: String,
     /// `HOST:PORT` of the ledger.
@@ -100,6 +102,11 @@ pub enum SettingsError {
     /// By tag, or no image at all.
     #[error("image `{0}` is not named by digest; write NAME@sha256:DIGEST")]
     Image(String),
+    /// Not all images of a release.
+    #[error(
+        "an earlier release has three images; write init, proxy and verify of one release, then of the next"
+    )]
+    Release,
     /// Outside of what pods with user namespaces map, or with the uids of systems and people.
     #[error("uids {first} to {last} are not within {UID_FIRST} to {UID_LAST}")]
     Uids {
@@ -120,6 +127,7 @@ impl Settings {
     pub fn new(images: Images, controller: String, ledger: String, pins: Pins) -> Settings {
         Settings {
             images,
+            earlier_images: Vec::new(),
             controller,
             ledger,
             pins,

@@ -157,6 +157,7 @@ timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
 - {name: ACTPASS_INIT_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "init") | quote }}}
 - {name: ACTPASS_PROXY_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "proxy") | quote }}}
 - {name: ACTPASS_VERIFY_IMAGE, value: {{ include "actpass.image" (dict "root" . "name" "verify") | quote }}}
+- {name: ACTPASS_EARLIER_IMAGES, value: {{ join "," $sidecar.earlierImages | quote }}}
 - {name: ACTPASS_ALLOW_TAGS, value: {{ .Values.allowTags | quote }}}
 - {name: ACTPASS_SIDECAR_UIDS, value: {{ $sidecar.uids | quote }}}
 - {name: ACTPASS_SIDECAR_DRAIN_SECONDS, value: {{ int $sidecar.drainSeconds | quote }}}

@@ -11,7 +11,7 @@ use actpass_crds::resource::{Kind, Resource};
 use actpass_kubernetes::names::MODE_LABEL;
 use actpass_kubernetes::who::BoundPod;
 use actpass_webhook::checks;
-use actpass_webhook::settings::{Images, Settings};
+use actpass_webhook::settings::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -124,10 +124,8 @@ pub struct Caller<'a> {
 pub struct Looked<'a> {
     /// The pod as it is now, if there is one of that name.
     pub pod: Option<&'a Value>,
-    /// What is injected.
+    /// What is injected, and was by earlier releases.
     pub settings: &'a Settings,
-    /// Images that pods of earlier releases may have.
-    pub earlier: &'a [Images],
 }
 
 /// Whether the pod is the caller's, and alive.
@@ -178,22 +176,11 @@ pub fn pod(caller: Caller<'_>, looked: Looked<'_>) -> Result<(), Refusal> {
 /// # Errors
 /// Where it is not, with the first field that is otherwise.
 pub fn injected(token: &BoundPod, looked: Looked<'_>) -> Result<(), Refusal> {
-    let Looked {
-        pod,
-        settings,
-        earlier,
-    } = looked;
+    let Looked { pod, settings } = looked;
     let pod = pod.unwrap_or(&Value::Null);
     let name = excerpt(&format!("{}/{}", token.namespace, token.name));
     let found = checks::running(pod, settings);
-    let of_earlier = |images: &Images| {
-        let settings = Settings {
-            images: images.clone(),
-            ..settings.clone()
-        };
-        checks::running(pod, &settings).passes()
-    };
-    if found.passes() || earlier.iter().any(of_earlier) {
+    if found.passes() {
         return Ok(());
     }
     let mut reasons = found.refused.iter().map(ToString::to_string);

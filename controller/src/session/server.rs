@@ -10,7 +10,7 @@ use actpass_core::session::SESSION_PATH;
 use actpass_core::wire::Problem;
 use actpass_kubernetes::who::{self, BoundPod};
 use actpass_transport::serve::Peer;
-use actpass_webhook::settings::{Images, Settings};
+use actpass_webhook::settings::Settings;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
@@ -58,8 +58,6 @@ pub struct SessionsOptions {
     pub install: String,
     /// What is injected.
     pub settings: Settings,
-    /// Images that pods of earlier releases may have.
-    pub earlier: Vec<Images>,
     /// Most sessions at a time.
     pub sessions_max: usize,
     /// What happened is counted here.
@@ -76,7 +74,6 @@ pub struct Sessions {
     world: Arc<World>,
     issuer: Issuer,
     settings: Settings,
-    earlier: Vec<Images>,
     bindings: Bindings,
     slots: Arc<Semaphore>,
     admissions: Semaphore,
@@ -104,7 +101,6 @@ impl Sessions {
             cluster,
             install,
             settings,
-            earlier,
             sessions_max,
             metrics,
             events,
@@ -119,7 +115,6 @@ impl Sessions {
                 name: format!("actpass/{cluster}"),
             },
             settings,
-            earlier,
             slots: Arc::new(Semaphore::new(sessions_max)),
             admissions: Semaphore::new(ADMISSIONS),
             open: Mutex::default(),
@@ -153,7 +148,6 @@ impl Sessions {
         let looked = Looked {
             pod: found.as_ref(),
             settings: &self.settings,
-            earlier: &self.earlier,
         };
         let caller = Caller {
             token: &pod,

@@ -11,12 +11,27 @@ use crate::path::Path;
 use crate::problem::{Findings, Reason};
 use crate::read::{list, name, text};
 use crate::ruleset::Marks;
-use crate::settings::Settings;
+use crate::settings::{Images, Settings};
 
 /// Checks a pod that was admitted, as [`super::create`] does. Its sidecar's uid and marks are taken as the pod has them, and so
 /// is what another release or a rotation would have set otherwise: our containers' resources, pins, addresses and time to
-/// drain. `settings` name the images it must have.
+/// drain. `settings` name the images it must have: those of one release, this or an earlier one.
 pub fn running(pod: &Value, settings: &Settings) -> Findings {
+    let found = of_release(pod, settings);
+    let earlier = |images: &Images| {
+        let settings = Settings {
+            images: images.clone(),
+            ..settings.clone()
+        };
+        of_release(pod, &settings).passes()
+    };
+    match !found.passes() && settings.earlier_images.iter().any(earlier) {
+        true => Findings::default(),
+        false => found,
+    }
+}
+
+fn of_release(pod: &Value, settings: &Settings) -> Findings {
     let Some(identity) = identity(pod).filter(|it| settings.sidecar_uids.contains(it.uid.into()))
     else {
         let mut findings = Findings::default();

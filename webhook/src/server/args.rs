@@ -79,6 +79,9 @@ pub struct Injection {
     /// HOST:PORT at which sidecars reach the ledger [default: actpass-ledger.NAMESPACE.svc:8443].
     #[arg(long, env = "ACTPASS_LEDGER")]
     pub ledger: Option<String>,
+    /// Images that pods of earlier releases may have: init, proxy and verify of one release, then of the next.
+    #[arg(long, env = "ACTPASS_EARLIER_IMAGES", value_delimiter = ',')]
+    pub earlier_images: Vec<String>,
     /// Uids that only sidecars have, FIRST-LAST.
     #[arg(long, env = "ACTPASS_SIDECAR_UIDS", default_value = "40000-49999")]
     pub sidecar_uids: Uids,
@@ -165,12 +168,13 @@ impl Injection {
     /// The settings, as far as they are known before the controller has said what sidecars may trust.
     ///
     /// # Errors
-    /// An image without a digest.
+    /// An image without a digest, or a release without three images.
     pub fn settings(self, namespace: &str) -> Result<Settings, SettingsError> {
         let Self {
             init_image,
             proxy_image,
             verify_image,
+            earlier_images,
             allow_tags,
             controller,
             ledger,
@@ -186,15 +190,24 @@ impl Injection {
             extended_resources,
             kubernetes_host,
         } = self;
-        let image = |text: String| match allow_tags {
-            true => Image::tagged(&text),
+        let image = |text: &str| match allow_tags {
+            true => Image::tagged(text),
             false => text.parse(),
         };
-        let images = Images {
-            init: image(init_image)?,
-            proxy: image(proxy_image)?,
-            verify: image(verify_image)?,
+        let release = |texts: &[String]| match texts {
+            [init, proxy, verify] => Ok(Images {
+                init: image(init)?,
+                proxy: image(proxy)?,
+                verify: image(verify)?,
+            }),
+            _ => Err(SettingsError::Release),
         };
+        let images = release(&[init_image, proxy_image, verify_image])?;
+        let earlier: Vec<String> = earlier_images
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
+        let earlier_images = earlier.chunks(3).map(release).collect::<Result<_, _>>()?;
         let service = |part: &str| format!("actpass-{part}.{namespace}.svc:8443");
         let controller = controller.unwrap_or_else(|| service("controller"));
         let ledger = ledger.unwrap_or_else(|| service("ledger"));
@@ -203,6 +216,7 @@ impl Injection {
             texts.into_iter().filter(|text| !text.is_empty()).collect()
         };
         Ok(Settings {
+            earlier_images,
             resources: Resources {
                 init,
                 proxy,
@@ -272,6 +286,10 @@ mod tests {
         ] {
             assert!(args(&[more]).is_err(), "{more}");
         }
+        let digest = "2".repeat(64);
+        let two = format!("--earlier-images=r/i@sha256:{digest},r/p@sha256:{digest}");
+        let two = args(&[&two]).unwrap().injection.settings("sys");
+        assert_eq!(two, Err(SettingsError::Release));
         let tagged = || {
             args(&["--init-image=r/init:dev"]).or_else(|_| {
                 let images = [

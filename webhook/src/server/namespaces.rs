@@ -4,8 +4,10 @@ use actpass_core::canonical::excerpt;
 use actpass_kubernetes::names::MODE_LABEL;
 use serde_json::Value;
 
-use crate::contract::{INIT, KEY_PREFIX, PROXY, VERIFY};
-use crate::read::{list, members, name, text};
+use crate::checks;
+use crate::contract::KEY_PREFIX;
+use crate::read::{members, text};
+use crate::settings::Settings;
 
 use super::review::{Answer, Operation, Request, Status};
 
@@ -101,7 +103,7 @@ pub fn validate(request: &Request, facts: &Facts) -> Answer {
             .map(|pod| format!("`{}`", excerpt(pod)))
             .collect();
         let said = format!(
-            "{} of its pods run without ActPass ({}); restart them under `audit` first, or annotate the namespace \
+            "{} of its pods run without ActPass ({}), or not as it injects them now; restart them under `audit` first, or annotate the namespace \
              `{FORCE_ANNOTATION}: \"true\"`",
             facts.without_count,
             named.join(", ")
@@ -116,16 +118,12 @@ pub fn validate(request: &Request, facts: &Facts) -> Answer {
     Answer::allowed()
 }
 
-/// Whether a pod runs, or will, without what the webhook injects. By its structure alone: it may have been injected by an
-/// older version.
-pub fn is_without(pod: &Value) -> bool {
+/// Whether a pod runs, or will, without what the webhook injects: by the comparison that sessions are opened on, with the
+/// images of this installation, since anybody can name a container as ours are.
+pub fn is_without(pod: &Value, settings: &Settings) -> bool {
     let over = matches!(
         text(pod, &["status", "phase"]),
         Some("Succeeded" | "Failed")
     );
-    let first = list(pod, &["spec", "initContainers"])
-        .iter()
-        .map(name)
-        .take(3);
-    !over && !first.eq([INIT, PROXY, VERIFY])
+    !over && !checks::running(pod, settings).passes()
 }

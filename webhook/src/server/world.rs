@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::checks::Surroundings;
 use crate::read::{name, text};
 
+use crate::settings::Settings;
 use super::pods::{self, Needed};
 use super::review::{Request, User};
 use super::rights::Rights;
@@ -45,9 +46,16 @@ pub struct World {
     rights: Rights,
 }
 
+    /// What pods that run are compared with.
+    settings: Settings,
 impl World {
-    /// Starts to watch; `tasks` owns what does. `namespace` is that of the installation.
-    pub fn start(client: Client, namespace: &str, tasks: &mut JoinSet<&'static str>) -> Self {
+    /// Starts to watch; `tasks` owns what does. `namespace` is that of the installation, `settings` what it injects.
+    pub fn start(
+        client: Client,
+        namespace: &str,
+        settings: Settings,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Self {
         Self {
             policies: named(client.clone(), AGENTS_NETWORK_POLICY, tasks),
             trusts: named(client.clone(), TRUST, tasks),
@@ -55,6 +63,7 @@ impl World {
             namespace: namespace.to_owned(),
             client,
         }
+            settings,
     }
 
     /// Returns once what is watched was seen whole.
@@ -120,7 +129,7 @@ impl World {
                 return Ok(elsewhere);
             }
             self.pods(&request.namespace, |pod| {
-                if namespaces::is_without(pod) {
+                if namespaces::is_without(pod, &self.settings) {
                     elsewhere.extend(pods::used_claims(pod).into_iter().map(str::to_owned));
                 }
             })
@@ -156,7 +165,7 @@ impl World {
             .await?;
         if facts.may && namespaces::enforces(request) && !request.old_object.is_null() {
             self.pods(of, |pod| {
-                if namespaces::is_without(pod) {
+                if namespaces::is_without(pod, &self.settings) {
                     facts.without_count = facts.without_count.saturating_add(1);
                     if facts.without.len() < NAMED_MAX {
                         facts

@@ -1,6 +1,9 @@
 //! `/validate-namespaces`.
 
+use actpass_webhook::UidSecret;
+use actpass_webhook::inject::{Context, inject};
 use actpass_webhook::server::namespaces::{Facts, changed, enforces, is_without, validate};
+use actpass_webhook::settings::{Images, Pins, Settings};
 use serde_json::{Value, json};
 
 use super::{asked, passes, refusal, request, with};
@@ -140,26 +143,67 @@ fn labels_of_ours_are_changed_only_by_who_may() {
 }
 
 #[test]
-fn a_pod_without_actpass_is_known_by_its_first_containers() {
-    let init = |names: &[&str]| {
-        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-        json!({"spec": {"initContainers": containers}, "status": {"phase": "Running"}})
+fn a_pod_runs_without_actpass_unless_it_is_as_the_webhook_injects_it() {
+    let digest = |digit: &str| format!("r/it@sha256:{}", digit.repeat(64));
+    let images = |digit: &str| Images {
+        init: digest(digit).parse().unwrap(),
+        proxy: digest(digit).parse().unwrap(),
+        verify: digest(digit).parse().unwrap(),
     };
-    let ours = ["actpass-init", "actpass-proxy", "actpass-verify"];
-    assert!(!is_without(&init(&ours)));
-    assert!(!is_without(&init(&[&ours[..], &["own"]].concat())));
-    assert!(is_without(&init(&[
-        "own",
-        "actpass-init",
-        "actpass-proxy",
-        "actpass-verify"
-    ])));
-    assert!(is_without(&init(&[])));
-    assert!(!is_without(
-        &with(
-            json!({"request": init(&[])}),
-            "/status/phase",
-            json!("Succeeded")
-        )["request"]
-    ));
+    let settings = |digit: &str| {
+        let part = |name: &str| format!("{name}.sys.svc:8443");
+        let (controller, ledger) = (part("controller"), part("ledger"));
+        Settings::new(images(digit), controller, ledger, Pins::default())
+    };
+    let secret = UidSecret::new([7; 32]);
+    let injected = |digit: &str| {
+        let agent =
+            json!({"name": "agent", "image": "agent", "securityContext": {"runAsUser": 1000}});
+        let pod = json!({"metadata": {"generateName": "agent-"}, "spec": {"containers": [agent]}});
+        let settings = settings(digit);
+        let context = Context {
+            namespace: "shop",
+            settings: &settings,
+            secret: &secret,
+        };
+        inject(&pod, &context).unwrap().pod
+    };
+    let named = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({"spec": {"initContainers": containers}})
+    };
+    let changed = |at: &str, value: Value| {
+        let mut pod = injected("1");
+        *pod.pointer_mut(at).unwrap() = value;
+        pod
+    };
+    let now = Settings {
+        earlier_images: vec![images("2")],
+        ..settings("1")
+    };
+    for (name, mut pod, want) in [
+        ("injected", injected("1"), false),
+        ("injected by an earlier release", injected("2"), false),
+        ("with images of somebody else", injected("3"), true),
+        (
+            "with containers that only have our names",
+            named(&["actpass-init", "actpass-proxy", "actpass-verify"]),
+            true,
+        ),
+        (
+            "with an image of its own in place of our sidecar's",
+            changed("/spec/initContainers/1/image", json!("mine")),
+            true,
+        ),
+        (
+            "without the command that loads the packet filter",
+            changed("/spec/initContainers/0/args", json!([])),
+            true,
+        ),
+        ("with nothing of ours", named(&[]), true),
+    ] {
+        assert_eq!(is_without(&pod, &now), want, "{name}");
+        pod["status"] = json!({"phase": "Succeeded"});
+        assert!(!is_without(&pod, &now), "{name}, which has ended");
+    }
 }

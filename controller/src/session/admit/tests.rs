@@ -1,6 +1,6 @@
 use actpass_webhook::UidSecret;
 use actpass_webhook::inject::{Context, inject};
-use actpass_webhook::settings::Pins;
+use actpass_webhook::settings::{Images, Pins};
 use serde_json::json;
 
 use super::*;
@@ -50,7 +50,10 @@ fn token() -> BoundPod {
 }
 
 fn asked(pod_now: Option<&Value>, address: &str, token: &BoundPod) -> Result<(), Refusal> {
-    let settings = settings();
+    let settings = Settings {
+        earlier_images: vec![images("2")],
+        ..settings()
+    };
     let caller = Caller {
         token,
         address: address.parse().unwrap(),
@@ -58,7 +61,6 @@ fn asked(pod_now: Option<&Value>, address: &str, token: &BoundPod) -> Result<(),
     let looked = Looked {
         pod: pod_now,
         settings: &settings,
-        earlier: &[images("2")],
     };
     pod(caller, looked).and_then(|()| injected(token, looked))
 }
