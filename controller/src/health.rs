@@ -9,7 +9,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::contact::{Contact, SILENCE_MAX};
 use crate::metrics::Metrics;
 use crate::trust::Trust;
 use crate::world::World;
@@ -21,6 +23,8 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// What the API server says.
     pub world: Arc<World>,
+    /// Whether it still answers.
+    pub contact: Arc<Contact>,
     /// What the parts believe of each other.
     pub trust: watch::Receiver<Trust>,
     /// Whether sessions are served.
@@ -34,6 +38,12 @@ impl Health {
     pub fn why_not(&self) -> Option<String> {
         if *self.stop.borrow() {
             return Some("ending".to_owned());
+        }
+        if self.contact.is_lost(Instant::now()) {
+            let silent = SILENCE_MAX.as_secs();
+            return Some(format!(
+                "the API server has not answered for {silent} seconds"
+            ));
         }
         if !self.world.is_listed() {
             return Some("the API server has not shown everything yet".to_owned());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 const LIFE: Duration = Duration::from_secs(15);
 /// How often the holder renews, and the others look.
 const RENEW: Duration = Duration::from_secs(3);
+use crate::contact::Contact;
+
 /// After how long without renewal the holder no longer writes: [`LIFE`] less one request that hangs.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Longest wait for the API server.
@@ -35,6 +38,7 @@ pub struct Election {
 }
 
 /// What to do about a Lease.
+    contact: Arc<Contact>,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Create,
@@ -45,7 +49,14 @@ enum Step {
 
 impl Election {
     /// A candidate for the Lease `name` in `namespace`.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
+    /// Each look that is answered is told to `contact`.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: String,
+        contact: Arc<Contact>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
@@ -54,6 +65,7 @@ impl Election {
         }
     }
 
+            contact,
     /// Stands for election until `stop`; says in `leading` whether it holds the Lease. Gives it back at the end.
     pub async fn run(mut self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
         let mut renewed: Option<Instant> = None;
@@ -109,6 +121,7 @@ impl Election {
                         ..ObjectMeta::default()
                     },
                     spec: Some(self.held(None)),
+        self.contact.answered(asked);
                 };
                 self.api.create(&PostParams::default(), &lease).await
             }

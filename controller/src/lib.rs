@@ -5,6 +5,7 @@ pub mod args;
 pub mod bootstrap;
 pub mod bundle;
 pub mod certificates;
+pub mod contact;
 pub mod events;
 pub mod evidence;
 pub mod health;

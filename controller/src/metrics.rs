@@ -33,6 +33,7 @@ pub struct Metrics {
     errors: Counter<u64, AtomicU64>,
     compile: Histogram,
     leader: Gauge<i64, AtomicI64>,
+    reachable: Gauge<i64, AtomicI64>,
     certificates: Family<Service, Gauge<i64, AtomicI64>>,
 }
 
@@ -48,6 +49,7 @@ impl Default for Metrics {
             errors: Counter::default(),
             compile: seconds(),
             leader: Gauge::default(),
+            reachable: Gauge::default(),
             certificates: Family::default(),
             registry: Registry::default(),
         };
@@ -82,6 +84,11 @@ impl Default for Metrics {
             made.leader.clone(),
         );
         registry.register(
+            "api_server_reachable",
+            "0 once the API server has not answered this replica for half a minute",
+            made.reachable.clone(),
+        );
+        registry.register(
             "certificate_expiry_timestamp_seconds",
             "When the certificate of a part ends, as its leader saw it",
             made.certificates.clone(),
@@ -91,6 +98,7 @@ impl Default for Metrics {
                 code: code.as_str(),
             }));
         }
+        made.reachable.set(1);
         Self { registry, ..made }
     }
 }
@@ -139,6 +147,11 @@ impl Metrics {
         self.leader.set(i64::from(leading));
     }
 
+    /// Whether the API server answers this replica.
+    pub fn reachable(&self, reachable: bool) {
+        self.reachable.set(i64::from(reachable));
+    }
+
     /// When a part's certificate ends.
     pub fn certificate(&self, service: &str, until: Timestamp) {
         let service = service.to_owned();
@@ -163,6 +176,7 @@ mod tests {
             "actpass_controller_reconcile_errors_total 0",
             "actpass_controller_bundle_compile_seconds_count 0",
             "actpass_controller_leader 0",
+            "actpass_controller_api_server_reachable 1",
             "actpass_controller_certificate_expiry_timestamp_seconds{service=\"actpass-ledger\"} 0",
         ] {
             assert!(text.contains(name), "{name}: {text}");

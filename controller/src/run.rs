@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::approvals::Approvals;
 use crate::args::Args;
 use crate::bootstrap::{Bootstrap, Own};
+use crate::contact::{Contact, SILENCE_MAX};
 use crate::events::Events;
 use crate::evidence;
 use crate::health::{self, Health};
@@ -103,12 +104,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let (stop, stopped) = watch::channel(false);
     let (serving, is_serving) = watch::channel(false);
+    let contact = Arc::new(Contact::default());
     let metrics = Arc::new(Metrics::default());
     let world = Arc::new(World::default());
     let trust = trust_of(&client, &install, &mut tasks);
     let health = Health {
         metrics: metrics.clone(),
         world: world.clone(),
+        contact: contact.clone(),
         trust: trust.clone(),
         serving: is_serving,
         stop: stopped.clone(),
@@ -119,11 +122,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     });
     let identity = format!("{pod_name}-{}", random()?);
     let (events, telling) = Events::new(client.clone(), pod_name);
-    let mut watches = follow(&client, &install, &world);
-    tasks.spawn(async move {
-        watches.join_next().await;
-        "a watch"
-    });
+    tasks.spawn(watching(
+        client.clone(),
+        install.clone(),
+        world.clone(),
+        contact.clone(),
+        metrics.clone(),
+    ));
     let webhook = webhook.unwrap_or_else(|| format!("actpass-webhook.{install}.svc:443"));
     let started = async {
         let shared = Shared {
@@ -138,7 +143,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             events,
             network,
         };
-        let leading = elected(&shared, identity, stopped.clone(), &mut tasks);
+        let election = Election::new(
+            client.clone(),
+            &install,
+            CONTROLLER_LEASE,
+            identity,
+            contact.clone(),
+        );
+        let leading = elected(election, stopped.clone(), &mut tasks);
         tasks.spawn(lead(shared.clone(), leading));
         let own = own(&shared).await?;
         let (shown, following) = shown::from_secret(client, &install, CONTROLLER_TLS).await?;
@@ -151,6 +163,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let sessions = Sessions::new(SessionsOptions {
             client: shared.client,
             world: shared.world,
+            contact,
             issuer: own.issuer,
             cluster: shared.cluster,
             install,
@@ -224,6 +237,34 @@ fn trust_of(
     trust
 }
 
+/// Follows what the API server says. Where it was silent for too long everything is listed anew: a watch whose connection was
+/// cut without a word would go on for minutes without showing anything.
+async fn watching(
+    client: Client,
+    install: String,
+    world: Arc<World>,
+    contact: Arc<Contact>,
+    metrics: Arc<Metrics>,
+) -> &'static str {
+    loop {
+        let mut watches = follow(&client, &install, &world);
+        tokio::select! {
+            _ = watches.join_next() => return "a watch",
+            () = contact.lost() => {}
+        }
+        drop(watches);
+        world.unlist();
+        metrics.reachable(false);
+        tracing::error!(
+            seconds = SILENCE_MAX.as_secs(),
+            "The API server does not answer: sessions end, and no passport is made until it does"
+        );
+        contact.regained().await;
+        metrics.reachable(true);
+        tracing::info!("The API server answers again");
+    }
+}
+
 /// The cluster's id, once the API server says it.
 async fn cluster_id(client: &Client) -> String {
     loop {
@@ -255,18 +296,11 @@ async fn own(shared: &Shared) -> anyhow::Result<Own> {
 
 /// Stands for election; whether this replica leads.
 fn elected(
-    shared: &Shared,
-    identity: String,
+    election: Election,
     stop: watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
 ) -> watch::Receiver<bool> {
     let (sender, leading) = watch::channel(false);
-    let election = Election::new(
-        shared.client.clone(),
-        &shared.install,
-        CONTROLLER_LEASE,
-        identity,
-    );
     tasks.spawn(async move {
         election.run(sender, stop).await;
         ELECTION

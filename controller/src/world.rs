@@ -329,3 +329,8 @@ impl World {
 
 #[cfg(test)]
 mod tests;
+    /// Nothing counts as listed any more until it is listed anew; what was seen last stays.
+    pub(crate) fn unlist(&self) {
+        self.listed.send_replace(0);
+    }
+

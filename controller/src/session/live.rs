@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::{self, Code, Refusal};
+use crate::contact::Contact;
 use crate::world::{Published, World, line_bytes};
 
 /// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
@@ -48,6 +49,7 @@ pub(super) struct Issuer {
 /// One open session.
 pub(super) struct Live {
     pub(super) world: Arc<World>,
+    pub(super) contact: Arc<Contact>,
     pub(super) issuer: Issuer,
     pub(super) pod: BoundPod,
     pub(super) key: VerifyingKey,
@@ -74,6 +76,8 @@ pub(super) enum Ended {
     Slow,
     #[error("a newer connection took its place")]
     Replaced,
+    #[error("the API server does not answer this replica")]
+    CutOff,
     #[error("the controller stops")]
     Stopped,
     #[error("no passport can be made: {0}")]
@@ -124,6 +128,10 @@ pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<
 impl Live {
     /// Serves it to its end.
     pub(super) async fn run(mut self) -> Ended {
+            // Before anything is said: what this replica knows may be of long ago.
+            if self.contact.is_lost(Instant::now()) {
+                return Ended::CutOff;
+            }
         let mut changes = self.world.changes();
         let mut told = Told::default();
         let mut ping = Instant::now() + PING_EVERY;
@@ -139,6 +147,7 @@ impl Live {
             let next = match self.tell(&mut told).await {
                 Ok(next) => next,
                 Err(ended) => return ended,
+                () = self.contact.lost() => {}
             };
             tokio::select! {
                 _ = changes.changed() => {}

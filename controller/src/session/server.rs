@@ -24,10 +24,12 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::admit::{self, Caller, Code, Looked, Refusal};
 use super::bindings::Bindings;
 use super::live::{Issuer, Live, standing};
+use crate::contact::Contact;
 use crate::events::{Events, Regarding};
 use crate::metrics::Metrics;
 use crate::world::World;
@@ -50,6 +52,8 @@ pub struct SessionsOptions {
     pub client: Client,
     /// What it says.
     pub world: Arc<World>,
+    /// Whether it still answers.
+    pub contact: Arc<Contact>,
     /// Signs passports.
     pub issuer: Arc<SigningKey>,
     /// Id of the cluster.
@@ -72,6 +76,7 @@ pub struct SessionsOptions {
 pub struct Sessions {
     client: Client,
     world: Arc<World>,
+    contact: Arc<Contact>,
     issuer: Issuer,
     settings: Settings,
     bindings: Bindings,
@@ -97,6 +102,7 @@ impl Sessions {
         let SessionsOptions {
             client,
             world,
+            contact,
             issuer,
             cluster,
             install,
@@ -110,6 +116,7 @@ impl Sessions {
             bindings: Bindings::new(client.clone(), &install),
             client,
             world,
+            contact,
             issuer: Issuer {
                 key: issuer,
                 name: format!("actpass/{cluster}"),
@@ -131,6 +138,11 @@ impl Sessions {
             let why = "a session is opened with a client certificate over an Ed25519 key";
             return Err(Refusal::new(Code::NoKey, why));
         };
+        // What is known here may be of long ago.
+        if self.contact.is_lost(Instant::now()) || !self.world.is_listed() {
+            let why = "the API server does not answer this replica; ask another";
+            return Err(Refusal::new(Code::NotReady, why));
+        }
         let busy = "this replica holds as many sessions as it may; ask another";
         let slot = self.slots.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Refusal::new(Code::Busy, busy))?;
@@ -282,6 +294,7 @@ async fn open(
     let (number, replaced) = sessions.take_place(&pod);
     let live = Live {
         world: sessions.world.clone(),
+        contact: sessions.contact.clone(),
         issuer: sessions.issuer.clone(),
         pod: pod.clone(),
         key,

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::*;
 use crate::bundle::{Place, compile};
+use crate::contact::SILENCE_MAX;
 use crate::object::tests::object;
 use crate::object::{Namespace, Object};
 
@@ -63,6 +64,7 @@ fn publish(world: &World, object: &Object) {
 
 struct Sidecar {
     world: Arc<World>,
+    contact: Arc<Contact>,
     lines: mpsc::Receiver<Bytes>,
     key: SigningKey,
     issuer: SigningKey,
@@ -78,6 +80,7 @@ impl Sidecar {
         let world = Arc::new(World::default());
         world.put_namespace(namespace());
         put(&world, PASSPORT);
+        let contact = Arc::new(Contact::default());
         let (lines, receiver) = mpsc::channel(1);
         let (place, replaced) = oneshot::channel();
         let (stop, stopped) = watch::channel(false);
@@ -87,6 +90,7 @@ impl Sidecar {
         );
         let live = Live {
             world: world.clone(),
+            contact: contact.clone(),
             issuer: Issuer {
                 key: Arc::new(issuer.clone()),
                 name: "actpass/c-1".to_owned(),
@@ -99,6 +103,7 @@ impl Sidecar {
         };
         Self {
             world,
+            contact,
             lines: receiver,
             key,
             issuer,
@@ -166,12 +171,35 @@ async fn a_passport_is_renewed_at_a_third_of_its_life_and_pings_come_in_between(
     sidecar.bundle().await;
     let first = sidecar.claims().await;
     let begun = Instant::now();
+    let contact = sidecar.contact.clone();
+    let answering = tokio::spawn(async move {
+        loop {
+            contact.answered(Instant::now());
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    });
     let ping = sidecar.lines.recv().await.unwrap();
     assert_eq!(ping, "{\"kind\":\"ping\"}\n");
     assert_eq!(begun.elapsed().as_secs(), 10);
     let second = sidecar.claims().await;
     assert_eq!(begun.elapsed().as_secs(), 300);
     assert_ne!(first.jti, second.jti);
+    answering.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_cut_off_renews_nothing_and_ends_its_sessions() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    let begun = Instant::now();
+    let mut said = Vec::new();
+    while let Some(line) = sidecar.lines.recv().await {
+        said.push(String::from_utf8(line.to_vec()).unwrap());
+    }
+    assert!(matches!(sidecar.running.await.unwrap(), Ended::CutOff));
+    assert_eq!(begun.elapsed(), SILENCE_MAX);
+    assert!(said.iter().all(|line| line.contains("ping")), "{said:?}");
 }
 
 #[tokio::test(start_paused = true)]
