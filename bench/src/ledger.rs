@@ -106,7 +106,10 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
     };
     let ledger = Ledger::start(config, listener)?;
     let keys = BTreeMap::from([(issuer_id, b64u_encode(issuer.verifying_key().as_bytes()))]);
-    ledger.engine().set_bundle(bundle.clone(), keys).await?;
+    ledger
+        .engine()
+        .set_bundle(bundle.clone(), None, keys)
+        .await?;
     let handover = Handover {
         ledger: LedgerAddress {
             address: ledger.address().to_string(),

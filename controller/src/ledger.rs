@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
+use actpass_core::evidence::leaf::Revision;
 use actpass_core::vote::SignedVote;
 use actpass_core::wire::ApprovalView;
 use actpass_kubernetes::encoded;
@@ -15,6 +16,9 @@ use serde::de::DeserializeOwned;
 use crate::http::{CallError, Part};
 
 /// The ledger, as the controller's ServiceAccount.
+/// Code of a refusal: a later bundle was given.
+pub const STALE_REVISION: &str = "stale_revision";
+
 pub struct Ledger {
     part: Part,
     /// File of the token, which the kubelet renews: it is read for each request.
@@ -49,13 +53,16 @@ impl Ledger {
         &self.part
     }
 
-    /// Makes a bundle the one that its tenant's actions are decided by. Again with the same bundle, nothing changes.
+    /// Makes a bundle the one that its tenant's actions are decided by. Again with the same bundle, nothing changes. Where the
+    /// ledger was given one of a later revision, it refuses with [`STALE_REVISION`].
     ///
     /// # Errors
     /// As [`Part::call`].
-    pub async fn put_bundle(&self, bundle: &Bundle) -> Result<(), CallError> {
+    pub async fn put_bundle(&self, bundle: &Bundle, revision: Revision) -> Result<(), CallError> {
+        let Revision { term, count } = revision;
         let path = of_tenant("/v1/bundles", &bundle.spec().tenant);
         let body = Bytes::copy_from_slice(bundle.bytes());
+        let path = format!("{path}&term={term}&count={count}");
         self.call(Method::PUT, &path, body).await.map(drop)
     }
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
+use actpass_core::evidence::leaf::Revision;
 use actpass_core::hash::BundleDigest;
 use actpass_crds::passport::PassportSpec;
 use actpass_crds::resource::{Kind, Resource};
@@ -26,7 +27,8 @@ use tokio::time::Instant;
 
 use crate::bundle::{Compiled, Place, compile};
 use crate::events::{Events, Regarding};
-use crate::ledger::Ledger;
+use crate::http::CallError;
+use crate::ledger::{Ledger, STALE_REVISION};
 use crate::metrics::Metrics;
 use crate::network_policies::NetworkSettings;
 use crate::object::{Namespace, Object};
@@ -70,6 +72,8 @@ pub struct Leader {
     pub metrics: Arc<Metrics>,
     /// And told here.
     pub events: Events,
+    /// Greater than those of all leaders before.
+    pub term: u64,
     /// What this leader did so far.
     pub done: Done,
 }
@@ -80,7 +84,9 @@ pub struct Done(Mutex<DoneState>);
 
 #[derive(Debug, Default)]
 struct DoneState {
-    /// Bundles that the ledger has, by namespace.
+    /// How many bundles were given to the ledger.
+    given: u64,
+    /// Bundles that the ledger has, by uid of the namespace.
     bundles: BTreeMap<String, BundleDigest>,
     /// What was published, by namespace: what is watched may lag behind it, and an older bundle must not be held.
     published: BTreeMap<String, Arc<Published>>,
@@ -95,10 +101,17 @@ impl Done {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self, namespace: &str) {
+    /// Orders what is given to the ledger. Never begins anew: a request may have been late.
+    fn next(&self) -> u64 {
         let mut state = self.state();
-        state.bundles.remove(namespace);
-        state.published.remove(namespace);
+        state.given = state.given.saturating_add(1);
+        state.given
+    }
+
+    fn forget(&self, uid: &str) {
+        let mut state = self.state();
+        state.bundles.remove(uid);
+        state.published.remove(uid);
     }
 }
 
@@ -138,7 +151,10 @@ impl Leader {
                 _ = trust.changed() => all(),
                 _ = again.tick() => {
                     // Also what the ledger lost and what was deleted of ours.
-                    *self.done.state() = DoneState::default();
+                    let mut state = self.done.state();
+                    let given = state.given;
+                    *state = DoneState { given, ..DoneState::default() };
+                    drop(state);
                     all()
                 }
                 _ = ends.tick() => self.ended(),
@@ -258,6 +274,11 @@ impl Leader {
             None => Ok(()),
         };
         let ledger = given.as_ref().err().map(chain);
+        // It is not this replica's to say what became of them.
+        let given = match given {
+            Err(error) if is_stale(&error) => return Err(error),
+            given => given,
+        };
         let in_force = match &ledger {
             None => compiled.bundle.as_ref(),
             Some(_) => published.as_ref().map(|published| &published.bundle),
@@ -288,8 +309,12 @@ impl Leader {
         let digest = bundle.digest();
         let has = self.done.state().bundles.get(name) == Some(&digest);
         if !has {
-            self.ledger.put_bundle(bundle).await?;
-            self.done.state().bundles.insert(name.to_owned(), digest);
+            let revision = Revision {
+                term: self.term,
+                count: self.done.next(),
+            };
+            self.ledger.put_bundle(bundle, revision).await?;
+            self.done.state().bundles.insert(uid.to_owned(), digest);
         }
         let is_published = published.is_some_and(|published| published.digest() == digest);
         if !is_published {
@@ -412,6 +437,14 @@ fn all() -> Dirty {
 }
 
 /// An error with its causes.
+/// Whether the ledger was given a later bundle than this.
+fn is_stale(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(CallError::Refused { problem, .. }) => problem.code == STALE_REVISION,
+        _ => false,
+    }
+}
+
 fn chain(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }

@@ -294,13 +294,13 @@ async fn own(shared: &Shared) -> anyhow::Result<Own> {
     }
 }
 
-/// Stands for election; whether this replica leads.
+/// Stands for election; the term while this replica leads.
 fn elected(
     election: Election,
     stop: watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
-) -> watch::Receiver<bool> {
-    let (sender, leading) = watch::channel(false);
+) -> watch::Receiver<Option<u64>> {
+    let (sender, leading) = watch::channel(None);
     tasks.spawn(async move {
         election.run(sender, stop).await;
         ELECTION
@@ -309,23 +309,24 @@ fn elected(
 }
 
 /// Writes for as long as this replica leads, as often as it does.
-async fn lead(shared: Shared, mut leading: watch::Receiver<bool>) -> &'static str {
+async fn lead(shared: Shared, mut leading: watch::Receiver<Option<u64>>) -> &'static str {
     loop {
-        if leading.wait_for(|leading| *leading).await.is_err() {
+        let begun = leading.wait_for(Option::is_some).await;
+        let Some(now) = begun.ok().and_then(|term| *term) else {
             // Told to end: others end the process.
-            std::future::pending::<()>().await;
-        }
+            std::future::pending().await
+        };
         shared.metrics.leading(true);
         tokio::select! {
-            () = term(&shared) => {}
-            _ = leading.wait_for(|leading| !*leading) => {}
+            () = term(&shared, now) => {}
+            _ = leading.wait_for(|leading| *leading != Some(now)) => {}
         }
         shared.metrics.leading(false);
     }
 }
 
 /// Everything the leader does. Nothing is kept from an earlier term.
-async fn term(shared: &Shared) {
+async fn term(shared: &Shared, number: u64) {
     let bootstrap = Bootstrap {
         client: shared.client.clone(),
         namespace: shared.install.clone(),
@@ -342,6 +343,7 @@ async fn term(shared: &Shared) {
         trust: shared.trust.clone(),
         metrics: shared.metrics.clone(),
         events: shared.events.clone(),
+        term: number,
         done: Done::default(),
     };
     let approvals = Approvals::default();

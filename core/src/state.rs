@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::bundle::Bundle;
-use crate::evidence::leaf::{Entry, Leaf, StreamEnd, TrustedKeys};
+use crate::evidence::leaf::{Entry, Leaf, Revision, StreamEnd, TrustedKeys};
 use crate::hash::{BundleDigest, RecordHash, StreamId};
 use crate::limits::Limit;
 
@@ -46,6 +46,8 @@ pub struct State {
     log: String,
     keys: TrustedKeys,
     active: Option<Arc<Bundle>>,
+    /// Of the active bundle, where it has one.
+    revision: Option<Revision>,
     streams: BTreeMap<StreamId, Stream>,
     /// The open stream of each pod.
     pods: BTreeMap<String, StreamId>,
@@ -88,6 +90,14 @@ pub enum StateError {
     /// A bundle became active whose bytes are missing.
     #[error("bundle {0} is named and not there")]
     MissingBundle(BundleDigest),
+    /// A bundle became active that is not later than the one before.
+    #[error("bundle {digest} does not come after that of revision {newest}")]
+    StaleBundle {
+        /// The bundle.
+        digest: BundleDigest,
+        /// Revision of the one before.
+        newest: Revision,
+    },
     /// A stream that was never opened, or has ended.
     #[error("stream {0} is not open")]
     NotOpen(StreamId),
@@ -141,6 +151,7 @@ impl State {
             log: log.to_owned(),
             keys: TrustedKeys::default(),
             active: None,
+            revision: None,
             streams: BTreeMap::new(),
             pods: BTreeMap::new(),
             meters: meters::Meters::default(),
@@ -164,6 +175,11 @@ impl State {
     /// The active bundle.
     pub fn active(&self) -> Option<&Arc<Bundle>> {
         self.active.as_ref()
+    }
+
+    /// The revision of the active bundle, where it has one.
+    pub fn revision(&self) -> Option<Revision> {
+        self.revision
     }
 
     /// The stream of that id.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use actpass_core::bundle::Bundle;
-use actpass_core::evidence::leaf::{EventBody, StreamEnd, TrustedKeys};
+use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
 use actpass_core::hash::BlobDigest;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -179,21 +179,30 @@ impl Engine {
         .await
     }
 
-    /// Makes a bundle the active one of its tenant, and the tenant's log where it is new.
+    /// Makes a bundle the active one of its tenant, and the tenant's log where it is new. `revision` orders the bundles of
+    /// several writers; there is none where only one can write.
     ///
     /// # Errors
-    /// Why it could not be kept.
+    /// It is older than one that was given, or could not be kept.
     pub async fn set_bundle(
         &self,
         bundle: Arc<Bundle>,
+        revision: Option<Revision>,
         issuer_keys: BTreeMap<String, String>,
     ) -> Result<(), ApiError> {
         let digest = bundle.digest();
         let origin = format!("actpass/{}", bundle.spec().tenant);
         let stage = move |staging: &mut Staging<'_>| {
             staging.ensure_log(&origin, issuer_keys)?;
-            let active = staging.log(&origin)?.state().active();
-            if active.is_some_and(|active| active.digest() == digest) {
+            let state = staging.log(&origin)?.state();
+            let same = state
+                .active()
+                .is_some_and(|active| active.digest() == digest);
+            let term = |revision: Option<Revision>| revision.map(|revision| revision.term);
+            let new_term = term(revision) != term(state.revision());
+            staging.order(&origin, revision, same)?;
+            // Of a new leader the log takes note, so that no earlier one is heard after it, also by who reads the log anew.
+            if same && !new_term {
                 return Ok(());
             }
             let kept = Blob {
@@ -203,7 +212,12 @@ impl Engine {
             };
             staging.learn(&origin, bundle)?;
             let now = staging.now(&origin)?;
-            staging.event(&origin, now, EventBody::Bundle { digest }, vec![kept])
+            staging.event(
+                &origin,
+                now,
+                EventBody::Bundle { digest, revision },
+                vec![kept],
+            )
         };
         self.submit(stage, |(), _| Ok(())).await
     }
@@ -391,6 +405,19 @@ impl Staging<'_> {
             .ok_or(ApiError::NotFound("log"))?
             .learn(bundle);
         Ok(())
+    }
+
+    /// Takes note of the revision under which a bundle is given.
+    fn order(
+        &mut self,
+        origin: &str,
+        revision: Option<Revision>,
+        same: bool,
+    ) -> Result<(), ApiError> {
+        self.logs
+            .get_mut(origin)
+            .ok_or(ApiError::NotFound("log"))?
+            .order(revision, same)
     }
 
     /// The next leaf's time in that log: now, and later than the leaf before.

@@ -55,7 +55,9 @@ type Rights = (Person, BTreeSet<String>);
 
 /// People by their tokens.
 #[derive(Default)]
-struct Table(Mutex<BTreeMap<String, Rights>>);
+struct Table {
+    people: Mutex<BTreeMap<String, Rights>>,
+}
 
 impl Gate for Table {
     fn person<'a>(
@@ -69,7 +71,7 @@ impl Gate for Table {
 
 impl Table {
     fn find(&self, token: &str, needed: &Needed<'_>) -> Result<Person, ApiError> {
-        let people = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let (person, rights) = people
             .get(token)
             .ok_or(ApiError::Unauthorized("nobody knows this token"))?;
@@ -91,9 +93,39 @@ impl Tenants {
     /// Where it does not start.
     pub fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let disk = MemoryDisk::default();
-        let identity = Identity::make(names::LEDGER)?;
         let (log_key, issuer, voter) = (fresh_key()?, fresh_key()?, fresh_key()?);
+        Self::on(dir, MemoryDisk::default(), [log_key, issuer, voter])
+    }
+
+    /// The same again, after an end in order. People are known as before, bundles are not.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn restarted(self) -> anyhow::Result<Self> {
+        let Self {
+            dir,
+            disk,
+            ledger,
+            log_key,
+            issuer,
+            voter,
+            people,
+            ..
+        } = self;
+        ledger.stop().await;
+        let known = people.people.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner).clone();
+        let again = Self::on(dir, disk, [log_key, issuer, voter])?;
+        *(again.people.people.lock()).unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(again)
+    }
+
+    fn on(
+        dir: tempfile::TempDir,
+        disk: MemoryDisk,
+        [log_key, issuer, voter]: [SigningKey; 3],
+    ) -> anyhow::Result<Self> {
+        let identity = Identity::make(names::LEDGER)?;
         let by_id = |key: &SigningKey| {
             let public = key.verifying_key();
             BTreeMap::from([(key_id(&public), public)])
@@ -144,7 +176,7 @@ impl Tenants {
             groups: Vec::new(),
         };
         let rights = rights.into_iter().collect();
-        let mut people = self.people.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut people = (self.people.people.lock()).unwrap_or_else(PoisonError::into_inner);
         people.insert(token.to_owned(), (person, rights));
     }
 

@@ -501,3 +501,66 @@ async fn a_pod_has_one_stream_and_a_new_issuer_key_is_named_before_it_is_used() 
     }
     world.end().await;
 }
+
+#[tokio::test]
+async fn an_old_leader_puts_no_older_bundle() {
+    let tenants = Tenants::start().unwrap();
+    tenants.know("controller", "controller", all_of(SHOP));
+    let policy = |max: &str| POLICY.replace("100.00", max);
+    let [first, second] = ["100.00", "200.00"].map(|max| tenants.bundle(&policy(max), SHOP));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let put = async |bundle: &Bundle, revision: &str| {
+        let path = format!("/v1/bundles?tenant={}{revision}", encoded(SHOP));
+        let answer = tenants.call(Some("controller"), "PUT", &path, bundle.bytes());
+        let (status, said) = answer.await.unwrap();
+        let code = said["code"].as_str().unwrap_or_default();
+        format!("{status} {code}").trim_end().to_owned()
+    };
+    let stale = "409 stale_revision";
+    for (name, bundle, revision, want) in [
+        ("the first leader's", &first, "&term=7&count=0", "200"),
+        ("again, and late", &first, "&term=7&count=0", "200"),
+        ("its next", &second, "&term=7&count=2", "200"),
+        ("one that it sent before", &first, "&term=7&count=1", stale),
+        ("another one as the same", &first, "&term=7&count=2", stale),
+        ("the same one later", &second, "&term=7&count=4", "200"),
+        ("one sent before that", &first, "&term=7&count=3", stale),
+        (
+            "the same one by another leader",
+            &second,
+            "&term=9&count=0",
+            "200",
+        ),
+        (
+            "the first leader's, after a pause",
+            &first,
+            "&term=7&count=9",
+            stale,
+        ),
+        ("by who names none", &first, "", stale),
+        ("half a revision", &second, "&term=10", "400 malformed"),
+        (
+            "more than can be recorded",
+            &second,
+            "&term=9007199254740992&count=0",
+            "400 malformed",
+        ),
+    ] {
+        assert_eq!(put(bundle, revision).await, want, "{name}");
+    }
+    let events = tenants.events(SHOP).unwrap().into_iter();
+    let given: Vec<String> = events
+        .filter_map(|event| match event {
+            EventBody::Bundle { revision, .. } => Some(revision.unwrap().to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(given, ["7.0", "7.2", "9.0"]);
+    tenants.verified(SHOP).unwrap();
+    // Whoever reads the log anew hears no earlier leader either.
+    let tenants = tenants.restarted().await.unwrap();
+    let path = format!("/v1/bundles?tenant={}&term=7&count=9", encoded(SHOP));
+    let answer = tenants.call(Some("controller"), "PUT", &path, first.bytes());
+    assert_eq!(answer.await.unwrap().0, 409);
+    tenants.stop().await;
+}

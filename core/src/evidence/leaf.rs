@@ -101,6 +101,10 @@ pub enum EventBody {
     Bundle {
         /// Its SHA-256; its bytes are a blob of the same group.
         digest: BundleDigest,
+        /// Whose word it is, where several may give bundles; later than that of every bundle before. Absent in local mode
+        /// and in logs of earlier versions.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        revision: Option<Revision>,
     },
     /// A sidecar opened or renewed its stream.
     StreamOpened {
@@ -218,6 +222,23 @@ pub enum EventBody {
         /// Bytes dropped.
         bytes: u64,
     },
+}
+
+/// Orders the bundles of several writers, of which one at a time leads: first by term, then by count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revision {
+    /// Which leader: each has a greater one than those before it. At most 2^53 - 1.
+    pub term: u64,
+    /// Counts what that leader gave. At most 2^53 - 1.
+    pub count: u64,
+}
+
+/// `TERM.COUNT`.
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.term, self.count)
+    }
 }
 
 /// Keys that a log names: `kid` to base64url public key.

@@ -14,7 +14,13 @@ impl State {
         bundles: &dyn Bundles,
     ) -> Result<(), StateError> {
         match event {
-            EventBody::Bundle { digest } => {
+            EventBody::Bundle { digest, revision } => {
+                if let Some(newest) = self.revision
+                    && revision.is_none_or(|revision| revision <= newest)
+                {
+                    let digest = *digest;
+                    return Err(StateError::StaleBundle { digest, newest });
+                }
                 let bundle = bundles
                     .bundle(digest)
                     .ok_or(StateError::MissingBundle(*digest))?;
@@ -22,6 +28,7 @@ impl State {
                     return Err(StateError::Form("a bundle of another tenant"));
                 }
                 self.active = Some(bundle);
+                self.revision = *revision;
             }
             EventBody::StreamOpened {
                 stream,

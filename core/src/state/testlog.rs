@@ -13,7 +13,7 @@ use crate::action::{Action, ActionEvidence, Hints, MeterUse};
 use crate::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use crate::evidence::checkpoint::{Checkpoint, NoteSigner};
 use crate::evidence::commitment::Openings;
-use crate::evidence::leaf::{EventBody, Leaf, LeafHeader, MacKey, Ruling, genesis_prev};
+use crate::evidence::leaf::{EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, genesis_prev};
 use crate::evidence::merkle::{Tree, leaf_hash};
 use crate::evidence::receipt::KeptHead;
 use crate::evidence::record::{
@@ -111,9 +111,17 @@ impl TestLog {
     }
 
     pub(crate) fn activate(&mut self, bundle: Bundle) -> Result<(), StateError> {
+        self.activate_as(bundle, None)
+    }
+
+    pub(crate) fn activate_as(
+        &mut self,
+        bundle: Bundle,
+        revision: Option<Revision>,
+    ) -> Result<(), StateError> {
         let digest = bundle.digest();
         self.bundles.0.insert(digest, Arc::new(bundle));
-        self.event(EventBody::Bundle { digest })
+        self.event(EventBody::Bundle { digest, revision })
     }
 
     pub(crate) fn tick(&mut self, span: Duration) {

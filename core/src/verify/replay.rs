@@ -81,7 +81,7 @@ impl<'a> Replay<'a> {
     }
 
     fn checked(&mut self, leaf: &Leaf, revealed: Revealed) -> Result<(), What> {
-        if let Some(EventBody::Bundle { digest }) = leaf.event() {
+        if let Some(EventBody::Bundle { digest, .. }) = leaf.event() {
             let Some(bytes) = self.inputs.bundle(digest) else {
                 self.gap = Some(Gap::BundleMissing {
                     seq: leaf.h.seq,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
+use actpass_core::canonical::INTEGER_MAX;
 use actpass_core::decide::LimitLeft;
-use actpass_core::evidence::leaf::{EventBody, StreamEnd};
+use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd};
 use actpass_core::hash::{StreamId, b64u_encode};
 use actpass_core::limits::{Limit, Unit};
 use actpass_core::money::Money;
@@ -14,7 +15,7 @@ use actpass_core::wire::{
 };
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -30,12 +31,36 @@ use crate::engine::{Log, Logs};
 use crate::error::ApiError;
 use crate::vault::{self, CredentialInfo, Secret};
 
-/// `PUT /v1/bundles`: makes a bundle the active one of its tenant, and the tenant's log if it is new.
+/// The revision that a request names; both or neither.
+#[derive(Deserialize)]
+pub(super) struct Given {
+    term: Option<u64>,
+    count: Option<u64>,
+}
+
+impl Given {
+    fn revision(&self) -> Result<Option<Revision>, ApiError> {
+        match (self.term, self.count) {
+            (None, None) => Ok(None),
+            (Some(term), Some(count)) if term.max(count) <= INTEGER_MAX.unsigned_abs() => {
+                Ok(Some(Revision { term, count }))
+            }
+            _ => Err(ApiError::Malformed(
+                "a revision is `term` and `count`, each at most 2^53 - 1".to_owned(),
+            )),
+        }
+    }
+}
+
+/// `PUT /v1/bundles`: makes a bundle the active one of its tenant, and the tenant's log if it is new. With `term` and
+/// `count` it is refused where a later one was given.
 pub(super) async fn put_bundle(
     State(context): State<Context>,
     caller: Caller,
+    Query(given): Query<Given>,
     body: Bytes,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    let revision = given.revision()?;
     let bundle =
         Arc::new(Bundle::parse(&body).map_err(|error| ApiError::Malformed(error.to_string()))?);
     let tenant = &bundle.spec().tenant;
@@ -44,7 +69,7 @@ pub(super) async fn put_bundle(
         .await?;
     let digest = bundle.digest();
     let keys = as_text(&context.issuer_keys.borrow());
-    context.engine.set_bundle(bundle, keys).await?;
+    context.engine.set_bundle(bundle, revision, keys).await?;
     Ok(Json(json!({ "digest": digest })))
 }
 

@@ -8,7 +8,7 @@ use actpass_core::action::Action;
 use actpass_core::bundle::{Bundle, BundleError};
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner, NoteVerifier};
 use actpass_core::evidence::leaf::{
-    ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Ruling, genesis_prev,
+    ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, genesis_prev,
 };
 use actpass_core::evidence::merkle::{self, Tree};
 use actpass_core::evidence::record::Record;
@@ -29,6 +29,8 @@ const ANSWERS_KEPT: usize = 2 * actpass_core::wire::BATCH_RECORDS_MAX;
 pub struct Log {
     origin: String,
     state: State,
+    /// The newest revision given since the start, also where it changed nothing.
+    given: Option<Revision>,
     tree: Tree,
     head: LeafHash,
     last_time: Timestamp,
@@ -121,6 +123,7 @@ impl Log {
         Ok(Self {
             origin: origin.to_owned(),
             state: State::new(origin),
+            given: None,
             tree: Tree::new(),
             head: genesis_prev(origin),
             last_time: Timestamp::UNIX_EPOCH,
@@ -234,6 +237,31 @@ impl Log {
     }
 
     /// Makes a bundle known, so that a leaf may name it.
+    /// Takes note of the revision of a bundle that is given; `same`: it is the active one.
+    ///
+    /// # Errors
+    /// It is not later than all before: whoever gives it led once, or sent it before something later.
+    pub(super) fn order(&mut self, revision: Option<Revision>, same: bool) -> Result<(), ApiError> {
+        let newest = self.given.max(self.state.revision());
+        let Some(newest) = newest else {
+            self.given = revision;
+            return Ok(());
+        };
+        match revision {
+            Some(revision) if revision > newest || (revision == newest && same) => {
+                self.given = Some(revision);
+                Ok(())
+            }
+            _ => Err(ApiError::Conflict {
+                code: "stale_revision",
+                detail: format!(
+                    "this bundle does not come after that of revision {newest}, so another leader or a later edit has spoken; \
+                     compile it anew"
+                ),
+            }),
+        }
+    }
+
     pub(crate) fn learn(&mut self, bundle: Arc<Bundle>) {
         self.bundles.0.insert(bundle.digest(), bundle);
     }
@@ -414,7 +442,7 @@ fn learn_bundle(log: &mut Log, leaf: &[u8], parts: &Parts) -> Result<(), OpenErr
     else {
         return Ok(());
     };
-    let EventBody::Bundle { digest } = event.what else {
+    let EventBody::Bundle { digest, .. } = event.what else {
         return Ok(());
     };
     if let Some(bytes) = parts.storage.blob(digest.as_bytes())? {

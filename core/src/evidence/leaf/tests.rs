@@ -29,6 +29,7 @@ fn events() -> Vec<EventBody> {
         },
         EventBody::Bundle {
             digest: BundleDigest::from_bytes([2; 32]),
+            revision: None,
         },
         EventBody::StreamOpened {
             stream,
@@ -88,6 +89,10 @@ fn events() -> Vec<EventBody> {
             by: text("ann"),
         },
         EventBody::Recovery { bytes: 12 },
+        EventBody::Bundle {
+            digest: BundleDigest::from_bytes([2; 32]),
+            revision: Some(Revision { term: 7, count: 3 }),
+        },
         EventBody::StreamOpened {
             stream,
             key: text("k"),

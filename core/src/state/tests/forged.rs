@@ -1,7 +1,7 @@
 //! Leaves that claim what does not follow from those before: a ledger that forges its own log.
 
 use super::*;
-use crate::evidence::leaf::{Leaf, Settlement};
+use crate::evidence::leaf::{Leaf, Revision, Settlement};
 use crate::evidence::record::Link;
 
 /// The leaf an honest ledger would log next for this action, and the log without it.
@@ -260,10 +260,31 @@ fn events_about_nothing_are_refused() {
         },
         EventBody::Bundle {
             digest: BundleDigest::from_bytes([1; 32]),
+            revision: None,
         },
     ];
     for event in events {
         assert!(log.clone().event(event.clone()).is_err(), "{event:?}");
+    }
+}
+
+#[test]
+fn a_bundle_that_is_not_later_than_the_active_one_is_refused() {
+    let mut log = TestLog::new();
+    let revision = |term, count| Some(Revision { term, count });
+    assert_eq!(log.state.revision(), None);
+    log.activate_as(bundle(|_| {}), revision(7, 2)).unwrap();
+    for stale in [None, revision(7, 2), revision(7, 1), revision(6, 9)] {
+        let refused = log.clone().activate_as(bundle(|_| {}), stale);
+        assert!(
+            matches!(refused, Err(StateError::StaleBundle { .. })),
+            "{stale:?}: {refused:?}"
+        );
+    }
+    for later in [revision(7, 3), revision(8, 0)] {
+        let mut log = log.clone();
+        log.activate_as(bundle(|_| {}), later).unwrap();
+        assert_eq!(log.state.revision(), later);
     }
 }
 
