@@ -1,8 +1,8 @@
 //! Questions to people as Approval objects, and their votes to the ledger.
 //!
-//! *Flow*: each namespace's questions are asked for, every second where somebody is waited for, every [`IDLE`] else. A question
-//! that people may answer becomes an Approval, whose facts are written once; its status follows the ledger. Votes on it are
-//! handed on as they are: the ledger judges them.
+//! *Flow*: where each namespace's questions stand is asked for, every second where somebody is waited for, every [`IDLE`] else.
+//! A question that people may answer becomes an Approval, whose facts are asked for and written once; its status follows the
+//! ledger. Votes on it are handed on as they are: the ledger judges them.
 //!
 //! *Guarantees*: the ledger's log decides, and what stands here only shows it: an Approval that is deleted is made again, and a
 //! vote that is handed on twice counts once.
@@ -12,13 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actpass_core::vote::{SignedVote, Vote};
-use actpass_core::wire::ApprovalView;
+use actpass_core::wire::ApprovalBrief;
 use actpass_crds::approval::{
     ApprovalState, ApprovalStatus, CountedVote, EscalationSpec, NotShown,
 };
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision};
 use actpass_crds::condition::{Condition, ConditionStatus, ConditionType, Reason, set};
-use actpass_crds::instant::Instant as At;
 use actpass_crds::resource::API_VERSION;
 use anyhow::Context as _;
 use futures_util::{StreamExt, stream};
@@ -39,6 +38,8 @@ const IDLE: u64 = 3;
 const AT_A_TIME: usize = 16;
 /// How long an Approval stays after its end, for those who look what became of it.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
+/// As many votes as the schema of a status takes.
+const VOTES_MAX: usize = 256;
 /// Objects in one answer: more questions than may be open at once for one Passport, many times over.
 const PAGE: u32 = 500;
 
@@ -81,25 +82,27 @@ impl Approvals {
     }
 
     async fn look(&self, leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<()> {
-        let views = leader.ledger.approvals(tenant).await?;
+        let now = Timestamp::now();
+        let since = now.checked_sub(KEPT).unwrap_or(now);
+        let briefs = leader.ledger.approvals(tenant, since).await?;
         let was_open = lock(&self.open).contains(namespace);
-        if views.is_empty() && !was_open {
+        if briefs.is_empty() && !was_open {
             return Ok(());
         }
         let approvals = api(leader, "Approval", namespace)?;
         let there = list(&approvals).await?;
-        let now = Timestamp::now();
         let mut waiting = BTreeMap::new();
-        for view in &views {
-            let name = name_of(&view.id);
+        for brief in &briefs {
+            let name = name_of(&brief.id);
             let found = there
                 .iter()
                 .find(|it| it.metadata.name.as_deref() == Some(&name));
-            match shown(view, found.map(|it| &it.data), now) {
-                Ok(Some(shown)) => {
-                    match write(&approvals, &name, found, shown).await {
-                        Ok(uid) if view.state == "pending" => {
-                            waiting.insert(name, (view.id.clone(), uid));
+            match shown(brief, found.map(|it| &it.data), now) {
+                Ok(Some(status)) => {
+                    let asked = (leader, tenant, brief.id.as_str());
+                    match write(&approvals, &name, found, status.as_ref(), asked).await {
+                        Ok(uid) if brief.state == "pending" => {
+                            waiting.insert(name, (brief.id.clone(), uid));
                         }
                         Ok(_) => {}
                         // The others are not held up.
@@ -116,7 +119,7 @@ impl Approvals {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(namespace, approval = view.id, %error, "A question is not shown");
+                    tracing::error!(namespace, approval = brief.id, %error, "A question is not shown");
                 }
             }
         }
@@ -191,58 +194,35 @@ impl Approvals {
     }
 }
 
-/// What stands of a question.
-#[derive(Debug)]
-struct Shown {
-    /// Its facts, where there is no Approval yet.
-    spec: Option<EscalationSpec>,
-    /// Its status, where it changed.
-    status: Option<Value>,
-}
-
-/// What to write of a question; `None` where nobody is asked, or any more.
+/// The status to write of a question, where it changed; none at all where nobody is asked, or any more.
 fn shown(
-    view: &ApprovalView,
+    brief: &ApprovalBrief,
     found: Option<&Value>,
     now: Timestamp,
-) -> Result<Option<Shown>, NotShown> {
-    let Some(state) = ApprovalState::of(view)? else {
+) -> Result<Option<Option<Value>>, NotShown> {
+    let Some(state) = ApprovalState::of(&brief.state)? else {
         return Ok(None);
     };
     let is_open = matches!(state, ApprovalState::Pending | ApprovalState::Granted);
     if found.is_none() && !is_open {
         return Ok(None);
     }
-    let spec = match found {
-        Some(_) => None,
-        None => Some(EscalationSpec::of(view, view.digest.clone())?),
-    };
     let before = found.and_then(|found| found.get("status")).cloned();
     let before: ApprovalStatus = before
         .and_then(|status| serde_json::from_value(status).ok())
         .unwrap_or_default();
     let mut status = before.clone();
     status.state = Some(state);
-    status.votes = view
-        .votes
-        .iter()
-        .map(|vote| CountedVote {
-            user: vote.user.clone(),
-            decision: match vote.grant {
-                true => VoteDecision::Approve,
-                false => VoteDecision::Deny,
-            },
-            time: At(vote.time),
-        })
+    status.votes = (brief.votes.iter().take(VOTES_MAX))
+        .map(CountedVote::from)
         .collect();
     let (granted, reason, message) = said(state);
     let condition = Condition::new(ConditionType::Granted, granted, reason, message, None, now);
     set(&mut status.conditions, condition);
-    let status = match status == before {
+    Ok(Some(match status == before {
         true => None,
         false => serde_json::to_value(status).ok(),
-    };
-    Ok(Some(Shown { spec, status }))
+    }))
 }
 
 fn said(state: ApprovalState) -> (ConditionStatus, Reason, &'static str) {
@@ -325,25 +305,27 @@ async fn list(api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {
     }
 }
 
-/// Writes what changed; the Approval's uid.
+/// Writes what changed; the Approval's uid. The facts of one that is new are asked of the ledger.
 async fn write(
     api: &Api<DynamicObject>,
     name: &str,
     found: Option<&DynamicObject>,
-    shown: Shown,
+    status: Option<&Value>,
+    (leader, tenant, id): (&Leader, &str, &str),
 ) -> anyhow::Result<String> {
     let uid = |object: &DynamicObject| object.metadata.uid.clone().unwrap_or_default();
     let resource = api_resource("Approval").context("a kind of ours")?;
-    let uid = match (found, shown.spec) {
-        (Some(found), _) => uid(found),
-        (None, Some(spec)) => {
+    let uid = match found {
+        Some(found) => uid(found),
+        None => {
+            let view = leader.ledger.approval(tenant, id).await?;
+            let spec = EscalationSpec::of(&view, view.digest.clone())?;
             let object = DynamicObject::new(name, &resource).data(json!({ "spec": spec }));
             let made = api.create(&PostParams::default(), &object).await;
             uid(&made.context("make an Approval")?)
         }
-        (None, None) => return Ok(String::new()),
     };
-    if let Some(status) = shown.status {
+    if let Some(status) = status {
         let patch = json!({
             "apiVersion": API_VERSION,
             "kind": resource.kind,

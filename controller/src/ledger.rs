@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::Revision;
 use actpass_core::vote::SignedVote;
-use actpass_core::wire::ApprovalView;
+use actpass_core::wire::{ApprovalBrief, ApprovalView};
 use actpass_kubernetes::encoded;
 use actpass_transport::names;
 use bytes::Bytes;
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::{CallError, Part};
 
-/// The ledger, as the controller's ServiceAccount.
 /// Code of a refusal: a later bundle was given.
 pub const STALE_REVISION: &str = "stale_revision";
 
+/// The ledger, as the controller's ServiceAccount.
 pub struct Ledger {
     part: Part,
     /// File of the token, which the kubelet renews: it is read for each request.
@@ -61,17 +62,32 @@ impl Ledger {
     pub async fn put_bundle(&self, bundle: &Bundle, revision: Revision) -> Result<(), CallError> {
         let Revision { term, count } = revision;
         let path = of_tenant("/v1/bundles", &bundle.spec().tenant);
-        let body = Bytes::copy_from_slice(bundle.bytes());
         let path = format!("{path}&term={term}&count={count}");
+        let body = Bytes::copy_from_slice(bundle.bytes());
         self.call(Method::PUT, &path, body).await.map(drop)
     }
 
-    /// All questions to people of a tenant.
+    /// Where all questions to people of a tenant stand that are open, and those closed that expire after `since`.
     ///
     /// # Errors
     /// As [`Part::call`].
-    pub async fn approvals(&self, tenant: &str) -> Result<Vec<ApprovalView>, CallError> {
-        self.read(&of_tenant("/v1/approvals", tenant)).await
+    pub async fn approvals(
+        &self,
+        tenant: &str,
+        since: Timestamp,
+    ) -> Result<Vec<ApprovalBrief>, CallError> {
+        let path = of_tenant("/v1/approvals", tenant);
+        let path = format!("{path}&brief=true&since={}", encoded(&since.to_string()));
+        self.read(&path).await
+    }
+
+    /// All of one question.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn approval(&self, tenant: &str, id: &str) -> Result<ApprovalView, CallError> {
+        let path = format!("/v1/approvals/{}", encoded(id));
+        self.read(&of_tenant(&path, tenant)).await
     }
 
     /// Hands on one vote. Again with the same vote, nothing changes.

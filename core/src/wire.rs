@@ -210,6 +210,24 @@ pub struct ApprovalView {
     pub votes: Vec<VoteView>,
 }
 
+/// `GET /v1/approvals?brief=true`: where a question stands, without what it is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalBrief {
+    /// Its id.
+    pub id: String,
+    /// `sealing`, `pending`, `granted`, `denied`, `expired` or `used`.
+    pub state: String,
+    /// When it was asked.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub asked: Timestamp,
+    /// Until when it stands.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub expires: Timestamp,
+    /// Votes so far.
+    pub votes: Vec<VoteView>,
+}
+
 /// One value of a request, as the agent wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

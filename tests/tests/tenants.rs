@@ -564,3 +564,48 @@ async fn an_old_leader_puts_no_older_bundle() {
     assert_eq!(answer.await.unwrap().0, 409);
     tenants.stop().await;
 }
+
+#[tokio::test]
+async fn questions_are_listed_in_brief_with_those_that_wait_first() {
+    let world = World::new().await;
+    let tenants = &world.tenants;
+    let denied = ask(&world.shop.agent, "61.00").await;
+    let vote = stamped(tenants, &denied, SHOP, |vote| vote.grant = false).await;
+    let path = format!("/v1/approvals/{denied}/votes?tenant={}", encoded(SHOP));
+    let vote = serde_json::to_vec(&vote).unwrap();
+    let answer = tenants.call(Some("controller"), "POST", &path, &vote);
+    assert_eq!(answer.await.unwrap().0, 200);
+    let last = ask(&world.shop.agent, "62.00").await;
+    let list = async |query: &str| {
+        let path = format!("/v1/approvals?tenant={}{query}", encoded(SHOP));
+        let answer = tenants.call(Some("controller"), "GET", &path, b"").await;
+        let (status, said) = answer.unwrap();
+        assert_eq!(status, 200, "{said}");
+        said
+    };
+    let ids = |said: &Value| -> Vec<String> {
+        let all = said.as_array().unwrap().iter();
+        all.map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let want = [&world.shop.approval, &last, &denied].map(String::clone);
+    assert_eq!(ids(&list("").await), want);
+    let briefs = list("&brief=true").await;
+    assert_eq!(ids(&briefs), want);
+    let keys = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        keys(&briefs[0]),
+        ["asked", "expires", "id", "state", "votes"]
+    );
+    assert_eq!(briefs[2]["state"], "denied");
+    assert_eq!(briefs[2]["votes"][0]["grant"], false);
+    // Of those that are over only what expires later; those that wait are always there.
+    let since = |ahead: SignedDuration| format!("&brief=true&since={}", Timestamp::now() + ahead);
+    let open = &want[..2];
+    assert_eq!(
+        ids(&list(&since(SignedDuration::from_hours(1))).await),
+        open
+    );
+    assert_eq!(ids(&list(&since(SignedDuration::from_mins(1))).await), want);
+    world.end().await;
+}

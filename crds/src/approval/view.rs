@@ -1,5 +1,8 @@
 //! From the ledger's view of a question to the facts of an Approval.
 
+use std::collections::BTreeMap;
+
+use actpass_core::canonical::excerpt;
 use actpass_core::wire::{self, ApprovalView};
 
 use super::{
@@ -34,34 +37,43 @@ impl std::error::Error for NotShown {}
 
 impl EscalationSpec {
     /// The facts of a question, with the digest of its action. What is sent and shown by a fact already is left out,
-    /// and so is, counted in `sentMore`, what is more than an object of the API server should hold.
+    /// and so is, counted in `sentMore`, what is more than an object of the API server should hold. Texts that are longer
+    /// than their schema takes are cut off, so that the question is shown at all; where that takes from what is decided on,
+    /// `unseen` says so, and nobody can approve it.
     ///
     /// # Errors
     /// The ledger says a word this build does not know.
     pub fn of(view: &ApprovalView, digest: String) -> Result<Self, NotShown> {
         let (sent, left_out) = sent(&view.sent);
+        let mut facts = Facts::default();
+        let attributes = facts.attributes(&view.attributes);
+        let resource = view.resource.as_deref();
         Ok(Self {
             approval_id: view.id.clone(),
             digest,
-            capability: view.capability.clone(),
+            capability: facts.fact("capability", &view.capability, 128),
             effect: effect(&view.effect)?,
-            amount: view.amount.clone(),
-            resource: view.resource.clone(),
-            target: view.target.clone(),
-            agent: view.agent.clone(),
-            passport: view.passport.clone(),
-            owner: view.owner.clone(),
-            purpose: view.purpose.clone(),
-            rationale: view.rationale.clone(),
-            attributes: view.attributes.clone(),
+            amount: (view.amount.as_deref()).map(|text| facts.fact("amount", text, 64)),
+            resource: resource.map(|text| facts.fact("resource", text, 4_096)),
+            target: facts.fact("target", &view.target, 16_384),
+            agent: facts.fact("agent", &view.agent, 128),
+            passport: facts.fact("passport", &view.passport, 63),
+            owner: cut(&view.owner, 253),
+            purpose: cut(&view.purpose, 512),
+            rationale: view.rationale.as_deref().map(|text| cut(text, 4_096)),
+            attributes,
             sent,
             sent_more: i64::try_from(view.sent_more.saturating_add(left_out)).unwrap_or(i64::MAX),
-            unseen: view.unseen.clone(),
+            unseen: facts.unseen(view.unseen.as_deref()),
             because: because(&view.because)?,
-            rules: view.rules.clone(),
-            limits: view.limits.iter().map(LimitLeft::from).collect(),
-            over_limits: view.over_limits.iter().map(OverLimit::from).collect(),
-            seats: view.seats.iter().map(Seat::from).collect(),
+            rules: (view.rules.iter().take(256))
+                .map(|rule| cut(rule, 256))
+                .collect(),
+            limits: view.limits.iter().take(64).map(LimitLeft::from).collect(),
+            over_limits: (view.over_limits.iter().take(64))
+                .map(OverLimit::from)
+                .collect(),
+            seats: view.seats.iter().take(256).map(Seat::from).collect(),
             asked_at: Instant(view.asked),
             expires_at: Instant(view.expires),
         })
@@ -74,8 +86,8 @@ impl ApprovalState {
     ///
     /// # Errors
     /// The ledger says a word this build does not know.
-    pub fn of(view: &ApprovalView) -> Result<Option<Self>, NotShown> {
-        Ok(Some(match view.state.as_str() {
+    pub fn of(word: &str) -> Result<Option<Self>, NotShown> {
+        Ok(Some(match word {
             "sealing" => return Ok(None),
             "pending" => Self::Pending,
             "granted" => Self::Granted,
@@ -86,6 +98,55 @@ impl ApprovalState {
         }))
     }
 }
+
+/// Facts that people decide on, and those of them that are too long for an Approval.
+#[derive(Default)]
+struct Facts {
+    too_long: Vec<String>,
+}
+
+impl Facts {
+    fn fact(&mut self, name: &str, text: &str, chars_max: usize) -> String {
+        let shown = cut(text, chars_max);
+        if shown != text {
+            self.too_long.push(format!("`{}`", excerpt(name)));
+        }
+        shown
+    }
+
+    fn attributes(&mut self, all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if all.len() > ATTRIBUTES_MAX {
+            self.too_long.push("`attributes`".to_owned());
+        }
+        let kept = all.iter().take(ATTRIBUTES_MAX);
+        kept.map(|(name, text)| (name.clone(), self.fact(name, text, 1_024)))
+            .collect()
+    }
+
+    fn unseen(self, why: Option<&str>) -> Option<String> {
+        let too_long = (!self.too_long.is_empty()).then(|| {
+            let names = self.too_long.join(", ");
+            format!("longer than an Approval holds: {names}")
+        });
+        let why = why.into_iter().map(str::to_owned).chain(too_long);
+        let why: Vec<String> = why.collect();
+        (!why.is_empty()).then(|| cut(&why.join("; "), 1_024))
+    }
+}
+
+/// The text, or its first characters with a sign that there are more.
+fn cut(text: &str, chars_max: usize) -> String {
+    match text.chars().nth(chars_max) {
+        None => text.to_owned(),
+        Some(_) => {
+            let first = text.chars().take(chars_max.saturating_sub(1));
+            first.chain(std::iter::once('…')).collect()
+        }
+    }
+}
+
+/// As many attributes as their schema takes.
+const ATTRIBUTES_MAX: usize = 32;
 
 fn effect(word: &str) -> Result<Effect, NotShown> {
     match word {
@@ -149,12 +210,12 @@ impl From<&wire::SentView> for Sent {
 impl From<&wire::LimitView> for LimitLeft {
     fn from(view: &wire::LimitView) -> Self {
         Self {
-            meter: view.meter.clone(),
-            unit: view.unit.clone(),
-            max: view.max.clone(),
-            used: view.used.clone(),
-            left: view.left.clone(),
-            window: view.window.clone(),
+            meter: cut(&view.meter, 63),
+            unit: cut(&view.unit, 8),
+            max: cut(&view.max, 32),
+            used: cut(&view.used, 32),
+            left: cut(&view.left, 32),
+            window: cut(&view.window, 64),
         }
     }
 }
@@ -162,11 +223,11 @@ impl From<&wire::LimitView> for LimitLeft {
 impl From<&wire::OverLimitView> for OverLimit {
     fn from(view: &wire::OverLimitView) -> Self {
         Self {
-            meter: view.meter.clone(),
-            unit: view.unit.clone(),
-            max: view.max.clone(),
-            reaches: view.reaches.clone(),
-            window: view.window.clone(),
+            meter: cut(&view.meter, 63),
+            unit: cut(&view.unit, 8),
+            max: cut(&view.max, 32),
+            reaches: cut(&view.reaches, 32),
+            window: cut(&view.window, 64),
         }
     }
 }
@@ -174,7 +235,9 @@ impl From<&wire::OverLimitView> for OverLimit {
 impl From<&wire::SeatView> for Seat {
     fn from(view: &wire::SeatView) -> Self {
         Self {
-            groups: view.groups.clone(),
+            groups: (view.groups.iter().take(16))
+                .map(|group| cut(group, 128))
+                .collect(),
             quorum: view.quorum,
         }
     }
@@ -187,7 +250,7 @@ impl From<&wire::VoteView> for CountedVote {
             false => VoteDecision::Deny,
         };
         Self {
-            user: view.user.clone(),
+            user: cut(&view.user, 256),
             decision,
             time: Instant(view.time),
         }

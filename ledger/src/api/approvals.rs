@@ -9,42 +9,114 @@ use actpass_core::canonical;
 use actpass_core::decide::EscalateReason;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::passport::Passport;
-use actpass_core::state::{Approval, ApprovalState};
+use actpass_core::state::{Approval, ApprovalState, Vote};
 use actpass_core::upstream::{ActionSpec, AttributeValue};
-use actpass_core::wire::{ApprovalView, SeatView, SentView, VoteView};
+use actpass_core::wire::{ApprovalBrief, ApprovalView, SeatView, SentView, VoteView};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::auth::Caller;
 use super::gate::{Resource, Verb};
 use super::{Context, control};
-use crate::engine::{Log, Staging, sealed_aad, sealed_name, side_frame_aad};
+use crate::engine::{Log, Logs, Staging, sealed_aad, sealed_name, side_frame_aad};
 use crate::error::ApiError;
 
-/// `GET /v1/approvals`
+/// Most closed questions in one answer: those that ended last.
+const CLOSED_MAX: usize = 500;
+
+/// Most bytes of what was sent, of all questions of a list together. Escaped as JSON each is six at most.
+const LIST_SENT_BYTES_MAX: usize = 2 << 20;
+
+/// What of the list is wanted.
+#[derive(Default, Deserialize)]
+pub(super) struct Wanted {
+    /// Only where each stands.
+    #[serde(default)]
+    brief: bool,
+    /// Of those that are closed only what expires later.
+    since: Option<Timestamp>,
+}
+
+/// `GET /v1/approvals`: all that are open, the oldest first, then those that are closed.
 pub(super) async fn list(
     State(context): State<Context>,
     caller: Caller,
-) -> Result<Json<Vec<ApprovalView>>, ApiError> {
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, ApiError> {
     let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
     let origin = allowed.await?.origin;
+    let Wanted { brief, since } = wanted;
+    let now = Timestamp::now();
+    if brief {
+        let read = move |logs: &Logs| {
+            let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+            let found = ordered(log.state().approvals(), since, now).into_iter();
+            Ok(found.map(|it| in_brief(it, now)).collect::<Vec<_>>())
+        };
+        return Ok(Json(context.engine.query(read).await?).into_response());
+    }
     let found = context.engine.submit(
         move |staging| {
             let approvals = staging.log(&origin)?.state().approvals();
-            let ids: Vec<String> = approvals.map(|approval| approval.id.clone()).collect();
+            let found = ordered(approvals, since, now).into_iter();
+            let ids: Vec<String> = found.map(|approval| approval.id.clone()).collect();
             ids.iter()
                 .map(|id| find(staging, &origin, id, Depth::Listed))
                 .collect::<Result<Vec<_>, _>>()
         },
         |found, _| Ok(found),
     );
-    let found = found.await?.into_iter();
-    let mut views: Vec<ApprovalView> = found
-        .map(|found| shortened(view(&context, found)))
+    let mut left = LIST_SENT_BYTES_MAX;
+    let views: Vec<ApprovalView> = found
+        .await?
+        .into_iter()
+        .map(|found| shortened(view(&context, found), &mut left))
         .collect();
-    views.sort_by_key(|view| view.asked);
-    Ok(Json(views))
+    Ok(Json(views).into_response())
+}
+
+/// All that people wait for, or may still run, in the order in which it was asked; then the rest, what ended last first.
+fn ordered<'a>(
+    approvals: impl Iterator<Item = &'a Approval>,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<&'a Approval> {
+    let (mut open, mut closed): (Vec<_>, Vec<_>) =
+        approvals.partition(|approval| may_run(approval.state(now)));
+    open.sort_by_key(|approval| approval.asked);
+    closed.retain(|approval| since.is_none_or(|since| approval.expires > since));
+    closed.sort_by_key(|approval| std::cmp::Reverse(approval.expires));
+    closed.truncate(CLOSED_MAX);
+    open.extend(closed);
+    open
+}
+
+fn may_run(state: ApprovalState) -> bool {
+    matches!(
+        state,
+        ApprovalState::Sealing | ApprovalState::Pending | ApprovalState::Granted
+    )
+}
+
+fn in_brief(approval: &Approval, now: Timestamp) -> ApprovalBrief {
+    ApprovalBrief {
+        id: approval.id.clone(),
+        state: approval.state(now).word().to_owned(),
+        asked: approval.asked,
+        expires: approval.expires,
+        votes: approval.votes.iter().map(vote_view).collect(),
+    }
+}
+
+fn vote_view(vote: &Vote) -> VoteView {
+    VoteView {
+        user: vote.user.clone(),
+        grant: vote.grant,
+        time: vote.time,
+    }
 }
 
 /// `GET /v1/approvals/{id}`
@@ -132,12 +204,8 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
         Ok(None) => Err("the texts of this request are erased".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    let may_run = matches!(
-        approval.state(now),
-        ApprovalState::Sealing | ApprovalState::Pending | ApprovalState::Granted
-    );
     let kept = match depth {
-        Depth::Listed if !may_run => Kept::LeftOut,
+        Depth::Listed if !may_run(approval.state(now)) => Kept::LeftOut,
         Depth::Listed | Depth::Whole => match staging.blob(&sealed_name(id)) {
             Ok(Some(bytes)) => Kept::Sealed(bytes),
             Ok(None) => Kept::Nothing,
@@ -156,9 +224,9 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
     })
 }
 
-/// A view as a list carries it.
-fn shortened(mut view: ApprovalView) -> ApprovalView {
-    (view.sent, view.sent_more) = sent::listed(std::mem::take(&mut view.sent));
+/// A view as a list carries it, which has `left` bytes left for what was sent.
+fn shortened(mut view: ApprovalView, left: &mut usize) -> ApprovalView {
+    (view.sent, view.sent_more) = sent::listed(std::mem::take(&mut view.sent), left);
     view
 }
 
@@ -215,15 +283,7 @@ fn view(context: &Context, found: Found) -> ApprovalView {
             .collect(),
         asked: approval.asked,
         expires: approval.expires,
-        votes: approval
-            .votes
-            .iter()
-            .map(|vote| VoteView {
-                user: vote.user.clone(),
-                grant: vote.grant,
-                time: vote.time,
-            })
-            .collect(),
+        votes: approval.votes.iter().map(vote_view).collect(),
     }
 }
 

@@ -81,18 +81,22 @@ pub(super) fn mark_facts(sent: &mut [SentView], spec: &ActionSpec) {
     }
 }
 
-/// What a list carries: the first that fit, without those that are facts, and how many it leaves out.
-pub(super) fn listed(sent: Vec<SentView>) -> (Vec<SentView>, u64) {
+/// What a list carries, which has `left` bytes left: the first that fit, without those that are facts, and how many it
+/// leaves out.
+pub(super) fn listed(sent: Vec<SentView>, left: &mut usize) -> (Vec<SentView>, u64) {
     let others = sent.into_iter().filter(|one| !one.fact);
+    let most = LISTED_BYTES_MAX.min(*left);
     let (mut kept, mut bytes, mut more) = (Vec::new(), 0, 0);
     for one in others {
-        bytes += one.name.len() + one.value.len();
-        if more == 0 && bytes <= LISTED_BYTES_MAX {
+        let with = bytes + one.name.len() + one.value.len();
+        if more == 0 && with <= most {
+            bytes = with;
             kept.push(one);
         } else {
             more += 1;
         }
     }
+    *left -= bytes;
     (kept, more)
 }
 

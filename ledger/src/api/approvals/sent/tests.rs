@@ -108,12 +108,19 @@ fn a_list_carries_what_no_fact_shows_and_says_how_much_it_leaves_out() {
         ..sent(SentPlace::Body, name.to_owned(), value.to_owned())
     };
     let long = "x".repeat(LISTED_BYTES_MAX);
-    let (kept, more) = listed(vec![
+    let all = vec![
         of("amount", "400000", true),
         of("payment_intent", "pi_OTHER", false),
         of("note", &long, false),
         of("small", "1", false),
-    ]);
-    let kept: Vec<_> = kept.iter().map(|one| one.name.as_str()).collect();
-    assert_eq!((&kept[..], more), (&["payment_intent"][..], 2));
+    ];
+    let named =
+        |kept: &[SentView]| -> Vec<String> { kept.iter().map(|one| one.name.clone()).collect() };
+    let mut left = usize::MAX;
+    let (kept, more) = listed(all.clone(), &mut left);
+    assert_eq!((named(&kept), more), (vec!["payment_intent".to_owned()], 2));
+    assert_eq!(left, usize::MAX - "payment_intentpi_OTHER".len());
+    // What others of the list took is not there any more.
+    let (kept, more) = listed(all, &mut 10);
+    assert_eq!((named(&kept), more), (Vec::new(), 3));
 }
