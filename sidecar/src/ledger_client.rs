@@ -68,7 +68,7 @@ impl LedgerError {
         match self {
             Self::Away { .. } => true,
             Self::Refused(problem) => {
-                ["busy", "no_space", "poisoned"].contains(&problem.code.as_str())
+                ["busy", "late", "no_space", "poisoned"].contains(&problem.code.as_str())
             }
             Self::Answer(_) => false,
         }

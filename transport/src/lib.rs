@@ -3,6 +3,8 @@
 //! A client certificate is self-signed over an Ed25519 key and says nothing else: who the key is, the passport bound to it
 //! says.
 
+#[cfg(feature = "server")]
+mod bodies;
 pub mod client;
 pub mod names;
 #[cfg(feature = "server")]
