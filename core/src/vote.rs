@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
-use crate::hash::{b64u_decode_array, b64u_encode};
+use crate::hash::{b64u_decode_array, b64u_encode, hex, sha256};
 
 /// Keys that votes are stamped with, by [`crate::passport::jws::key_id`]. Two during a rotation.
 pub type VoteKeys = BTreeMap<String, VerifyingKey>;
@@ -87,6 +87,13 @@ impl SignedVote {
             .map_err(|_| VoteError::Signature)?;
         Ok(&self.vote)
     }
+}
+
+/// Name of the vote of a user on an Approval: the first 40 hex digits of `SHA-256(approvalUid\nusername)`, so that
+/// nobody has two votes.
+pub fn vote_name(approval_uid: &str, user: &str) -> String {
+    let hash = sha256(&[approval_uid.as_bytes(), b"\n", user.as_bytes()]);
+    hex(&hash).chars().take(40).collect()
 }
 
 #[cfg(test)]

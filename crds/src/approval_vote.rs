@@ -1,5 +1,6 @@
 //! `ApprovalVote`: one person's answer, stamped and signed at admission.
 
+pub use actpass_core::vote::vote_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,14 +63,6 @@ pub struct VoteStamp {
     /// Ed25519 over all of this but the reason, base64url.
     #[schemars(length(min = 86, max = 86), regex(pattern = shape::SIGNATURE.pattern))]
     pub signature: String,
-}
-
-/// Name of the vote of a user on an Approval: the first 40 hex digits of `SHA-256(approvalUid\nusername)`, so that
-/// nobody has two votes.
-pub fn vote_name(approval_uid: &str, user: &str) -> String {
-    let hash = actpass_core::hash::sha256(&[approval_uid.as_bytes(), b"\n", user.as_bytes()]);
-    let hex = actpass_core::hash::hex(&hash);
-    hex.chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod gate;
 mod keys;
 mod operations;
 mod trust;
+mod votes;
 
 use std::fs::Permissions;
 use std::io::ErrorKind;

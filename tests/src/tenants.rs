@@ -13,7 +13,7 @@ use actpass_core::evidence::leaf::{EventBody, Leaf};
 use actpass_core::hash::{BundleDigest, hex};
 use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, verify};
-use actpass_core::vote::VoteKeys;
+use actpass_core::vote::{SignedVote, VoteKeys};
 use actpass_ledger::api::{Gate, Needed, People, Person};
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
@@ -57,6 +57,8 @@ type Rights = (Person, BTreeSet<String>);
 #[derive(Default)]
 struct Table {
     people: Mutex<BTreeMap<String, Rights>>,
+    /// Users whose votes were signed and never made.
+    unmade: Mutex<BTreeSet<String>>,
 }
 
 impl Gate for Table {
@@ -66,6 +68,15 @@ impl Gate for Table {
         needed: Needed<'a>,
     ) -> BoxFuture<'a, Result<Person, ApiError>> {
         Box::pin(std::future::ready(self.find(token, &needed)))
+    }
+
+    fn has_vote<'a>(
+        &'a self,
+        _: &'a str,
+        vote: &'a SignedVote,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        let unmade = self.unmade.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::pin(std::future::ready(Ok(!unmade.contains(&vote.vote.user))))
     }
 }
 
@@ -178,6 +189,12 @@ impl Tenants {
         let rights = rights.into_iter().collect();
         let mut people = (self.people.people.lock()).unwrap_or_else(PoisonError::into_inner);
         people.insert(token.to_owned(), (person, rights));
+    }
+
+    /// Votes of `user` are signed and stand nowhere, as of who asked the webhook past the API server.
+    pub fn unmake(&self, user: &str) {
+        let mut unmade = (self.people.unmade.lock()).unwrap_or_else(PoisonError::into_inner);
+        unmade.insert(user.to_owned());
     }
 
     /// A policy as a tenant's bundle, which the ledger does not have yet.

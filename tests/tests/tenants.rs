@@ -417,6 +417,15 @@ async fn a_stamped_vote_counts_once_and_stays_in_the_log() {
         said["detail"].as_str().unwrap().contains("signature"),
         "{said}"
     );
+    tenants.unmake("eve@example.com");
+    let eve = |vote: &mut Vote| vote.user = "eve@example.com".to_owned();
+    let unmade = stamped(tenants, &shop.approval, SHOP, eve).await;
+    let (status, said) = post(json!(unmade)).await;
+    assert_eq!(
+        (status, &said["code"]),
+        (409, &json!("no_vote")),
+        "signed, and no ApprovalVote: {said}"
+    );
     let (status, said) = post(json!({"grant": true})).await;
     assert_eq!(status, 400, "nobody votes by the controller's word: {said}");
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use actpass_core::vote::VoteKeys;
+use actpass_core::vote::{SignedVote, VoteKeys};
 use futures_util::future::BoxFuture;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -72,6 +72,17 @@ pub trait Gate: Send + Sync {
         token: &'a str,
         needed: Needed<'a>,
     ) -> BoxFuture<'a, Result<Person, ApiError>>;
+
+    /// Whether the vote stands, with its stamp, where people of `tenant` vote. Its signature alone says only that the
+    /// webhook was asked, and not that it was the API server who asked.
+    ///
+    /// # Errors
+    /// [`ApiError::Unavailable`] where that cannot be found out.
+    fn has_vote<'a>(
+        &'a self,
+        tenant: &'a str,
+        vote: &'a SignedVote,
+    ) -> BoxFuture<'a, Result<bool, ApiError>>;
 }
 
 /// How people and the controller are known.
@@ -128,6 +139,15 @@ impl Gate for Token {
             "this needs the control token: Authorization: Bearer TOKEN",
         ));
         Box::pin(std::future::ready(known))
+    }
+
+    fn has_vote<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a SignedVote,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        // There are no stamped votes in local mode.
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

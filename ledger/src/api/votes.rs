@@ -1,5 +1,6 @@
 //! Answers to questions: of whoever holds the control token, or of a person as the webhook stamped them.
 
+use actpass_core::canonical::excerpt;
 use actpass_core::evidence::leaf::EventBody;
 use actpass_core::state::{Approval, VoteRefused};
 use actpass_core::vote::{SignedVote, Vote, VoteKeys};
@@ -23,7 +24,9 @@ pub(super) async fn vote(
     body: Bytes,
 ) -> Result<Json<ApprovalView>, ApiError> {
     let allowed = caller.may(&context, Verb::Update, Resource::Approvals, None);
-    let Allowed { person, origin } = allowed.await?;
+    let allowed = allowed.await?;
+    let tenant = allowed.tenant().to_owned();
+    let Allowed { person, origin } = allowed;
     let answer = match context.people.as_ref() {
         People::Holder(_) => {
             let VoteRequest { grant } = parse(&body)?;
@@ -34,6 +37,17 @@ pub(super) async fn vote(
             keys: vote_keys.borrow().clone(),
         },
     };
+    if let Answer::Stamped { signed, .. } = &answer
+        && !context.people.gate().has_vote(&tenant, signed).await?
+    {
+        return Err(ApiError::Conflict {
+            code: "no_vote",
+            detail: format!(
+                "the API server has no ApprovalVote of `{}` that says this; votes are made there",
+                excerpt(&signed.vote.user)
+            ),
+        });
+    }
     if answer.grants() {
         let view = approvals::shown(&context, origin.clone(), id.clone()).await?;
         if let Some(unseen) = view.unseen.filter(|_| view.state == "pending") {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actpass_core::hash::sha256;
+use actpass_core::vote::SignedVote;
 use actpass_kubernetes::names::LEDGER_AUDIENCE;
 use actpass_kubernetes::who::{Right, Who, holds, may};
 use actpass_kubernetes::{Client, namespaces};
@@ -17,6 +18,7 @@ use actpass_ledger::api::{Gate, Needed, Person, Resource, Verb};
 use futures_util::future::BoxFuture;
 
 use super::cache::Cache;
+use super::votes;
 
 /// The API server answers within milliseconds, or is away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,7 +56,8 @@ impl Reviews {
             None => holds(&self.client, token, None).await,
             known => Ok(known),
         };
-        let who = remembered(&self.known, hash, asked).await?;
+        // What nobody knows is asked anew: anybody can make up tokens, and those would take the places of real ones.
+        let who = remembered(&self.known, hash, Option::is_some, asked).await?;
         let who = who.ok_or(ApiError::Unauthorized(
             "the API server does not know this token",
         ))?;
@@ -81,7 +84,7 @@ impl Reviews {
             needed.name.map(str::to_owned),
         );
         let allowed = async || may(&self.client, &who, right).await;
-        match remembered(&self.rights, question, allowed).await? {
+        match remembered(&self.rights, question, |_| true, allowed).await? {
             true => Ok(Person {
                 user: who.user,
                 groups: who.groups,
@@ -99,11 +102,23 @@ impl Reviews {
         }
     }
 
+    /// Whether the ApprovalVote of that name says exactly this.
+    async fn stands_as(&self, tenant: &str, vote: &SignedVote) -> Result<bool, ApiError> {
+        let Some(tenant) = Tenant::parse(tenant) else {
+            return Ok(false);
+        };
+        if !self.stands(&tenant).await? {
+            return Ok(false);
+        }
+        let found = asked(votes::find(&self.client, tenant.namespace, vote)).await?;
+        Ok(found.is_some_and(|found| found.says(vote)))
+    }
+
     /// Whether the tenant is a namespace of this cluster as it is now.
     async fn stands(&self, tenant: &Tenant<'_>) -> Result<bool, ApiError> {
         let name = tenant.namespace;
         let asked = async || namespaces::uid(&self.client, name).await;
-        let uid = remembered(&self.namespaces, name.to_owned(), asked).await?;
+        let uid = remembered(&self.namespaces, name.to_owned(), Option::is_some, asked).await?;
         Ok(tenant.cluster == self.cluster && uid.as_deref() == Some(tenant.uid))
     }
 }
@@ -116,12 +131,21 @@ impl Gate for Reviews {
     ) -> BoxFuture<'a, Result<Person, ApiError>> {
         Box::pin(self.review(token, needed))
     }
+
+    fn has_vote<'a>(
+        &'a self,
+        tenant: &'a str,
+        vote: &'a SignedVote,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        Box::pin(self.stands_as(tenant, vote))
+    }
 }
 
-/// The answer to a question, asked unless it was given a moment ago.
+/// The answer to a question, asked unless it was given a moment ago, and kept where it is `worth` that.
 async fn remembered<K, V, F>(
     cache: &Mutex<Cache<K, V>>,
     question: K,
+    worth: impl FnOnce(&V) -> bool,
     ask: impl FnOnce() -> F,
 ) -> Result<V, ApiError>
 where
@@ -134,24 +158,33 @@ where
     if let Some(answer) = cache().get(&question, now) {
         return Ok(answer);
     }
+    let answer = asked(ask()).await?;
+    if worth(&answer) {
+        cache().put(question, answer.clone(), now);
+    }
+    Ok(answer)
+}
+
+/// What the API server answers in time.
+async fn asked<V>(
+    asking: impl Future<Output = Result<V, actpass_kubernetes::Error>>,
+) -> Result<V, ApiError> {
     let away =
         || ApiError::Unavailable("the API server does not say who may; try again".to_owned());
-    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, ask()).await {
-        Ok(Ok(answer)) => answer,
+    match tokio::time::timeout(ANSWER_TIMEOUT, asking).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "Nobody says who may"
             );
-            return Err(away());
+            Err(away())
         }
         Err(_) => {
             tracing::warn!("The API server takes too long to say who may");
-            return Err(away());
+            Err(away())
         }
-    };
-    cache().put(question, answer.clone(), now);
-    Ok(answer)
+    }
 }
 
 /// The parts of a tenant's name.
@@ -207,5 +240,19 @@ mod tests {
             assert_eq!(Tenant::parse(text), None, "{text:?}");
         }
         assert_eq!(Tenant::parse(&format!("c/{}/u", "n".repeat(64))), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_nobody_knows_takes_no_place_of_one_that_somebody_has() {
+        let cache = Mutex::new(Cache::new());
+        let ask = async |question: u8, answer: Option<u8>| {
+            let asked = async || Ok(answer);
+            remembered(&cache, question, Option::is_some, asked)
+                .await
+                .unwrap()
+        };
+        assert_eq!(ask(1, None).await, None);
+        assert_eq!(ask(1, Some(7)).await, Some(7), "asked again");
+        assert_eq!(ask(1, None).await, Some(7), "and remembered");
     }
 }
