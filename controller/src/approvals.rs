@@ -23,12 +23,13 @@ use anyhow::Context as _;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PostParams};
 use serde_json::{Value, json};
 
 use crate::http::CallError;
 use crate::object::api_resource;
 use crate::reconcile::{Leader, apply};
+use crate::world::PAGE;
 
 /// How often it is asked where somebody is waited for.
 const PENDING: Duration = Duration::from_secs(1);
@@ -40,8 +41,6 @@ const AT_A_TIME: usize = 16;
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// As many votes as the schema of a status takes.
 const VOTES_MAX: usize = 256;
-/// Objects in one answer: more questions than may be open at once for one Passport, many times over.
-const PAGE: u32 = 500;
 
 /// What was done so far.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ impl Approvals {
             return Ok(());
         }
         let approvals = api(leader, "Approval", namespace)?;
-        let there = list(&approvals).await?;
+        let there = list(&approvals, of_approval).await?;
         let mut waiting = BTreeMap::new();
         for brief in &briefs {
             let name = name_of(&brief.id);
@@ -151,7 +150,7 @@ impl Approvals {
         tenant: &str,
         waiting: &BTreeMap<String, (String, String)>,
     ) -> anyhow::Result<()> {
-        let votes = list(&api(leader, "ApprovalVote", namespace)?).await?;
+        let votes = list(&api(leader, "ApprovalVote", namespace)?, of_vote).await?;
         for found in votes {
             let uid = found.metadata.uid.unwrap_or_default();
             let known = lock(&self.handed)
@@ -292,17 +291,44 @@ fn api(leader: &Leader, kind: &str, namespace: &str) -> anyhow::Result<Api<Dynam
     Ok(Api::namespaced_with(client, namespace, &resource))
 }
 
-async fn list(api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {
+/// All of them, [`reduced`] page by page.
+async fn list(
+    api: &Api<DynamicObject>,
+    kept: fn(&Value) -> Value,
+) -> anyhow::Result<Vec<DynamicObject>> {
     let mut all = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let found = api.list(&page).await?;
-        all.extend(found.items);
+        all.extend(found.items.into_iter().map(|found| reduced(found, kept)));
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(all),
         }
     }
+}
+
+/// The object with its name, its uid and what is `kept` of the rest.
+fn reduced(found: DynamicObject, kept: fn(&Value) -> Value) -> DynamicObject {
+    DynamicObject {
+        types: None,
+        metadata: ObjectMeta {
+            name: found.metadata.name,
+            uid: found.metadata.uid,
+            ..ObjectMeta::default()
+        },
+        data: kept(&found.data),
+    }
+}
+
+/// What is read of an Approval that stands.
+fn of_approval(data: &Value) -> Value {
+    json!({"spec": {"expiresAt": data.pointer("/spec/expiresAt")}, "status": data.get("status")})
+}
+
+/// What is read of a vote.
+fn of_vote(data: &Value) -> Value {
+    json!({"spec": data.get("spec")})
 }
 
 /// Writes what changed; the Approval's uid. The facts of one that is new are asked of the ledger.

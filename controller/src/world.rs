@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::object::{Id, Namespace, Object};
 
+pub(crate) use follow::PAGE;
 pub use follow::follow;
 
 /// A bundle that the ledger has, so that sessions may have it.

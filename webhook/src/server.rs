@@ -19,4 +19,5 @@ pub mod trust;
 pub mod votes;
 pub mod world;
 
+mod reduced;
 mod rights;

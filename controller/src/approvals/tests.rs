@@ -102,3 +102,22 @@ fn every_id_names_an_object() {
     }
     assert_ne!(name_of("A"), name_of("a"));
 }
+
+#[test]
+fn an_object_is_reduced_to_what_is_read_of_it() {
+    let object = json!({
+        "metadata": {"name": "a", "uid": "u", "annotations": {"big": "x"}, "managedFields": []},
+        "spec": {"expiresAt": "2026-05-04T10:30:00.000000Z", "target": "long"},
+        "status": {"state": "Pending"},
+    });
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let reduced = reduced(object, of_approval);
+    assert_eq!(
+        serde_json::to_value(reduced).unwrap(),
+        json!({
+            "metadata": {"name": "a", "uid": "u"},
+            "spec": {"expiresAt": "2026-05-04T10:30:00.000000Z"},
+            "status": {"state": "Pending"},
+        })
+    );
+}

@@ -16,6 +16,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 
 use crate::ledger::Ledger;
+use crate::world::PAGE;
 
 /// Label of these Leases.
 const SESSION_LABEL: &str = "actpass.org/session";
@@ -24,9 +25,6 @@ const TENANT: &str = "actpass.org/tenant";
 
 /// Most keys remembered; others are looked up.
 const KEYS_MAX: usize = 16_384;
-
-/// Leases in one answer.
-const PAGE: u32 = 500;
 
 /// Keys by pod.
 pub struct Bindings {
@@ -101,15 +99,13 @@ impl Bindings {
 pub async fn collect(client: &Client, install: &str, ledger: &Ledger) -> anyhow::Result<usize> {
     let leases = Api::<Lease>::namespaced(client.clone(), install);
     // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
-    let found = listed(&leases, ListParams::default().labels(SESSION_LABEL)).await?;
-    let bound = found.into_iter().filter_map(Bound::of);
-    let bound: Vec<Bound> = bound.collect();
+    let sessions = ListParams::default().labels(SESSION_LABEL);
+    let bound: Vec<Bound> = listed(&leases, sessions, Bound::of).await?;
     let namespaces: BTreeSet<&str> = bound.iter().map(Bound::namespace).collect();
     let mut there = BTreeSet::new();
     for namespace in namespaces {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        let pods = listed(&pods, ListParams::default()).await?.into_iter();
-        there.extend(pods.filter_map(|pod| pod.uid));
+        there.extend(listed(&pods, ListParams::default(), |pod| pod.uid).await?);
     }
     let mut deleted = 0;
     for Bound { name, uid, tenant } in &bound {
@@ -147,8 +143,12 @@ impl Bound {
     }
 }
 
-/// The metadata of all of them, page by page.
-async fn listed<K>(api: &Api<K>, mut page: ListParams) -> Result<Vec<ObjectMeta>, kube::Error>
+/// What is `kept` of the metadata of each, page by page.
+async fn listed<K, T>(
+    api: &Api<K>,
+    mut page: ListParams,
+    kept: impl Fn(ObjectMeta) -> Option<T>,
+) -> Result<Vec<T>, kube::Error>
 where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
@@ -156,7 +156,8 @@ where
     let mut all = Vec::new();
     loop {
         let found = api.list_metadata(&page).await?;
-        all.extend(found.items.into_iter().map(|item| item.metadata));
+        let items = found.items.into_iter();
+        all.extend(items.filter_map(|item| kept(item.metadata)));
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(all),

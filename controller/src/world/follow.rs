@@ -17,6 +17,10 @@ use tokio::task::JoinSet;
 use super::{Published, World};
 use crate::object::{Namespace, Object, api_resource};
 
+/// Objects of one answer to a list, which stands in memory whole before it is reduced. Each may have 1.5 MiB, which is what etcd
+/// takes, so an answer stays below 75 MiB.
+pub(crate) const PAGE: u32 = 50;
+
 /// Objects of one kind in the world.
 trait Kept<K>: Send + 'static {
     /// What is kept of one.
@@ -31,7 +35,9 @@ trait Kept<K>: Send + 'static {
 pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let namespaces = Api::<ApiNamespace>::all(client.clone());
-    let governed = watcher::Config::default().labels(MODE_LABEL);
+    let governed = watcher::Config::default()
+        .labels(MODE_LABEL)
+        .page_size(PAGE);
     tasks.spawn(keep(
         namespaces,
         governed,
@@ -44,14 +50,16 @@ pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()>
         };
         let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
         let kept = Objects(world.clone(), kind);
-        let config = watcher::Config::default();
+        let config = watcher::Config::default().page_size(PAGE);
         let world = world.clone();
         tasks.spawn(async move {
             keep_stream(watcher(api, config), world, kept).await;
         });
     }
     let maps = Api::<ConfigMap>::namespaced(client.clone(), install);
-    let bundles = watcher::Config::default().labels(BUNDLE_LABEL);
+    let bundles = watcher::Config::default()
+        .labels(BUNDLE_LABEL)
+        .page_size(PAGE);
     tasks.spawn(keep(maps, bundles, world.clone(), Bundles(world.clone())));
     tasks
 }

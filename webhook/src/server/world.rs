@@ -17,13 +17,15 @@ use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::checks::Surroundings;
 use crate::read::{name, text};
-
 use crate::settings::Settings;
+
 use super::pods::{self, Needed};
+use super::reduced::{Page, Reduced};
 use super::review::{Request, User};
 use super::rights::Rights;
 use super::{namespaces, resources, votes};
@@ -34,20 +36,24 @@ pub const BREAK_GLASS_RESOURCE: &str = "pods/breakglass";
 /// Most names of pods in one refusal.
 const NAMED_MAX: usize = 5;
 
-/// Most pods of a list. More come in further lists.
-const PAGE: u32 = 500;
+/// Objects of one answer. Each may have 1.5 MiB, which is what etcd takes, so an answer stays below 75 MiB; most have 20 KiB.
+const PAGE: u32 = 50;
+
+/// Lists at a time: their answers stand in memory whole, before they are reduced to what is used.
+const LISTS: usize = 2;
 
 /// The cluster, as this webhook sees it.
 pub struct World {
     client: Client,
     namespace: String,
+    /// What pods that run are compared with.
+    settings: Settings,
     policies: Store<PartialObjectMeta<NetworkPolicy>>,
     trusts: Store<PartialObjectMeta<ConfigMap>>,
     rights: Rights,
+    lists: Semaphore,
 }
 
-    /// What pods that run are compared with.
-    settings: Settings,
 impl World {
     /// Starts to watch; `tasks` owns what does. `namespace` is that of the installation, `settings` what it injects.
     pub fn start(
@@ -57,13 +63,14 @@ impl World {
         tasks: &mut JoinSet<&'static str>,
     ) -> Self {
         Self {
+            settings,
             policies: named(client.clone(), AGENTS_NETWORK_POLICY, tasks),
             trusts: named(client.clone(), TRUST, tasks),
             rights: Rights::default(),
+            lists: Semaphore::new(LISTS),
             namespace: namespace.to_owned(),
             client,
         }
-            settings,
     }
 
     /// Returns once what is watched was seen whole.
@@ -194,7 +201,10 @@ impl World {
         );
         let approval = async {
             match votes::approval_name(request) {
-                Some(name) => self.get(&ours(namespace, "approvals", Some(name))).await,
+                Some(name) => {
+                    self.get::<Value>(&ours(namespace, "approvals", Some(name)))
+                        .await
+                }
                 None => Ok(None),
             }
         };
@@ -212,7 +222,7 @@ impl World {
         let mut owner = None;
         if let Some(approval) = &approval {
             let passport = self
-                .get(&ours(namespace, "passports", Some(&approval.spec.passport)))
+                .get::<Value>(&ours(namespace, "passports", Some(&approval.spec.passport)))
                 .await?;
             owner = passport
                 .and_then(|passport| text(&passport, &["spec", "owner"]).map(str::to_owned));
@@ -252,7 +262,7 @@ impl World {
             self.list(ours(own, "upstreams", None)),
             self.list(ours(own, "actionpolicies", None)),
             catalogue,
-            self.get(&path),
+            self.get::<Value>(&path),
         )?;
         objects.extend(passports.into_iter().chain(upstreams).chain(policies));
         let labels = namespace.and_then(|found| found.get("metadata")?.get("labels").cloned());
@@ -292,38 +302,48 @@ impl World {
         .await
     }
 
-    /// Shows every pod of a namespace.
+    /// Shows every pod of a namespace, as far as it is compared.
     async fn pods(&self, namespace: &str, mut look: impl FnMut(&Value)) -> Result<(), Error> {
+        let path = format!("/api/v1/namespaces/{}/pods", encoded(namespace));
+        self.each(&path, |pod| look(&pod)).await
+    }
+
+    async fn list(&self, path: String) -> Result<Vec<Value>, Error> {
+        let mut all = Vec::new();
+        self.each(&path, |object| all.push(object)).await?;
+        Ok(all)
+    }
+
+    /// Shows every object of a list, page by page.
+    async fn each(&self, path: &str, mut look: impl FnMut(Value)) -> Result<(), Error> {
         let mut from = String::new();
         loop {
-            let path = format!(
-                "/api/v1/namespaces/{}/pods?limit={PAGE}{from}",
-                encoded(namespace)
-            );
-            let page = self.get(&path).await?.unwrap_or_default();
-            crate::read::list(&page, &["items"])
-                .iter()
+            let place = self.lists.acquire().await;
+            let path = format!("{path}?limit={PAGE}{from}");
+            let page: Option<Page> = self.get(&path).await?;
+            let Some(Page { metadata, items }) = page else {
+                return Ok(());
+            };
+            items
+                .into_iter()
+                .map(Reduced::into_json)
                 .for_each(&mut look);
-            match crate::read::some_text(&page, &["metadata", "continue"]) {
-                Some(token) => from = format!("&continue={}", encoded(token)),
+            drop(place);
+            match metadata.next.filter(|token| !token.is_empty()) {
+                Some(token) => from = format!("&continue={}", encoded(&token)),
                 None => return Ok(()),
             }
         }
     }
 
-    async fn list(&self, path: String) -> Result<Vec<Value>, Error> {
-        let found = self.get(&path).await?.unwrap_or_default();
-        Ok(crate::read::list(&found, &["items"]).to_vec())
-    }
-
     /// What is at a path; nothing where nothing is.
-    async fn get(&self, path: &str) -> Result<Option<Value>, Error> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
         let request = http::Request::get(path).body(Vec::new());
         let request = request.map_err(|error| Error::Content {
             what: format!("path `{path}`"),
             why: error.to_string(),
         })?;
-        match self.client.request::<Value>(request).await {
+        match self.client.request::<T>(request).await {
             Ok(found) => Ok(Some(found)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(Error::api(format!("get `{path}`"))(error)),
@@ -356,8 +376,15 @@ where
 {
     let (reader, writer) = store();
     let api = Api::<PartialObjectMeta<K>>::all(client);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut seen = reflector(writer, watcher(api, config).default_backoff()).boxed();
+    let config = watcher::Config::default()
+        .fields(&format!("metadata.name={name}"))
+        .page_size(PAGE);
+    // That it is there is all that is asked.
+    let events = watcher(api, config).default_backoff().modify(|object| {
+        object.metadata.annotations = None;
+        object.metadata.managed_fields = None;
+    });
+    let mut seen = reflector(writer, events).boxed();
     tasks.spawn(async move {
         while let Some(event) = seen.next().await {
             if let Err(error) = event {
