@@ -67,7 +67,7 @@ impl Approvals {
             let namespaces = leader.world.namespaces().into_iter();
             // Without a bundle in force nothing was ever asked there.
             let asked = namespaces.filter(|it| {
-                (idle || open.contains(&it.name)) && leader.world.published(&it.name).is_some()
+                (idle || open.contains(&it.name)) && leader.world.published(it).is_some()
             });
             let asked = stream::iter(asked).map(|namespace| async move {
                 let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);

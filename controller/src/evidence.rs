@@ -45,7 +45,7 @@ pub async fn run(leader: &Leader) {
     loop {
         steps.tick().await;
         let namespaces = leader.world.namespaces().into_iter();
-        let logs = namespaces.filter(|it| leader.world.published(&it.name).is_some());
+        let logs = namespaces.filter(|it| leader.world.published(it).is_some());
         let looked = stream::iter(logs).map(|namespace| async move {
             let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);
             if let Err(error) = look(leader, &namespace.name, &tenant).await {

@@ -88,7 +88,7 @@ struct DoneState {
     given: u64,
     /// Bundles that the ledger has, by uid of the namespace.
     bundles: BTreeMap<String, BundleDigest>,
-    /// What was published, by namespace: what is watched may lag behind it, and an older bundle must not be held.
+    /// What was published, by uid of the namespace: what is watched may lag behind it, and an older bundle must not be held.
     published: BTreeMap<String, Arc<Published>>,
     /// What became of each namespace.
     outcomes: BTreeMap<String, Outcome>,
@@ -255,11 +255,12 @@ impl Leader {
             .map(|it| &**it)
             .filter(|it| place.has(it))
             .collect();
-        let published = self.published(name);
+        let published = self.published(&namespace);
         let begun = Instant::now();
         let held = published.as_ref().map(|published| published.bundle.spec());
         let compiled = compile(place, objects.iter().copied(), held);
         self.metrics.compiled(begun.elapsed());
+        self.take_back(&namespace).await?;
         if !enrolled {
             let mut result = outcome(&compiled, false, None);
             result.in_force = false;
@@ -273,12 +274,12 @@ impl Leader {
             }
             None => Ok(()),
         };
-        let ledger = given.as_ref().err().map(chain);
         // It is not this replica's to say what became of them.
         let given = match given {
             Err(error) if is_stale(&error) => return Err(error),
             given => given,
         };
+        let ledger = given.as_ref().err().map(chain);
         let in_force = match &ledger {
             None => compiled.bundle.as_ref(),
             Some(_) => published.as_ref().map(|published| &published.bundle),
@@ -293,9 +294,9 @@ impl Leader {
     }
 
     /// The bundle published last.
-    fn published(&self, name: &str) -> Option<Arc<Published>> {
-        let ours = self.done.state().published.get(name).cloned();
-        ours.or_else(|| self.world.published(name))
+    fn published(&self, namespace: &Namespace) -> Option<Arc<Published>> {
+        let ours = self.done.state().published.get(&namespace.uid).cloned();
+        ours.or_else(|| self.world.published(namespace))
     }
 
     /// Gives a bundle to the ledger, and then to all sessions.
@@ -307,7 +308,7 @@ impl Leader {
         published: Option<&Published>,
     ) -> anyhow::Result<()> {
         let digest = bundle.digest();
-        let has = self.done.state().bundles.get(name) == Some(&digest);
+        let has = self.done.state().bundles.get(uid) == Some(&digest);
         if !has {
             let revision = Revision {
                 term: self.term,
@@ -320,7 +321,7 @@ impl Leader {
         if !is_published {
             let published = self.publish(uid, bundle).await?;
             let mut state = self.done.state();
-            state.published.insert(name.to_owned(), Arc::new(published));
+            state.published.insert(uid.to_owned(), Arc::new(published));
             drop(state);
             tracing::info!(namespace = name, %digest, "Bundle in force");
         }
@@ -436,7 +437,6 @@ fn all() -> Dirty {
     }
 }
 
-/// An error with its causes.
 /// Whether the ledger was given a later bundle than this.
 fn is_stale(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
@@ -445,6 +445,7 @@ fn is_stale(error: &anyhow::Error) -> bool {
     }
 }
 
+/// An error with its causes.
 fn chain(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }

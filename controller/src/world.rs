@@ -43,7 +43,7 @@ pub struct World {
 struct State {
     namespaces: BTreeMap<String, Arc<Namespace>>,
     objects: BTreeMap<Id, Arc<Object>>,
-    /// By namespace.
+    /// By uid of the namespace: another one of the same name begins with nothing.
     published: BTreeMap<String, Arc<Published>>,
 }
 
@@ -96,6 +96,12 @@ impl Published {
             .unwrap_or_default()
     }
 
+    /// Uid of the namespace it is of.
+    pub fn uid(&self) -> &str {
+        let tenant = &self.bundle.spec().tenant;
+        tenant.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Which bundle it is.
     pub fn digest(&self) -> BundleDigest {
         self.bundle.digest()
@@ -143,13 +149,22 @@ impl World {
     }
 
     /// What sidecars of a namespace decide by.
-    pub fn published(&self, namespace: &str) -> Option<Arc<Published>> {
-        self.state().published.get(namespace).cloned()
+    pub fn published(&self, namespace: &Namespace) -> Option<Arc<Published>> {
+        self.state().published.get(&namespace.uid).cloned()
     }
 
-    /// Namespaces for which a bundle is published.
+    /// All that is published for namespaces of that name: for one that is gone, too, until it is taken back.
+    pub fn published_under(&self, name: &str) -> Vec<Arc<Published>> {
+        let state = self.state();
+        let found = state.published.values().filter(|it| it.namespace() == name);
+        found.cloned().collect()
+    }
+
+    /// Names of namespaces for which a bundle is published.
     pub fn published_namespaces(&self) -> Vec<String> {
-        self.state().published.keys().cloned().collect()
+        let state = self.state();
+        let names = state.published.values().map(|it| it.namespace().to_owned());
+        names.collect()
     }
 
     /// Counts changes that sessions may have to be told.
@@ -298,9 +313,9 @@ impl World {
     }
 
     pub(crate) fn put_published(&self, published: Published) {
-        let namespace = published.namespace().to_owned();
+        let uid = published.uid().to_owned();
         let new = Arc::new(published);
-        let old = self.state().published.insert(namespace, new.clone());
+        let old = self.state().published.insert(uid, new.clone());
         if old.is_none_or(|old| old.digest() != new.digest()) {
             self.tell();
         }
@@ -308,7 +323,6 @@ impl World {
 
     pub(crate) fn remove_published(&self, digest: BundleDigest) {
         let mut state = self.state();
-        // A namespace made anew may have published already.
         state
             .published
             .retain(|_, published| published.digest() != digest);
@@ -317,10 +331,15 @@ impl World {
     pub(crate) fn replace_published(&self, all: Vec<Published>) {
         let all: BTreeMap<String, Arc<Published>> = all
             .into_iter()
-            .map(|published| (published.namespace().to_owned(), Arc::new(published)))
+            .map(|published| (published.uid().to_owned(), Arc::new(published)))
             .collect();
         self.state().published = all;
         self.tell();
+    }
+
+    /// Nothing counts as listed any more until it is listed anew; what was seen last stays.
+    pub(crate) fn unlist(&self) {
+        self.listed.send_replace(0);
     }
 
     pub(crate) fn count_listed(&self) {
@@ -330,8 +349,3 @@ impl World {
 
 #[cfg(test)]
 mod tests;
-    /// Nothing counts as listed any more until it is listed anew; what was seen last stays.
-    pub(crate) fn unlist(&self) {
-        self.listed.send_replace(0);
-    }
-

@@ -4,7 +4,7 @@ use actpass_core::bundle::Bundle;
 use actpass_core::hash::{hex, sha256};
 use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, BUNDLE_LABEL, TRUST};
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as ApiNamespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Leader;
 use crate::bundle::Place;
 use crate::network_policies;
-use crate::object::{Object, api_resource};
+use crate::object::{Namespace, Object, api_resource};
 use crate::world::Published;
 
 /// Who applies.
@@ -65,6 +65,8 @@ impl Leader {
         let both = hex(&sha256(&[
             policy.to_string().as_bytes(),
             trust.to_string().as_bytes(),
+            // One made anew under the same name has nothing of it.
+            place.namespace.uid.as_bytes(),
         ]));
         if self.done.state().written.get(name) == Some(&both) {
             return Ok(());
@@ -85,25 +87,37 @@ impl Leader {
         Ok(())
     }
 
-    /// Takes back what was written into a namespace that is no longer governed, and what was published for one that is gone.
-    pub(super) async fn leave(&self, name: &str) -> anyhow::Result<()> {
-        let was = self.done.state().written.remove(name).is_some();
-        let published = self.published(name);
-        if !was && published.is_none() {
+    /// Takes back what was published for namespaces of that name that are gone. What one that is there no longer governs
+    /// stays for when it is governed again.
+    pub(super) async fn take_back(&self, namespace: &Namespace) -> anyhow::Result<()> {
+        let published = self.world.published_under(&namespace.name).into_iter();
+        let others: Vec<_> = published.filter(|it| it.uid() != namespace.uid).collect();
+        if others.is_empty() {
             return Ok(());
         }
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        let found = namespaces.get_metadata_opt(name).await?;
-        if let Some(published) = published {
-            let tenant = &published.bundle.spec().tenant;
-            let uid = tenant.rsplit('/').next().unwrap_or_default();
-            let still = found.as_ref().and_then(|it| it.metadata.uid.as_deref()) == Some(uid);
-            if !still {
-                let maps = Api::<ConfigMap>::namespaced(self.client.clone(), &self.install);
-                delete(&maps, &published_name(uid)).await?;
-            }
+        let namespaces = Api::<ApiNamespace>::all(self.client.clone());
+        let found = namespaces.get_metadata_opt(&namespace.name).await?;
+        let now = found.and_then(|it| it.metadata.uid);
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), &self.install);
+        for gone in others.iter().filter(|it| Some(it.uid()) != now.as_deref()) {
+            delete(&maps, &published_name(gone.uid())).await?;
+            self.done.forget(gone.uid());
         }
-        self.done.forget(name);
+        Ok(())
+    }
+
+    /// Takes back what was written into a namespace that is no longer governed.
+    pub(super) async fn leave(&self, name: &str) -> anyhow::Result<()> {
+        let was = self.done.state().written.remove(name).is_some();
+        let published = self.world.published_under(name);
+        if !was && published.is_empty() {
+            return Ok(());
+        }
+        for published in &published {
+            self.done.forget(published.uid());
+        }
+        let namespaces = Api::<ApiNamespace>::all(self.client.clone());
+        let found = namespaces.get_metadata_opt(name).await?;
         if found.is_some() && name != self.install {
             let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
             delete(&policies, AGENTS_NETWORK_POLICY).await?;

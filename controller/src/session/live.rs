@@ -103,11 +103,7 @@ pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<
             ),
         )
     };
-    let published = world.published(&pod.namespace).filter(|published| {
-        // That of a namespace of the same name before this one says nothing.
-        let uid = namespace.as_ref().map(|namespace| namespace.uid.as_str());
-        published.bundle.spec().tenant.rsplit('/').next() == uid
-    });
+    let published = namespace.and_then(|namespace| world.published(&namespace));
     let published = published.ok_or_else(not_ready)?;
     let in_force = published
         .bundle
@@ -128,14 +124,14 @@ pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<
 impl Live {
     /// Serves it to its end.
     pub(super) async fn run(mut self) -> Ended {
-            // Before anything is said: what this replica knows may be of long ago.
-            if self.contact.is_lost(Instant::now()) {
-                return Ended::CutOff;
-            }
         let mut changes = self.world.changes();
         let mut told = Told::default();
         let mut ping = Instant::now() + PING_EVERY;
         loop {
+            // Before anything is said: what this replica knows may be of long ago.
+            if self.contact.is_lost(Instant::now()) {
+                return Ended::CutOff;
+            }
             if Instant::now() >= ping {
                 if let Err(ended) = self.say(&SessionLine::Ping).await {
                     return ended;
@@ -147,11 +143,11 @@ impl Live {
             let next = match self.tell(&mut told).await {
                 Ok(next) => next,
                 Err(ended) => return ended,
-                () = self.contact.lost() => {}
             };
             tokio::select! {
                 _ = changes.changed() => {}
                 () = sleep_until(next.min(ping)) => {}
+                () = self.contact.lost() => {}
                 () = self.lines.closed() => return Ended::Closed,
                 _ = &mut self.replaced => return Ended::Replaced,
                 _ = self.stop.wait_for(|stop| *stop) => return Ended::Stopped,

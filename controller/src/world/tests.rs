@@ -52,23 +52,53 @@ async fn only_what_may_decide_otherwise_is_looked_at_again() {
 }
 
 #[test]
-fn a_published_bundle_is_read_as_it_was_written() {
+fn what_was_published_for_a_namespace_that_is_gone_is_nothing_to_another_of_its_name() {
+    let namespace = |uid: &str| Namespace {
+        name: "shop".to_owned(),
+        uid: uid.to_owned(),
+        ..Namespace::default()
+    };
+    let world = World::default();
+    world.put_published(published("c-1/shop/n-1"));
+    assert!(world.published(&namespace("n-1")).is_some());
+    assert!(world.published(&namespace("n-2")).is_none());
+    world.put_published(published("c-1/shop/n-2"));
+    let uids = || -> Vec<String> {
+        let found = world.published_under("shop").into_iter();
+        found.map(|it| it.uid().to_owned()).collect()
+    };
+    assert_eq!(uids(), ["n-1", "n-2"], "both are there to be taken back");
+    assert_eq!(world.published_namespaces(), ["shop", "shop"]);
+    world.remove_published(published("c-1/shop/n-1").digest());
+    assert_eq!(uids(), ["n-2"]);
+}
+
+fn published(tenant: &str) -> Published {
+    let map = ConfigMap {
+        data: Some(Published::data(&bundle(tenant)).unwrap()),
+        ..ConfigMap::default()
+    };
+    Published::of(&map).unwrap()
+}
+
+fn bundle(tenant: &str) -> Bundle {
     let spec = actpass_core::bundle::BundleSpec {
         v: actpass_core::bundle::BUNDLE_VERSION.to_owned(),
-        tenant: "c-1/shop/n-1".to_owned(),
+        tenant: tenant.to_owned(),
         environment: None,
         passports: Vec::new(),
         upstreams: Vec::new(),
         policies: Vec::new(),
     };
-    let bundle = Bundle::new(spec).unwrap();
-    let map = ConfigMap {
-        data: Some(Published::data(&bundle).unwrap()),
-        ..ConfigMap::default()
-    };
-    let published = Published::of(&map).unwrap();
+    Bundle::new(spec).unwrap()
+}
+
+#[test]
+fn a_published_bundle_is_read_as_it_was_written() {
+    let bundle = bundle("c-1/shop/n-1");
+    let published = published("c-1/shop/n-1");
     assert_eq!(published.digest(), bundle.digest());
-    assert_eq!(published.namespace(), "shop");
+    assert_eq!((published.namespace(), published.uid()), ("shop", "n-1"));
     assert!(published.line.ends_with(b"\n"));
     assert!(published.line.len() <= actpass_core::session::LINE_BYTES_MAX);
     for broken in [None, Some([("bundle".to_owned(), "{}".to_owned())].into())] {
