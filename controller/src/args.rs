@@ -45,6 +45,9 @@ pub struct Args {
     /// Networks that are not public, besides those no public address is of: those of your cluster.
     #[arg(long, env = "ACTPASS_PRIVATE_NETWORKS", value_delimiter = ',')]
     pub private_networks: Vec<String>,
+    /// Namespaces that are never under ActPass, whatever their labels say: those that the webhook is not asked about.
+    #[arg(long, env = "ACTPASS_EXEMPT_NAMESPACES", value_delimiter = ',')]
+    pub exempt_namespaces: Vec<String>,
     /// Namespace of the cluster's name servers.
     #[arg(long, env = "ACTPASS_DNS_NAMESPACE", default_value = "kube-system")]
     pub dns_namespace: String,

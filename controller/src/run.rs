@@ -77,6 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         sessions_max,
         drain_seconds,
         private_networks,
+        exempt_namespaces,
         dns_namespace,
         metrics_namespace,
         injection,
@@ -106,7 +107,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (serving, is_serving) = watch::channel(false);
     let contact = Arc::new(Contact::default());
     let metrics = Arc::new(Metrics::default());
-    let world = Arc::new(World::default());
+    let world = Arc::new(World::exempting(exempt_namespaces));
     let trust = trust_of(&client, &install, &mut tasks);
     let health = Health {
         metrics: metrics.clone(),

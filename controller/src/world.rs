@@ -30,6 +30,8 @@ pub struct Published {
 /// Everything that is watched.
 #[derive(Debug, Default)]
 pub struct World {
+    /// Namespaces that are not governed, whatever their labels say.
+    exempt: BTreeSet<String>,
     state: Mutex<State>,
     dirty: Mutex<Dirty>,
     dirtied: Notify,
@@ -118,6 +120,14 @@ pub(crate) fn line_bytes(line: &SessionLine) -> Result<Bytes, String> {
 const BUNDLE_KEY: &str = "bundle";
 
 impl World {
+    /// Nothing yet. Namespaces of these names are never governed.
+    pub fn exempting(names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            exempt: names.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// The namespace, if it is one that ActPass governs.
     pub fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
         self.state().namespaces.get(name).cloned()
@@ -282,6 +292,9 @@ impl World {
     }
 
     pub(crate) fn put_namespace(&self, namespace: Namespace) {
+        if self.exempt.contains(&namespace.name) {
+            return;
+        }
         let name = namespace.name.clone();
         let new = Arc::new(namespace);
         let old = self.state().namespaces.insert(name.clone(), new.clone());

@@ -52,6 +52,21 @@ async fn only_what_may_decide_otherwise_is_looked_at_again() {
 }
 
 #[test]
+fn an_exempt_namespace_is_not_governed() {
+    let namespace = |name: &str| Namespace {
+        name: name.to_owned(),
+        uid: format!("uid-of-{name}"),
+        ..Namespace::default()
+    };
+    let world = World::exempting(["kube-system".to_owned()]);
+    world.put_namespace(namespace("shop"));
+    world.put_namespace(namespace("kube-system"));
+    assert!(world.namespace("shop").is_some() && world.namespace("kube-system").is_none());
+    world.replace_namespaces(vec![namespace("kube-system")]);
+    assert_eq!(world.namespaces().len(), 0);
+}
+
+#[test]
 fn what_was_published_for_a_namespace_that_is_gone_is_nothing_to_another_of_its_name() {
     let namespace = |uid: &str| Namespace {
         name: "shop".to_owned(),
