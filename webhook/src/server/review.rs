@@ -13,6 +13,9 @@ use crate::problem::{Findings, Problem, Reason};
 /// The one version that is spoken.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
+/// Longest name in a question: those of Kubernetes have 253 bytes.
+const NAME_BYTES_MAX: usize = 512;
+
 /// Most warnings of one answer. The API server shows 4096 characters of all together.
 const WARNINGS_MAX: usize = 16;
 
@@ -98,6 +101,9 @@ pub enum ReviewError {
     /// Another kind, or another version.
     #[error("not an AdmissionReview of {API_VERSION}")]
     Kind,
+    /// A name that no API server has.
+    #[error("a name in the AdmissionReview is longer than {NAME_BYTES_MAX} bytes")]
+    Name,
     /// Not what that version says.
     #[error("the AdmissionReview cannot be read")]
     Form(#[source] serde_json::Error),
@@ -170,7 +176,22 @@ impl Request {
             return Err(ReviewError::Kind);
         };
         let request = members.remove("request").unwrap_or_default();
-        serde_json::from_value(request).map_err(ReviewError::Form)
+        let request: Self = serde_json::from_value(request).map_err(ReviewError::Form)?;
+        // They are written to the log, and become paths.
+        let resource = &request.resource;
+        let names = [
+            &request.uid,
+            &request.sub_resource,
+            &request.name,
+            &request.namespace,
+            &resource.group,
+            &resource.version,
+            &resource.resource,
+        ];
+        match names.iter().all(|name| name.len() <= NAME_BYTES_MAX) {
+            true => Ok(request),
+            false => Err(ReviewError::Name),
+        }
     }
 
     /// What is done to what, for a path that answers something else.

@@ -10,6 +10,7 @@ use actpass_core::vote::{SignedVote, Vote};
 use actpass_crds::approval::{ApprovalState, ApprovalStatus, EscalationSpec};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision, VoteStamp, vote_name};
 use actpass_crds::instant::Instant;
+use actpass_crds::resource::API_VERSION;
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -32,7 +33,7 @@ pub struct Facts {
 /// An Approval, as far as votes are held against it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Approval {
-    /// Of which only the uid counts.
+    /// What it is called.
     pub metadata: ApprovalMetadata,
     /// The facts.
     pub spec: EscalationSpec,
@@ -44,6 +45,8 @@ pub struct Approval {
 /// Metadata of an Approval.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ApprovalMetadata {
+    /// Its name.
+    pub name: String,
     /// Its uid.
     pub uid: String,
 }
@@ -112,6 +115,7 @@ pub fn mutate(request: &Request, facts: &Facts, stamping: Stamping<'_>) -> Answe
             return refused(cause(VOTE, "metadata.name", said));
         }
     }
+    let accepted_uid = accepted.approval_uid.clone();
     let id = key_id(&stamping.key.verifying_key());
     let signed = match accepted.signed(stamping.key, &id) {
         Ok(signed) => signed,
@@ -124,7 +128,16 @@ pub fn mutate(request: &Request, facts: &Facts, stamping: Stamping<'_>) -> Answe
         key_id: signed.key_id,
         signature: signed.signature,
     };
-    // `add` puts it in place of whatever was sent.
+    // It goes with its Approval. Nobody waits for that, so that no right on Approvals is needed to vote.
+    let owner = json!({
+        "apiVersion": API_VERSION,
+        "kind": "Approval",
+        "name": facts.approval.as_ref().map(|approval| &approval.metadata.name),
+        "uid": accepted_uid,
+        "blockOwnerDeletion": false,
+    });
+    // `add` puts these in place of whatever was sent.
+    patch.push(json!({"op": "add", "path": "/metadata/ownerReferences", "value": [owner]}));
     patch.push(json!({"op": "add", "path": "/spec/stamp", "value": stamp}));
     Answer::patched(Value::Array(patch))
 }

@@ -1,6 +1,6 @@
 //! The frame of questions and answers.
 
-use actpass_webhook::server::review::{Answer, Cause, Request, Status};
+use actpass_webhook::server::review::{Answer, Cause, Request, ReviewError, Status};
 use serde_json::{Value, json};
 
 use super::{asked, request, with};
@@ -79,4 +79,22 @@ fn a_patch_is_base64_and_warnings_are_bounded() {
     );
     let nothing = Answer::patched(json!([])).to_review("7a");
     assert!(nothing["response"].get("patch").is_none());
+}
+
+#[test]
+fn a_review_with_a_name_that_no_api_server_has_is_none() {
+    for at in [
+        "/uid",
+        "/name",
+        "/namespace",
+        "/subResource",
+        "/resource/group",
+    ] {
+        let asked = |length: usize| {
+            let pod = asked("CREATE", "/v1/pods", json!({}));
+            Request::parse(with(pod, at, json!("x".repeat(length))))
+        };
+        assert!(asked(512).is_ok(), "{at}");
+        assert!(matches!(asked(513), Err(ReviewError::Name)), "{at}");
+    }
 }

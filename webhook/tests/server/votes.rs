@@ -74,6 +74,12 @@ fn a_vote_is_named_stamped_and_signed_by_who_sends_it() {
             object["metadata"]["name"],
             vote_name("u-1", "ada@example.com")
         );
+        assert_eq!(
+            object["metadata"]["ownerReferences"],
+            json!([{"apiVersion": "actpass.org/v1alpha1", "kind": "Approval", "name": "apr-1", "uid": "u-1",
+                "blockOwnerDeletion": false}]),
+            "it goes with its Approval"
+        );
         let spec: ApprovalVoteSpec = serde_json::from_value(object["spec"].clone()).unwrap();
         assert_eq!(
             (spec.stamp.user.as_str(), spec.decision),
