@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use actpass_webhook::server::args::{Injection, LogFormat};
+use actpass_transport::program::LogFormat;
+use actpass_webhook::server::args::Injection;
 use clap::Parser;
 
 /// The controller of ActPass: issues passports, gives policy to the ledger and to sidecars, keeps what stands in the cluster

@@ -4,18 +4,13 @@ use std::process::ExitCode;
 
 use actpass_controller::args::Args;
 use actpass_controller::run::run;
-use clap::Parser as _;
+use actpass_transport::program;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match program::flags() {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let code = u8::from(error.use_stderr());
-            error.print().ok();
-            return code.into();
-        }
+        Err(code) => return code,
     };
     args.log_format.start();
     match run(args).await {

@@ -5,20 +5,15 @@ mod cluster;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use actpass_transport::program;
 
 use cluster::args::Args;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match program::flags() {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let code = u8::from(error.use_stderr());
-            error.print().ok();
-            return code.into();
-        }
+        Err(code) => return code,
     };
     args.log_format.start();
     match cluster::run(args).await {

@@ -5,36 +5,24 @@ mod run;
 use std::process::ExitCode;
 
 use actpass_core::error::chain;
-use clap::{Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use actpass_transport::program::{self, LogFormat};
+use clap::Parser;
 
 /// Decide, record and carry out what the agents of this pod send. It is told what to do by the pod that ActPass made.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {
-    /// Form of log lines
+    /// Form of log lines; ACTPASS_LOG chooses which
     #[arg(long, env = "ACTPASS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
-    /// Which log lines: `error`, `warn`, `info`, `debug`, or by module
-    #[arg(long, env = "ACTPASS_LOG", default_value = "info")]
-    log: EnvFilter,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 fn main() -> ExitCode {
-    let Args { log_format, log } = Args::parse();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(log)
-        .with_writer(std::io::stderr);
-    match log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
+    let Args { log_format } = match program::flags() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    log_format.start();
     // One thread for the agents' requests, one for what must not wait for them.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -7,6 +7,8 @@
 mod bodies;
 pub mod client;
 pub mod names;
+#[cfg(feature = "program")]
+pub mod program;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod server;

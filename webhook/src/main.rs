@@ -7,7 +7,7 @@ use std::time::Duration;
 use actpass_kubernetes::names::{TRUST, WEBHOOK_TLS};
 use actpass_kubernetes::{shown, watched};
 use actpass_transport::server::Shown;
-use actpass_transport::{serve, server};
+use actpass_transport::{program, serve, server};
 use actpass_webhook::server::args::Args;
 use actpass_webhook::server::health::{self, Readiness};
 use actpass_webhook::server::metrics::Metrics;
@@ -16,7 +16,6 @@ use actpass_webhook::server::world::World;
 use actpass_webhook::server::{secrets, trust};
 use actpass_webhook::settings::Settings;
 use anyhow::{Context as _, bail};
-use clap::Parser as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tokio::net::TcpListener;
@@ -26,14 +25,9 @@ use tokio::task::JoinSet;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match program::flags() {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let code = u8::from(error.use_stderr());
-            error.print().ok();
-            return code.into();
-        }
+        Err(code) => return code,
     };
     args.log_format.start();
     match run(args).await {

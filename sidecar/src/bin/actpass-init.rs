@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use actpass_core::error::chain;
 use actpass_core::pod::ruleset::{Marks, Ruleset};
 use actpass_sidecar::pod::fence::{NFT, interfaces, load};
+use actpass_transport::program;
 use clap::Parser;
 
 /// Load the packet filter of this pod: after this nothing leaves but through the sidecar.
@@ -40,7 +41,11 @@ fn mark(text: &str) -> Result<u32, String> {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = match program::flags() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Shown in `kubectl describe pod`: the last lines of a container that failed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actpass_core::pod::contract::VERIFY_DIR;
 use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass};
+use actpass_transport::program;
 use clap::Parser;
 use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,7 +34,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { passed, once, dir } = Args::parse();
+    let Args { passed, once, dir } = match program::flags() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     let result = dir.join(RESULT_FILE);
     match (passed, once) {
         (true, _) => last(&result),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use actpass_transport::program::LogFormat;
+use clap::Parser;
 
 use crate::settings::{Amounts, Image, Images, Pins, Resources, Settings, SettingsError, UidRange};
 
@@ -32,30 +32,6 @@ pub struct Args {
     /// What is injected, and what is let pass.
     #[command(flatten)]
     pub injection: Injection,
-}
-
-/// How logs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object per line.
-    Json,
-}
-
-impl LogFormat {
-    /// Starts the log of this process.
-    pub fn start(self) {
-        let filter = EnvFilter::try_from_env("ACTPASS_LOG");
-        let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        match self {
-            Self::Text => logs.with_ansi(false).init(),
-            Self::Json => logs.json().flatten_event(true).init(),
-        }
-    }
 }
 
 /// What is injected, and what is let pass.
