@@ -13,17 +13,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
 use actpass_core::hash::BlobDigest;
+use actpass_core::state::ApprovalState;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Waiting};
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, Storage, StorageError};
 use crate::vault::Vault;
 
@@ -142,6 +144,28 @@ impl Engine {
         read: impl FnOnce(&Logs) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         self.submit(|_| Ok(()), move |(), logs| read(logs)).await
+    }
+
+    /// Questions that wait for people right now, of every tenant.
+    ///
+    /// # Errors
+    /// That the ledger has stopped.
+    pub(crate) async fn waiting(&self) -> Result<Vec<Waiting>, ApiError> {
+        self.query(|logs| {
+            let now = Timestamp::now();
+            let waiting = logs.values().map(|log| {
+                let asked = log.state().approvals();
+                let asked = asked.filter(|it| it.state(now) == ApprovalState::Pending);
+                let asked: Vec<Timestamp> = asked.map(|it| it.asked).collect();
+                Waiting {
+                    tenant: log.state().tenant().to_owned(),
+                    count: asked.len(),
+                    oldest: asked.iter().min().copied(),
+                }
+            });
+            Ok(waiting.collect())
+        })
+        .await
     }
 
     /// Logs one event.
@@ -333,6 +357,7 @@ impl Sequencer {
                 group.blobs.push(checkpoint_blob(log));
             }
         }
+        let begun = Instant::now();
         let appended = self.parts.storage.append(&groups);
         match appended {
             Ok(results)
@@ -340,9 +365,8 @@ impl Sequencer {
                     .iter()
                     .all(|result| matches!(result, Appended::Appended { .. })) =>
             {
-                self.parts
-                    .metrics
-                    .group(groups.iter().map(|group| group.leaves.len()).sum());
+                let leaves = groups.iter().map(|group| group.leaves.len()).sum();
+                self.parts.metrics.group(leaves, begun.elapsed());
                 if let Some(keeper) = &self.keeper {
                     let touched = groups.iter().filter_map(|group| self.logs.get(&group.log));
                     touched.for_each(|log| keeper.put(log));

@@ -185,8 +185,14 @@ impl Health {
         }
     }
 
-    /// What it counts.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    /// What it counts, as OpenMetrics text.
+    pub async fn metrics(&self) -> String {
+        if let Some(engine) = self.engine.upgrade() {
+            // One that has stopped shows what it has counted.
+            if let Ok(waiting) = engine.waiting().await {
+                self.metrics.waiting(waiting);
+            }
+        }
+        self.metrics.text()
     }
 }

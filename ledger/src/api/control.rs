@@ -389,6 +389,10 @@ pub(super) async fn checkpoint(
 /// `GET /metrics`
 pub(super) async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    // One that has stopped shows what it has counted.
+    if let Ok(waiting) = context.engine.waiting().await {
+        context.metrics.waiting(waiting);
+    }
     ([(CONTENT_TYPE, kind)], context.metrics.text())
 }
 

@@ -48,8 +48,9 @@ async fn ready(State(stage): State<watch::Receiver<Stage>>) -> (StatusCode, Stri
 
 async fn metrics(State(stage): State<watch::Receiver<Stage>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = match &*stage.borrow() {
-        Stage::Serving(health) => health.metrics().text(),
+    let stage = stage.borrow().clone();
+    let text = match stage {
+        Stage::Serving(health) => health.metrics().await,
         Stage::Starting(_) | Stage::Stopping => "# EOF\n".to_owned(),
     };
     ([(CONTENT_TYPE, kind)], text)

@@ -99,7 +99,12 @@ fn the_document_lists_what_a_scrape_shows() {
         &recorded(),
     );
     metrics.ruling(&counted(), &outcome(), &recorded());
-    metrics.group(1);
+    metrics.group(1, Duration::from_millis(1));
+    metrics.waiting(vec![Waiting {
+        tenant: "local/support/1".to_owned(),
+        count: 1,
+        oldest: None,
+    }]);
     assert_eq!(documented("actpass_ledger_"), shown(&metrics.text()));
 }
 
