@@ -25,7 +25,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 SDKS := $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK)
-setup: tools $(SDKS) $(if $(CLUSTER),cluster-tools) ## Install what tests need, where it is missing
+setup: tools $(SDKS) chart-tools $(if $(CLUSTER),cluster-tools) ## Install what tests need, where it is missing
 
 .PHONY: rust build-tools tools
 rust:
@@ -35,8 +35,8 @@ build-tools: rust
 	@tools/need "a C compiler builds the cryptography library" cc:gcc cc:libc6-dev
 
 tools: build-tools
-	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, Python and Node run the SDKs that must work unmodified" \
-	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux node:nodejs npm:npm python3:python3
+	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, Python and Node run the SDKs that must work unmodified" \
+	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus node:nodejs npm:npm python3:python3
 
 .PHONY: fuzz-tools
 fuzz-tools: build-tools
@@ -53,6 +53,17 @@ $(CACHE)/node/.$(NODE_LOCK): | tools
 	@rm -rf $(CACHE)/node && mkdir -p $(CACHE)/node && cp tests/sdk/package.json tests/sdk/package-lock.json $(CACHE)/node
 	@npm ci --prefix $(CACHE)/node --silent --omit=peer --no-audit --no-fund
 	@touch $@
+
+# What tries the chart needs no cluster, but Go; without that, those tests say that they are left out.
+.PHONY: chart-tools
+chart-tools:
+	@if tests/cluster/tools/build --possible; then tests/cluster/tools/build helm schemas; \
+	else echo "without the tests of the chart: they need Go 1.26 from https://go.dev/dl"; fi
+
+.PHONY: dist
+dist: ## dist/actpass.yaml and dist/crds.yaml: the chart with its defaults, for who installs without Helm
+	tests/cluster/tools/build helm
+	charts/plain dist
 
 .PHONY: cluster-tools
 cluster-tools: | tools $(SDKS)

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod authority;
 pub mod books;
+pub mod chart;
 pub mod cluster;
 pub mod front;
 pub mod home;

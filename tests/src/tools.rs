@@ -1,6 +1,12 @@
 //! Programs that `make setup` installs for the tests.
 
-use std::path::PathBuf;
+#![expect(
+    clippy::panic,
+    reason = "a helper of tests: a tool that is missing fails the test"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The Python that has the SDKs of `tests/sdk/requirements.txt`.
 ///
@@ -24,6 +30,27 @@ pub fn localstripe() -> PathBuf {
 /// Where they are not installed.
 pub fn node_modules() -> PathBuf {
     tool("node/node_modules")
+}
+
+/// What `tests/cluster/tools/build MODULE` made, a program or a file; where it was not made, that is printed.
+///
+/// # Panics
+/// Where the script that knows its place does not run.
+pub fn built(module: &str, name: &str) -> Option<PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/tools/build");
+    let said = Command::new(script)
+        .args(["--print", module])
+        .env("ACTPASS_CACHE", cache())
+        .output()
+        .unwrap_or_else(|error| panic!("`{script}`: {error}"));
+    let path = Path::new(String::from_utf8_lossy(&said.stdout).trim()).join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!(
+        "LEFT OUT: `{name}` is not built; run `tests/cluster/tools/build {module}`, which needs Go 1.26"
+    );
+    None
 }
 
 /// Where everything that is installed for the tests lies.

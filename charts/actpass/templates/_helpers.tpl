@@ -173,3 +173,25 @@ timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
 - {name: ACTPASS_EXTENDED_RESOURCES, value: {{ join "," $sidecar.extendedResources | quote }}}
 - {name: ACTPASS_KUBERNETES_HOST, value: {{ $sidecar.kubernetesHost | quote }}}
 {{- end }}
+
+{{/*
+How much counters grew in the time `over`. A counter that was not there at its beginning counts whole: Prometheus' `increase`
+sees nothing of what a series begins with, so an agent's first burst of denials would be none. Where Prometheus itself was
+away at that moment, all counters count whole until it has been back for as long: rather once too often.
+*/}}
+{{- define "actpass.grown" -}}
+(({{ .of }} unless {{ .of }} offset {{ .over }}) or increase({{ .of }}[{{ .over }}]))
+{{- end }}
+
+{{/* An alert: its name leads to what to do. */}}
+{{- define "actpass.alert" -}}
+- alert: {{ .name }}
+  expr: {{ .expr | trim | quote }}
+  {{- with .for }}
+  for: {{ . }}
+  {{- end }}
+  labels: {severity: {{ .severity }}}
+  annotations:
+    summary: {{ .summary | quote }}
+    runbook_url: {{ printf "%s#%s" .root.Values.monitoring.runbooks (lower .name) | quote }}
+{{- end }}
