@@ -230,7 +230,7 @@ pub struct AmountBoundSpec {
     /// Currency code such as USD.
     #[schemars(length(max = 3), regex(pattern = shape::CURRENCY.pattern))]
     pub currency: String,
-    /// Above this amount.
+    /// Matches amounts above this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = shape::DECIMAL.pattern))]
     pub gt: Option<String>,
@@ -238,7 +238,7 @@ pub struct AmountBoundSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = shape::DECIMAL.pattern))]
     pub gte: Option<String>,
-    /// Below this amount.
+    /// Matches amounts below this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = shape::DECIMAL.pattern))]
     pub lt: Option<String>,

@@ -28,7 +28,7 @@ pub struct EscalationSpec {
     /// Digest of the action: what is approved is this action and no other.
     #[schemars(length(min = 64, max = 64), regex(pattern = shape::HASH.pattern))]
     pub digest: String,
-    /// What: the capability.
+    /// What is to be done: the capability.
     #[schemars(length(max = 128))]
     pub capability: String,
     /// Whether it can be undone.
@@ -37,7 +37,7 @@ pub struct EscalationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub amount: Option<String>,
-    /// On what.
+    /// What it is done to: an account, a charge, a repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub resource: Option<String>,
@@ -47,7 +47,7 @@ pub struct EscalationSpec {
     /// By whom: the agent.
     #[schemars(length(max = 128))]
     pub agent: String,
-    /// Its Passport.
+    /// Name of the Passport that the agent acts under.
     #[schemars(length(max = 63))]
     pub passport: String,
     /// Who answers for the agent, and may not vote.
@@ -78,7 +78,7 @@ pub struct EscalationSpec {
     pub unseen: Option<String>,
     /// Why people are asked.
     pub because: Because,
-    /// Rules that ask.
+    /// The rules that ask, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 256)))]
     pub rules: Vec<String>,
@@ -119,7 +119,7 @@ pub struct Sent {
     /// Its name there: a header in lower case, a decoded key, or the place of a JSON value.
     #[schemars(length(max = 4096))]
     pub name: String,
-    /// Its value, decoded.
+    /// Its value there, decoded.
     #[schemars(length(max = 16_384))]
     pub value: String,
 }
@@ -151,10 +151,10 @@ pub struct LimitLeft {
     /// Used and reserved in the window.
     #[schemars(length(max = 32))]
     pub used: String,
-    /// What is left.
+    /// What is left of it now.
     #[schemars(length(max = 32))]
     pub left: String,
-    /// Its window.
+    /// The time over which it counts, as words.
     #[schemars(length(max = 64))]
     pub window: String,
 }
@@ -175,7 +175,7 @@ pub struct OverLimit {
     /// The total with this action.
     #[schemars(length(max = 32))]
     pub reaches: String,
-    /// Its window.
+    /// The time over which it counts, as words.
     #[schemars(length(max = 64))]
     pub window: String,
 }
@@ -196,10 +196,10 @@ pub struct Seat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// Where it stands.
+    /// Where the question stands now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ApprovalState>,
-    /// Granted.
+    /// Condition Granted: whether people have agreed, and if not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -234,11 +234,11 @@ pub enum ApprovalState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CountedVote {
-    /// Who.
+    /// Who voted, as the API server knows them.
     #[schemars(length(min = 1, max = 256))]
     pub user: String,
-    /// The answer.
+    /// What they answered: Approve or Deny.
     pub decision: VoteDecision,
-    /// When.
+    /// When the vote was taken.
     pub time: Instant,
 }

@@ -47,7 +47,7 @@ pub struct VoteStamp {
     /// The voter's user name.
     #[schemars(length(min = 1, max = 256), regex(pattern = shape::LINE.pattern))]
     pub user: String,
-    /// The voter's groups.
+    /// Groups of the voter, as the API server knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
@@ -55,7 +55,7 @@ pub struct VoteStamp {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub groups: Vec<String>,
-    /// When.
+    /// When the webhook took the vote.
     pub time: Instant,
     /// Id of the key that signed.
     #[schemars(length(min = 1, max = 128), regex(pattern = shape::LINE.pattern))]

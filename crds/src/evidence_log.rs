@@ -12,7 +12,7 @@ use crate::shape;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceLogStatus {
-    /// Ready, Consistent, Anchored.
+    /// Conditions Ready, Consistent and Anchored: whether the log is seen, follows from itself, and is held elsewhere too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -53,10 +53,10 @@ pub struct EvidenceLogStatus {
 pub struct Anchor {
     /// When it was kept.
     pub time: Instant,
-    /// Leaves under it.
+    /// How many leaves are under it.
     #[schemars(range(min = 0))]
     pub size: i64,
-    /// Its root hash.
+    /// The root hash of the log at that size.
     #[schemars(length(min = 64, max = 64), regex(pattern = shape::HASH.pattern))]
     pub root: String,
     /// Where it is kept, such as the name of a ConfigMap or a URL.

@@ -14,7 +14,7 @@ pub struct PassportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, ResolvedRefs.
+    /// Conditions Ready and ResolvedRefs: whether it is in force, and whether all that it names is there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -43,7 +43,7 @@ pub struct UpstreamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, Programmed.
+    /// Conditions Accepted, ResolvedRefs and Programmed: whether it is right, whether all that it names is there, and whether it is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -68,7 +68,7 @@ pub struct PolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, Programmed.
+    /// Conditions Accepted, ResolvedRefs and Programmed: whether it is right, whether all that it names is there, and whether it is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

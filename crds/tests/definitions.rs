@@ -58,3 +58,54 @@ fn text(definition: &Definition) -> String {
     let yaml = serde_saphyr::to_string(&definition.resource()).unwrap();
     format!("{BEFORE}{yaml}")
 }
+
+/// Every field below a schema whose explanation is no sentence of at least four words.
+fn unexplained(schema: &Value, path: &str, found: &mut Vec<String>) -> usize {
+    let mut fields = 0;
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, field) in properties.into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        // Those that every kind has, which the API server explains.
+        if ["apiVersion", "kind", "metadata"].contains(&name.as_str())
+            && path.matches('.').count() == 1
+        {
+            continue;
+        }
+        let said = field
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let begins = said
+            .chars()
+            .next()
+            .is_some_and(|first| !first.is_lowercase());
+        if !begins || !said.ends_with('.') || said.split_whitespace().count() < 4 {
+            found.push(format!("{path}: `{said}`"));
+        }
+        fields += 1 + unexplained(field, &path, found);
+    }
+    for (word, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if let Some(inner) = schema.get(word).filter(|it| it.is_object()) {
+            fields += unexplained(inner, &format!("{path}{mark}"), found);
+        }
+    }
+    fields
+}
+
+#[test]
+fn kubectl_explain_says_a_sentence_about_every_kind_and_field() {
+    let (mut found, mut fields) = (Vec::new(), 0);
+    for definition in &ALL {
+        let resource = definition.resource();
+        let schema = &resource["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let said = schema["description"].as_str().unwrap_or_default();
+        assert!(
+            said.len() > 40 && said.ends_with('.'),
+            "{}: `{said}`",
+            definition.kind
+        );
+        fields += unexplained(schema, definition.kind, &mut found);
+    }
+    assert!(fields > 250, "{fields} fields are few");
+    assert!(found.is_empty(), "no sentence:\n{}", found.join("\n"));
+}

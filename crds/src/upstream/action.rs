@@ -243,7 +243,7 @@ pub enum AmountUnit {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = rules::CURRENCY))]
 pub struct CurrencySpec {
-    /// Always this one.
+    /// The currency of every such action, as a code.
     #[serde(rename = "const", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), regex(pattern = shape::CURRENCY.pattern))]
     pub constant: Option<String>,
@@ -257,7 +257,7 @@ pub struct CurrencySpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResourceSpec {
-    /// body.FIELD, query.NAME, path.NAME or header.NAME.
+    /// Where the resource is read: body.FIELD, query.NAME, path.NAME or header.NAME.
     #[schemars(length(min = 1, max = 300), regex(pattern = shape::SOURCE.pattern))]
     pub from: String,
 }
@@ -300,7 +300,7 @@ pub struct CompensationSpec {
     /// Its capability, which some Upstream declares.
     #[schemars(length(min = 1, max = 128), regex(pattern = shape::CAPABILITY.pattern))]
     pub capability: String,
-    /// Its HTTP method.
+    /// The HTTP method of the compensation.
     #[schemars(length(min = 1, max = 32), regex(pattern = shape::METHOD.pattern))]
     pub method: String,
     /// Its path, in which {response.FIELD} stands for a field of the answer to undo.
