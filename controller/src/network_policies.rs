@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use actpass_core::pod::contract::{ENFORCED_LABEL, ENFORCED_VALUE, METRICS_PORT};
+use actpass_core::pod::contract::{
+    ENFORCED_LABEL, ENFORCED_VALUE, HEALTH_PORT, METRICS_PORT, OWN_PORTS,
+};
 use actpass_crds::resource::Resource;
 use actpass_crds::upstream::Addresses;
 use actpass_kubernetes::names::AGENTS_NETWORK_POLICY;
@@ -103,14 +105,20 @@ pub fn agents<'a>(
     }
 }
 
-/// The agents' own ports are declared in each pod and held to by its fence; here only the metrics are kept apart.
+/// The agents' own ports are declared in each pod and held to by its fence; here those of the sidecar are kept apart, but for
+/// the one that the kubelet's probes ask.
 fn ingress(settings: &NetworkSettings) -> Vec<NetworkPolicyIngressRule> {
+    let (mut open, mut first) = (Vec::new(), 1);
+    for closed in OWN_PORTS.into_iter().filter(|it| *it != HEALTH_PORT) {
+        if first < closed {
+            open.push(ports(first, closed - 1));
+        }
+        first = closed + 1;
+    }
+    open.push(ports(first, u16::MAX));
     let anyone = NetworkPolicyIngressRule {
         from: None,
-        ports: Some(vec![
-            ports(1, METRICS_PORT - 1),
-            ports(METRICS_PORT + 1, u16::MAX),
-        ]),
+        ports: Some(open),
     };
     let prometheus = settings.metrics_namespace.as_ref().map(|namespace| {
         let from = NetworkPolicyPeer {
