@@ -89,7 +89,7 @@ programs: ## Build what the end-to-end tests run
 	@# Tests and programs in one, as `cargo test` does below: else each set of packages would be built with features of its own.
 	cargo build --locked --quiet --workspace --all-targets --features $(PROGRAMS)
 
-test: tools check $(SDKS) $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
+test: tools check $(SDKS) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
 	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
 	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)

@@ -1,0 +1,381 @@
+//! Prometheus on a real node reads what the chart tells it to, and what it says is what happened.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a world that cannot be made is a failed test"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use actpass_tests::authority::Authority;
+use actpass_tests::chart::{Chart, dashboard, metrics_of, panels};
+use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
+use actpass_tests::front::Front;
+use actpass_tests::home::text;
+use actpass_tests::installed::Installed;
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+/// An upstream, an agent and what it may: pay up to 50 USD.
+const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: pay}
+spec:
+  hosts: [HOST]
+  addresses: Cluster
+  tls:
+    mode: Intercept
+    caBundle: |
+CA
+  actions:
+  - name: payments.create
+    match: {http: {method: POST, path: /v1/payments}}
+    effect: Write
+    body: {format: JSON, maxBytes: 4096}
+    params: {allow: [amount]}
+    amount: {from: body.amount, unit: Minor, currency: {const: USD}}
+    meters: [{name: payments, from: Amount}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  subject: {serviceAccountName: clerk}
+  owner: owner@example.com
+  purpose: Pay small bills
+  scope: [{capability: pay.payments.create}]
+  limits: [{meter: payments, unit: USD, max: "100000.00", windowSeconds: 86400}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: bills}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules:
+  - {name: small, decision: Allow, capabilities: [pay.payments.create], amounts: [{currency: USD, lte: "50.00"}]}
+  - {name: large, decision: Deny, capabilities: [pay.payments.create], amounts: [{currency: USD, gt: "50.00"}]}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: clerk}
+"#;
+
+const AGENT: &str = r#"apiVersion: v1
+kind: Pod
+metadata: {name: agent}
+spec:
+  serviceAccountName: clerk
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf], securityContext: {runAsUser: 1000}}
+"#;
+
+/// Where Prometheus listens, in the node's network.
+const LISTEN: &str = "127.0.0.1:19090";
+
+/// What the operator would make of the chart's monitors, as far as they say anything.
+fn configuration(chart: &Chart, kubeconfig: &str) -> Value {
+    let label = |prefix: &str, key: &str| {
+        let clean = |it: char| if it.is_ascii_alphanumeric() { it } else { '_' };
+        format!(
+            "__meta_kubernetes_{prefix}_label_{}",
+            key.chars().map(clean).collect::<String>()
+        )
+    };
+    let mut jobs = Vec::new();
+    for (kind, role, prefix, endpoints, port) in [
+        (
+            "ServiceMonitor",
+            "endpoints",
+            "service",
+            "endpoints",
+            "__meta_kubernetes_endpoint_port_name",
+        ),
+        (
+            "PodMonitor",
+            "pod",
+            "pod",
+            "podMetricsEndpoints",
+            "__meta_kubernetes_pod_container_port_name",
+        ),
+    ] {
+        for monitor in chart.monitoring(kind).unwrap() {
+            let spec = &monitor["spec"];
+            let keep = |from: &str, value: &Value| json!({"action": "keep", "source_labels": [from], "regex": value});
+            let selected = spec["selector"]["matchLabels"].as_object().unwrap();
+            let mut relabel: Vec<Value> = selected
+                .iter()
+                .map(|(key, value)| keep(&label(prefix, key), value))
+                .collect();
+            for (from, to) in [
+                ("namespace", "namespace"),
+                ("pod_name", "pod"),
+                ("service_name", "service"),
+            ] {
+                relabel.push(json!({"source_labels": [format!("__meta_kubernetes_{from}")], "target_label": to}));
+            }
+            let mut discovery = json!({"role": role, "kubeconfig_file": kubeconfig});
+            if spec["namespaceSelector"]["any"] != true {
+                discovery["namespaces"] = json!({"names": [monitor["metadata"]["namespace"]]});
+            }
+            for endpoint in spec[endpoints].as_array().unwrap() {
+                let mut relabel = relabel.clone();
+                relabel.push(keep(port, &endpoint["port"]));
+                jobs.push(json!({
+                    "job_name": format!("{kind}-{}", jobs.len()),
+                    "metrics_path": endpoint["path"],
+                    "kubernetes_sd_configs": [discovery],
+                    "relabel_configs": relabel,
+                }));
+            }
+        }
+    }
+    json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
+}
+
+/// Prometheus in the node's network; it ends with this.
+struct Prometheus<'a> {
+    cluster: &'a Cluster,
+    process: Child,
+    dir: tempfile::TempDir,
+}
+
+impl<'a> Prometheus<'a> {
+    fn start(cluster: &'a Cluster, chart: &Chart) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kubeconfig = cluster.kubeconfig();
+        let configuration = configuration(chart, kubeconfig.to_str().unwrap());
+        let file = dir.path().join("prometheus.json");
+        fs::write(&file, configuration.to_string()).unwrap();
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let process = cluster
+            .kube("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                dir.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={LISTEN}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            cluster,
+            process,
+            dir,
+        }
+    }
+
+    fn api(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let mut curl = self.cluster.kube("curl");
+        curl.args(["-sS", "-m", "10", "-G"]);
+        for (name, value) in query {
+            curl.arg("--data-urlencode").arg(format!("{name}={value}"));
+        }
+        let output = curl
+            .arg(format!("http://{LISTEN}/api/v1/{path}"))
+            .output()?;
+        let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| {
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            format!("{}\n{log}", text(&output))
+        })?;
+        ensure!(answer["status"] == "success", "{query:?}: {answer}");
+        Ok(answer["data"].clone())
+    }
+
+    /// The instant value of a query, as labels and number.
+    fn query(&self, query: &str) -> anyhow::Result<Vec<(Value, String)>> {
+        let data = self.api("query", &[("query", query)])?;
+        let found = data["result"].as_array().context("no vector")?.iter();
+        let pair = |it: &Value| {
+            let value = it["value"][1].as_str().unwrap_or_default();
+            (it["metric"].clone(), value.to_owned())
+        };
+        Ok(found.map(pair).collect())
+    }
+}
+
+impl Drop for Prometheus<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A provider that takes every payment. The port to ask at.
+fn pays() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            if socket.read(&mut request).unwrap_or(0) > 0 {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                socket.write_all(answer.as_bytes()).ok();
+            }
+        }
+    });
+    port
+}
+
+/// A namespace with an agent that may pay small bills, and the host that it pays at.
+fn opened<'a>(installed: &Installed<'a>) -> (Namespace<'a>, String) {
+    let cluster = installed.cluster;
+    let namespace = installed.namespace("counted").unwrap();
+    let host = format!("pay.{}.example", namespace.name);
+    let authority = Authority::new().unwrap();
+    let listener = cluster.serve(&host, 443).unwrap();
+    Front::on(listener, &authority, &host, pays()).unwrap();
+    let manifests = SHOP
+        .replace("HOST", &host)
+        .replace("CA\n", &authority.block(6));
+    namespace.apply(&manifests).unwrap();
+    namespace
+        .start("agent", AGENT)
+        .unwrap_or_else(|error| panic!("{error}\n{}", installed.standing()));
+    (namespace, host)
+}
+
+#[test]
+fn what_prometheus_reads_is_what_happened_and_every_query_is_answered() {
+    if !possible() {
+        return;
+    }
+    let Some(chart) = Chart::here() else {
+        return;
+    };
+    let cluster = Cluster::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    let prometheus = Prometheus::start(&cluster, &chart);
+    let (namespace, host) = opened(&installed);
+    every_part_is_read(&prometheus, &namespace);
+
+    let pay = |cents: u32, status: &str| {
+        let curl = format!(
+            "curl -sS -m 20 -o /dev/null -w '%{{http_code}}' -H 'content-type: application/json' -d '{{\"amount\":{cents}}}' https://{host}/v1/payments"
+        );
+        let output = namespace.exec("agent", &curl).unwrap();
+        assert!(text(&output).starts_with(status), "{}", text(&output));
+    };
+    for cents in [100, 200, 300] {
+        pay(cents, "200");
+    }
+    for cents in [6_000, 6_100, 6_200, 6_300, 6_400] {
+        pay(cents, "403");
+    }
+
+    // The query of the alert, without its threshold.
+    let rules = chart.rules().unwrap();
+    let alert = rules
+        .iter()
+        .find(|it| it["alert"] == "ActPassDenials")
+        .unwrap();
+    let denials = alert["expr"]
+        .as_str()
+        .unwrap()
+        .rsplit_once(" > ")
+        .unwrap()
+        .0;
+    let ours = |(labels, value): (Value, String)| {
+        let tenant = labels["tenant"].as_str()?;
+        tenant
+            .contains(&format!("/{}/", namespace.name))
+            .then_some((labels["agent"].clone(), value))
+    };
+    let by_verdict = format!(
+        "sum by (verdict) (actpass_ledger_decisions_total{{tenant=~\".+/{}/.+\", agent=\"clerk\"}})",
+        namespace.name
+    );
+    eventually(Duration::from_secs(30), || {
+        let found: Vec<(Value, String)> = prometheus
+            .query(denials)?
+            .into_iter()
+            .filter_map(ours)
+            .collect();
+        ensure!(found == [(json!("clerk"), "5".to_owned())], "{found:?}");
+        let mut found: Vec<(Value, String)> = prometheus.query(&by_verdict)?;
+        found.sort_by_key(|(labels, _)| labels.to_string());
+        let found: Vec<&str> = found.iter().map(|(_, value)| value.as_str()).collect();
+        ensure!(found == ["5", "3"], "{found:?}");
+        Ok(())
+    })
+    .unwrap();
+    let fires = prometheus.query(alert["expr"].as_str().unwrap()).unwrap();
+    assert_eq!(fires.into_iter().filter_map(ours).count(), 1);
+
+    every_query_is_answered(&prometheus, &chart, &rules);
+}
+
+/// Both replicas of controller and webhook, the ledger, and the sidecar of the namespace's agent.
+fn every_part_is_read(prometheus: &Prometheus<'_>, namespace: &Namespace<'_>) {
+    eventually(Duration::from_secs(60), || {
+        let up = prometheus.query("up")?;
+        let down: Vec<&Value> = up
+            .iter()
+            .filter(|(_, up)| up != "1")
+            .map(|(labels, _)| labels)
+            .collect();
+        ensure!(down.is_empty(), "not read: {down:?}");
+        let of = |label: &str, value: &str| {
+            up.iter()
+                .filter(|(labels, _)| labels[label] == value)
+                .count()
+        };
+        for (service, want) in [
+            ("actpass-controller", 2),
+            ("actpass-webhook", 2),
+            ("actpass-ledger", 1),
+        ] {
+            ensure!(of("service", service) == want, "{service}: {up:?}");
+        }
+        ensure!(of("namespace", &namespace.name) == 1, "no sidecar: {up:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Alerts and panels: each query is taken, and asks for metrics that a part shows. Those of which nothing was counted yet are
+/// known to `docs/metrics.md`, which other tests hold to the code.
+fn every_query_is_answered(prometheus: &Prometheus<'_>, chart: &Chart, rules: &[Value]) {
+    let mut queries: Vec<String> = Vec::new();
+    for rule in rules {
+        queries.push(rule["expr"].as_str().unwrap().to_owned());
+    }
+    for panel in panels(&dashboard(chart).unwrap()) {
+        queries.extend(panel.queries);
+    }
+    let names = prometheus.api("label/__name__/values", &[]).unwrap();
+    let names: BTreeSet<&str> = names
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut unseen = BTreeSet::new();
+    for query in &queries {
+        // Grafana puts a time here.
+        prometheus
+            .query(&query.replace("$__rate_interval", "1m"))
+            .unwrap();
+        let named = metrics_of(query);
+        unseen.extend(
+            named
+                .into_iter()
+                .filter(|name| !names.contains(name.as_str())),
+        );
+    }
+    let seldom = ["actpass_sidecar_credential_echoes_total"];
+    let unseen: Vec<&String> = unseen
+        .iter()
+        .filter(|it| !seldom.contains(&it.as_str()))
+        .collect();
+    assert!(unseen.is_empty(), "no part shows {unseen:?}");
+}
