@@ -41,7 +41,7 @@ use crate::world::{World, follow};
 const REST: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether certificates are due, and for keys that were added.
-const AGAIN: Duration = Duration::from_secs(600);
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// How often it is looked for pods that are gone.
 const GONE: Duration = Duration::from_secs(30);

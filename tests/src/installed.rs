@@ -16,6 +16,9 @@ use crate::{actpass, fed};
 /// Namespace of the installation.
 pub const SYSTEM: &str = "actpass-system";
 
+/// The chart.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/actpass");
+
 /// How long it takes until everything runs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,12 +47,11 @@ impl<'a> Installed<'a> {
         let lock = fs::File::create(cluster.state().join("install.lock"))?;
         lock.lock()?;
         let images = installed.images()?;
-        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/actpass");
         let mut args = vec![
             "upgrade".to_owned(),
             "--install".to_owned(),
             "actpass".to_owned(),
-            chart.to_owned(),
+            CHART.to_owned(),
             format!("--namespace={SYSTEM}"),
             "--create-namespace".to_owned(),
             "--set=ledger.storage.persistent=false".to_owned(),
@@ -61,17 +63,34 @@ impl<'a> Installed<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = cluster.helm(&args)?;
         ensure!(output.status.success(), "helm: {}", text(&output));
+        installed.rolled_out()?;
+        lock.unlock()?;
+        Ok(installed)
+    }
+
+    /// `helm` on the release, until everything runs that it changed.
+    ///
+    /// # Errors
+    /// Where it refuses, or something does not start.
+    pub fn change(&self, args: &[&str]) -> anyhow::Result<()> {
+        let namespace = format!("--namespace={SYSTEM}");
+        let output = self.cluster.helm(&[args, &[&namespace]].concat())?;
+        ensure!(output.status.success(), "helm: {}", text(&output));
+        self.rolled_out()
+    }
+
+    fn rolled_out(&self) -> anyhow::Result<()> {
         for part in [
             "deployment/actpass-controller",
             "deployment/actpass-webhook",
             "statefulset/actpass-ledger",
         ] {
             let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-            let rolled = cluster.ask(&["rollout", "status", part, "-n", SYSTEM, &timeout]);
-            rolled.with_context(|| installed.standing())?;
+            let rolled = ["rollout", "status", part, "-n", SYSTEM, &timeout];
+            let rolled = self.cluster.ask(&rolled);
+            rolled.with_context(|| self.standing())?;
         }
-        lock.unlock()?;
-        Ok(installed)
+        Ok(())
     }
 
     /// What is wrong, for the message of a failed test.

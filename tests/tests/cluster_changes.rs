@@ -1,0 +1,230 @@
+//! What operators do to an installation while agents work: certificates made anew, upgrade, rollback, uninstall.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a world that cannot be made is a failed test"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actpass_tests::cluster::{Cluster, Own, eventually, possible};
+use actpass_tests::home::text;
+use actpass_tests::installed::{CHART, Installed, SYSTEM};
+use actpass_tests::shop::Shop;
+use anyhow::ensure;
+
+/// Pays small bills for ever, two at once, and writes down each answer's status.
+const AGENT: &str = r#"
+pay() { i=0; while true; do i=$((i+1))
+  curl -s -m 20 -o /dev/null -w '%{http_code}\n' -H 'content-type: application/json' \
+    -d "{\"amount\":100,\"note\":\"$1-$i\"}" https://PROVIDER/v1/payments >>/tmp/codes || true
+  sleep 0.05
+done; }
+for k in 1 2; do pay $k & done; wait
+"#;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[test]
+fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_behind() {
+    if !possible() {
+        return;
+    }
+    // One of its own: it ends without ActPass.
+    let cluster = Own::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    let shop = Shop::working(&installed, "changes", &["sh", "-c", AGENT]).unwrap();
+    pays(&shop, "the start");
+
+    let before = codes(&shop).len();
+    certificates_are_made_anew(&cluster);
+    pays(&shop, "new certificates");
+    let since: Vec<String> = codes(&shop).split_off(before);
+    let failed = since.iter().filter(|code| *code != "200").count();
+    assert_eq!(
+        failed,
+        0,
+        "of {} payments under new certificates",
+        since.len()
+    );
+    println!("new certificates: {} payments, none failed", since.len());
+
+    let release = |name: &str| format!("{name}.env[0].name=RELEASE,{name}.env[0].value=next");
+    let values = ["controller", "ledger", "webhook"].map(release).join(",");
+    let upgrade = [
+        "upgrade",
+        "actpass",
+        CHART,
+        "--reuse-values",
+        "--set",
+        &values,
+    ];
+    for (name, args) in [
+        ("upgrade", &upgrade[..]),
+        ("rollback", &["rollback", "actpass", "1"]),
+    ] {
+        let before = codes(&shop).len();
+        installed.change(args).unwrap();
+        pays(&shop, name);
+        let since = codes(&shop).split_off(before);
+        let failed = since.iter().filter(|code| *code != "200").count();
+        println!(
+            "{name}: {} payments, {failed} refused meanwhile",
+            since.len()
+        );
+    }
+    let restarts = "-o=jsonpath={.status.containerStatuses[*].restartCount} {.status.initContainerStatuses[*].restartCount}";
+    let restarts = shop
+        .namespace
+        .ask(&["get", "pod", "agent", restarts])
+        .unwrap();
+    let restarts = restarts.split_whitespace();
+    assert_eq!(
+        restarts.filter(|count| *count != "0").count(),
+        0,
+        "the agent's pod was restarted"
+    );
+    // What was refused reached nobody, what was not reached the provider once.
+    let paid = shop.paid().unwrap();
+    let once: BTreeSet<&String> = paid.iter().collect();
+    assert_eq!(once.len(), paid.len(), "a payment arrived twice");
+
+    uninstalled(&cluster, &shop);
+}
+
+/// Statuses of all payments so far.
+fn codes(shop: &Shop<'_>) -> Vec<String> {
+    let read = shop.namespace.exec("agent", "cat /tmp/codes").unwrap();
+    assert!(read.status.success(), "{}", text(&read));
+    text(&read).lines().map(str::to_owned).collect()
+}
+
+/// Waits for another twenty payments.
+fn pays(shop: &Shop<'_>, after: &str) {
+    let before = shop.front.seen().len();
+    eventually(PATIENCE, || {
+        let paid = shop.front.seen().len();
+        ensure!(paid >= before + 20, "{paid} payments, {before} before");
+        Ok(())
+    })
+    .unwrap_or_else(|error| panic!("after {after}: {error}\n{}", shop.installed.standing()));
+}
+
+/// Takes each part's certificate away, and waits for the next to be shown.
+fn certificates_are_made_anew(cluster: &Cluster) {
+    for part in ["controller", "ledger", "webhook"] {
+        let secret = format!("actpass-{part}-tls");
+        let of = |entry: &str| {
+            let path = format!("-o=jsonpath={{.data.{entry}}}");
+            cluster.ask(&["get", "secret", &secret, "-n", SYSTEM, &path])
+        };
+        let (kept, shown) = (of("tls\\.crt").unwrap(), shown(cluster, part).unwrap());
+        let empty = r#"{"data":{"tls.crt":"","tls.key":""}}"#;
+        cluster
+            .ask(&[
+                "patch",
+                "secret",
+                &secret,
+                "-n",
+                SYSTEM,
+                "--type=merge",
+                "-p",
+                empty,
+            ])
+            .unwrap();
+        eventually(PATIENCE, || {
+            let now = of("tls\\.crt")?;
+            ensure!(
+                !now.is_empty() && now != kept,
+                "the Secret of {part} is not made anew"
+            );
+            let now = self::shown(cluster, part)?;
+            ensure!(now != shown, "{part} shows the certificate of before");
+            Ok(())
+        })
+        .unwrap();
+    }
+}
+
+/// Serial number of the certificate that a part shows.
+fn shown(cluster: &Cluster, part: &str) -> anyhow::Result<String> {
+    let service = format!("actpass-{part}");
+    let of = "-o=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
+    let address = cluster.ask(&["get", "service", &service, "-n", SYSTEM, of])?;
+    let script = format!(
+        "openssl s_client -connect {address} -servername {part}.actpass.internal </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    );
+    let output = cluster.kube("sh").args(["-c", &script]).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    Ok(text(&output))
+}
+
+/// As the documents say; then nothing of ours is there but what they name, and pods start as everywhere.
+fn uninstalled(cluster: &Cluster, shop: &Shop<'_>) {
+    cluster
+        .ask(&["label", "namespace", "--all", "actpass.org/mode-"])
+        .unwrap();
+    eventually(PATIENCE, || {
+        let ours = shop
+            .namespace
+            .ask(&["get", "networkpolicies,configmaps", "--output=name"])?;
+        ensure!(!ours.contains("actpass"), "{ours}");
+        Ok(())
+    })
+    .unwrap();
+    let output = cluster
+        .helm(&["uninstall", "actpass", "--namespace", SYSTEM, "--wait"])
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+
+    let kinds = cluster
+        .ask(&["api-resources", "--verbs=list", "--output=name"])
+        .unwrap();
+    let kinds = kinds.lines().filter(|kind| !kind.starts_with("events"));
+    let kinds = kinds.collect::<Vec<_>>().join(",");
+    let path =
+        "-o=jsonpath={range .items[*]}{.kind} {.metadata.namespace} {.metadata.name}{\"\\n\"}{end}";
+    let all = cluster
+        .ask(&["get", &kinds, "--all-namespaces", path])
+        .unwrap();
+    let kept = |line: &&str| {
+        let (kind, _) = line.split_once(' ').unwrap_or((line, ""));
+        let at_home = line.contains(&format!(" {} ", shop.namespace.name));
+        match kind {
+            // Stays on purpose: kinds with what is declared, keys, evidence.
+            "CustomResourceDefinition"
+            | "Upstream"
+            | "Passport"
+            | "ActionPolicy"
+            | "EvidenceLog" => true,
+            "Secret" => ["controller", "ledger", "webhook"]
+                .iter()
+                .any(|part| line.ends_with(&format!("actpass-{part}"))),
+            "Namespace" | "ServiceAccount" | "ConfigMap" => {
+                !line.contains("actpass-")
+                    || line.ends_with(SYSTEM)
+                    || line.ends_with("kube-root-ca.crt")
+                    || line.ends_with(" default")
+            }
+            _ => at_home,
+        }
+    };
+    let left: Vec<&str> = all
+        .lines()
+        .filter(|line| line.contains("actpass"))
+        .filter(|line| !kept(line))
+        .collect();
+    assert!(left.is_empty(), "left behind: {left:#?}");
+
+    let pod = actpass_tests::shop::agent(&["sleep", "inf"]).replace("name: agent", "name: plain");
+    shop.namespace.start("plain", &pod).unwrap();
+    let containers = [
+        "get",
+        "pod",
+        "plain",
+        "-o=jsonpath={.spec.initContainers[*].name}",
+    ];
+    assert_eq!(shop.namespace.ask(&containers).unwrap(), "");
+}
