@@ -205,8 +205,9 @@ mod tests {
         while room.0.available_permits() == 1 << 20 {
             tokio::task::yield_now().await;
         }
-        let refused = router.clone().oneshot(request(body(300 << 10))).await;
-        let refused = refused.unwrap();
+        let refused = router.clone().oneshot(request(body(300 << 10)));
+        let refused = tokio::time::timeout(BODY_TIME, refused).await;
+        let refused = refused.unwrap().unwrap();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers()[RETRY_AFTER], "1");
         assert_eq!(status(&router, body(SMALL_BYTES)).await, StatusCode::OK);
