@@ -25,19 +25,21 @@ impl Search {
     }
 
     /// What is worth a record of a name that was asked for: nothing where it is a declared name with a domain of the list
-    /// behind it, or the verifier's; else the name without that domain, so that all lookups of one name are one.
+    /// behind it, or the verifier's; else the name without that domain, so that all lookups of one name are one. Names end
+    /// in a dot, as [`Zone::answer`] tells them.
     pub fn noted(&self, event: DnsEvent, zone: &Zone) -> Option<DnsEvent> {
         let DnsEvent::Undeclared { name, record_type } = event else {
             return Some(event);
         };
-        if name == CANARY {
+        let whole = name.strip_suffix('.').unwrap_or(&name);
+        if whole == CANARY {
             return None;
         }
-        let asked = self.asked(&name);
-        if asked != name && (zone.declares(asked) || asked == INTERNAL_NAME) {
+        let asked = self.asked(whole);
+        if asked != whole && (zone.declares(asked) || asked == INTERNAL_NAME) {
             return None;
         }
-        let name = asked.to_owned();
+        let name = format!("{asked}.");
         Some(DnsEvent::Undeclared { name, record_type })
     }
 
@@ -77,7 +79,7 @@ mod tests {
         ];
         for (name, want) in cases {
             let event = DnsEvent::Undeclared {
-                name: name.to_owned(),
+                name: format!("{name}."),
                 record_type: "A".to_owned(),
             };
             let noted = search.noted(event, &zone);
@@ -85,7 +87,8 @@ mod tests {
                 DnsEvent::Undeclared { name, .. } => name,
                 other => panic!("{other:?}"),
             });
-            assert_eq!(got.as_deref(), want, "{name}");
+            let want = want.map(|want: &str| format!("{want}."));
+            assert_eq!(got, want, "{name}");
         }
         let other = DnsEvent::Malformed { reason: "short" };
         assert!(search.noted(other, &zone).is_some());
