@@ -157,9 +157,15 @@ impl Cluster {
     }
 
     fn apply_in(&self, namespace: &str, yaml: &str) -> anyhow::Result<()> {
+        self.fed_in(namespace, &["apply"], yaml)
+    }
+
+    /// `kubectl` with manifests on its standard input.
+    fn fed_in(&self, namespace: &str, verb: &[&str], yaml: &str) -> anyhow::Result<()> {
         let mut child = self
             .kube("kubectl")
-            .args(["apply", "--namespace", namespace, "--filename", "-"])
+            .args(verb)
+            .args(["--namespace", namespace, "--filename", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -167,7 +173,7 @@ impl Cluster {
         let stdin = child.stdin.take().context("standard input")?;
         { stdin }.write_all(yaml.as_bytes())?;
         let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "kubectl apply: {}", text(&output));
+        ensure!(output.status.success(), "kubectl: {}", text(&output));
         Ok(())
     }
 
@@ -390,6 +396,15 @@ impl Namespace<'_> {
     /// As there.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
         self.cluster.apply_in(&self.name, yaml)
+    }
+
+    /// What the API server says of manifests that are new; it keeps nothing of them.
+    ///
+    /// # Errors
+    /// Where they are refused, with what it says.
+    pub fn tried(&self, yaml: &str) -> anyhow::Result<()> {
+        let verb = ["create", "--dry-run=server"];
+        self.cluster.fed_in(&self.name, &verb, yaml)
     }
 
     /// Applies the manifest of one pod and waits until that is ready.
