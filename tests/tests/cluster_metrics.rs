@@ -79,64 +79,92 @@ spec:
 /// Where Prometheus listens, in the node's network.
 const LISTEN: &str = "127.0.0.1:19090";
 
-/// What the operator would make of the chart's monitors, as far as they say anything.
-fn configuration(chart: &Chart, kubeconfig: &str) -> Value {
-    let label = |prefix: &str, key: &str| {
-        let clean = |it: char| if it.is_ascii_alphanumeric() { it } else { '_' };
-        format!(
-            "__meta_kubernetes_{prefix}_label_{}",
-            key.chars().map(clean).collect::<String>()
-        )
-    };
+/// What the chart's monitors select, as the operator finds it: Debian's Prometheus itself cannot ask an API server.
+fn configuration(cluster: &Cluster, chart: &Chart) -> Value {
     let mut jobs = Vec::new();
-    for (kind, role, prefix, endpoints, port) in [
-        (
-            "ServiceMonitor",
-            "endpoints",
-            "service",
-            "endpoints",
-            "__meta_kubernetes_endpoint_port_name",
-        ),
-        (
-            "PodMonitor",
-            "pod",
-            "pod",
-            "podMetricsEndpoints",
-            "__meta_kubernetes_pod_container_port_name",
-        ),
+    for (kind, endpoints) in [
+        ("ServiceMonitor", "endpoints"),
+        ("PodMonitor", "podMetricsEndpoints"),
     ] {
         for monitor in chart.monitoring(kind).unwrap() {
             let spec = &monitor["spec"];
-            let keep = |from: &str, value: &Value| json!({"action": "keep", "source_labels": [from], "regex": value});
-            let selected = spec["selector"]["matchLabels"].as_object().unwrap();
-            let mut relabel: Vec<Value> = selected
+            let labels = spec["selector"]["matchLabels"].as_object().unwrap();
+            let selector: Vec<String> = labels
                 .iter()
-                .map(|(key, value)| keep(&label(prefix, key), value))
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
                 .collect();
-            for (from, to) in [
-                ("namespace", "namespace"),
-                ("pod_name", "pod"),
-                ("service_name", "service"),
-            ] {
-                relabel.push(json!({"source_labels": [format!("__meta_kubernetes_{from}")], "target_label": to}));
+            // A service's slices have its labels.
+            let what = if kind == "PodMonitor" {
+                "pods"
+            } else {
+                "endpointslices"
+            };
+            let mut args = vec!["get", what, "--output=json", "--selector"];
+            let selector = selector.join(",");
+            args.push(&selector);
+            match spec["namespaceSelector"]["any"] == true {
+                true => args.push("--all-namespaces"),
+                false => args.extend([
+                    "--namespace",
+                    monitor["metadata"]["namespace"].as_str().unwrap(),
+                ]),
             }
-            let mut discovery = json!({"role": role, "kubeconfig_file": kubeconfig});
-            if spec["namespaceSelector"]["any"] != true {
-                discovery["namespaces"] = json!({"names": [monitor["metadata"]["namespace"]]});
-            }
+            let found: Value = serde_json::from_str(&cluster.ask(&args).unwrap()).unwrap();
             for endpoint in spec[endpoints].as_array().unwrap() {
-                let mut relabel = relabel.clone();
-                relabel.push(keep(port, &endpoint["port"]));
+                let targets =
+                    found["items"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .flat_map(|item| match kind {
+                            "PodMonitor" => of_pod(item, &endpoint["port"]),
+                            _ => of_slice(item, &endpoint["port"]),
+                        });
                 jobs.push(json!({
                     "job_name": format!("{kind}-{}", jobs.len()),
                     "metrics_path": endpoint["path"],
-                    "kubernetes_sd_configs": [discovery],
-                    "relabel_configs": relabel,
+                    "static_configs": targets.collect::<Vec<_>>(),
                 }));
             }
         }
     }
     json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
+}
+
+fn of_slice(slice: &Value, port: &Value) -> Vec<Value> {
+    let metadata = &slice["metadata"];
+    let ports = slice["ports"].as_array().into_iter().flatten();
+    let ports: Vec<&Value> = ports
+        .filter(|it| it["name"] == *port)
+        .map(|it| &it["port"])
+        .collect();
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    endpoints
+        .flat_map(|endpoint| {
+            let address = endpoint["addresses"][0].as_str().unwrap();
+            ports.iter().map(move |port| {
+                json!({"targets": [format!("{address}:{port}")], "labels": {
+                    "namespace": metadata["namespace"], "pod": endpoint["targetRef"]["name"],
+                    "service": metadata["labels"]["kubernetes.io/service-name"]}})
+            })
+        })
+        .collect()
+}
+
+fn of_pod(pod: &Value, port: &Value) -> Vec<Value> {
+    let containers = ["initContainers", "containers"].into_iter();
+    let containers = containers
+        .filter_map(|of| pod["spec"][of].as_array())
+        .flatten();
+    let ports = containers.filter_map(|it| it["ports"].as_array()).flatten();
+    let ports = ports.filter(|it| it["name"] == *port && pod["status"]["phase"] == "Running");
+    ports
+        .map(|it| {
+            let address = pod["status"]["podIP"].as_str().unwrap();
+            json!({"targets": [format!("{address}:{}", it["containerPort"])], "labels": {
+                "namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}})
+        })
+        .collect()
 }
 
 /// Prometheus in the node's network; it ends with this.
@@ -149,8 +177,7 @@ struct Prometheus<'a> {
 impl<'a> Prometheus<'a> {
     fn start(cluster: &'a Cluster, chart: &Chart) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let kubeconfig = cluster.kubeconfig();
-        let configuration = configuration(chart, kubeconfig.to_str().unwrap());
+        let configuration = configuration(cluster, chart);
         let file = dir.path().join("prometheus.json");
         fs::write(&file, configuration.to_string()).unwrap();
         let log = fs::File::create(dir.path().join("log")).unwrap();
@@ -254,8 +281,8 @@ fn what_prometheus_reads_is_what_happened_and_every_query_is_answered() {
     };
     let cluster = Cluster::up().unwrap();
     let installed = Installed::on(&cluster).unwrap();
-    let prometheus = Prometheus::start(&cluster, &chart);
     let (namespace, host) = opened(&installed);
+    let prometheus = Prometheus::start(&cluster, &chart);
     every_part_is_read(&prometheus, &namespace);
 
     let pay = |cents: u32, status: &str| {
@@ -271,6 +298,10 @@ fn what_prometheus_reads_is_what_happened_and_every_query_is_answered() {
     for cents in [6_000, 6_100, 6_200, 6_300, 6_400] {
         pay(cents, "403");
     }
+
+    let wrong = "{apiVersion: actpass.org/v1alpha1, kind: ActionPolicy, metadata: {name: wrong}, spec: {targetRefs: \
+                 [{kind: Passport, name: nobody}], rules: [{name: none, decision: Deny, capabilities: [pay.nothing]}]}}";
+    namespace.tried(wrong).unwrap_err();
 
     // The query of the alert, without its threshold.
     let rules = chart.rules().unwrap();
@@ -352,30 +383,24 @@ fn every_query_is_answered(prometheus: &Prometheus<'_>, chart: &Chart, rules: &[
     for panel in panels(&dashboard(chart).unwrap()) {
         queries.extend(panel.queries);
     }
-    let names = prometheus.api("label/__name__/values", &[]).unwrap();
-    let names: BTreeSet<&str> = names
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    let mut unseen = BTreeSet::new();
     for query in &queries {
         // Grafana puts a time here.
         prometheus
             .query(&query.replace("$__rate_interval", "1m"))
             .unwrap();
-        let named = metrics_of(query);
-        unseen.extend(
-            named
-                .into_iter()
-                .filter(|name| !names.contains(name.as_str())),
-        );
     }
+    let named: BTreeSet<String> = queries.iter().flat_map(|it| metrics_of(it)).collect();
     let seldom = ["actpass_sidecar_credential_echoes_total"];
-    let unseen: Vec<&String> = unseen
-        .iter()
-        .filter(|it| !seldom.contains(&it.as_str()))
-        .collect();
-    assert!(unseen.is_empty(), "no part shows {unseen:?}");
+    eventually(Duration::from_secs(10), || {
+        let names = prometheus.api("label/__name__/values", &[])?;
+        let names = names.as_array().context("no names")?;
+        let shown = |name: &String| names.iter().any(|it| it == name);
+        let unseen = named
+            .iter()
+            .filter(|it| !shown(it) && !seldom.contains(&it.as_str()));
+        let unseen: Vec<&String> = unseen.collect();
+        ensure!(unseen.is_empty(), "no part shows {unseen:?}");
+        Ok(())
+    })
+    .unwrap();
 }
