@@ -2,6 +2,7 @@
 //! leads to a page that says what to do.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: a chart that cannot be read is a failed test"
 )]
 

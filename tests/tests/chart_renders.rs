@@ -2,6 +2,7 @@
 //! file for who installs without Helm.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: a chart that cannot be read is a failed test"
 )]
 

@@ -2,6 +2,7 @@
 //! policies and nothing of the fence in each pod, which decides what is left.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
