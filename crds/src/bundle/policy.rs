@@ -14,7 +14,7 @@ use crate::action_policy::{
 use crate::problem::Said;
 use crate::read::Located;
 use crate::resource::{Metadata, Resource};
-use crate::shape::minute_of_day;
+use crate::shape::{TIME_ZONE, minute_of_day};
 
 impl At<'_> {
     pub(super) fn policy(
@@ -182,6 +182,11 @@ impl At<'_> {
                 field,
                 said.help("for the whole day write from \"00:00\" to \"24:00\""),
             );
+        }
+        // Of a resource that the API server took, nobody has held the name against the list of zones yet.
+        if let Err(what) = (TIME_ZONE.check)(&spec.time_zone) {
+            let said = Said::from(what).help(format!("expected {}", TIME_ZONE.says));
+            return self.wrong(&format!("{field}.timeZone"), said);
         }
         let days = spec
             .days

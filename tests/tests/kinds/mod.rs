@@ -160,6 +160,7 @@ pub(crate) const REFUSED_BY_WEBHOOK: &[Case] = &[
     (PASSPORT, "capability: stripe.refunds.create", "capability: strip.refunds.create", "spec.scope[0].capability: no Upstream declares `strip.refunds.create`; did you mean `stripe.refunds.create`?"),
     (PASSPORT, "meter: refunds", "meter: refund", "spec.limits[0].meter: no action in scope feeds meter `refund`; did you mean `refunds`?"),
     (PASSPORT, "unit: USD", "unit: EUR", "spec.limits[0].unit: meter `refunds` is never fed in EUR; the actions in scope feed it in `USD`"),
+    (POLICY, "timeZone: UTC", "timeZone: Mars", "spec.rules[2].schedule.timeZone: `Mars` is no IANA time zone; expected an IANA time zone such as `UTC` or `Europe/Berlin`"),
     (POLICY, "capabilities: [stripe.refunds.create]", "capabilities: [stripe.refundz.create]", "spec.rules[0].capabilities[0]: no Upstream declares `stripe.refundz.create`; did you mean `stripe.refunds.create`?"),
     (POLICY, "    allowIrreversible: true\n", "    allowIrreversible: true\n    when: \"attributes.reason ==\"\n", "spec.rules[2].when: line 1, column 21: Syntax error: mismatched input '<EOF>' expecting..."),
     (POLICY, "    allowIrreversible: true\n", "    allowIrreversible: true\n    when: \"attributes.nosuch == 'x'\"\n", "spec.rules[2].when: `attributes.nosuch` is not known here; there are attributes.*, action.*, facts.* and hints.*"),
