@@ -79,7 +79,11 @@ impl<'a> Installed<'a> {
         self.rolled_out()
     }
 
-    fn rolled_out(&self) -> anyhow::Result<()> {
+    /// Waits until all parts run.
+    ///
+    /// # Errors
+    /// Where one does not.
+    pub fn rolled_out(&self) -> anyhow::Result<()> {
         for part in [
             "deployment/actpass-controller",
             "deployment/actpass-webhook",

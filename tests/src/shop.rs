@@ -1,7 +1,7 @@
 //! A namespace under ActPass with an agent that pays bills, and the provider it pays.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::cluster::{Namespace, eventually};
 use crate::front::Front;
 use crate::home::text;
 use crate::installed::{Installed, Person};
+use crate::raw::header;
 
 /// An upstream of the test's own, at `HOST` by the authority `CA`, an agent and what it may: small payments at once, large
 /// ones after a yes.
@@ -210,20 +211,28 @@ fn pays() -> anyhow::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let length = socket.read(&mut request).unwrap_or(0);
-            let body = "{\"paid\":true}";
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
-            if length > 0 {
-                let length = body.len();
-                write!(
-                    socket,
-                    "{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                )
-                .ok();
-            }
+        for socket in listener.incoming().flatten() {
+            // One that breaks off is the client's business.
+            std::thread::spawn(move || paid(socket).ok());
         }
     });
     Ok(port)
+}
+
+/// Answers one request, once it is there to its last byte: what is unread at the end would break the connection off.
+fn paid(socket: TcpStream) -> anyhow::Result<()> {
+    let mut reader = BufReader::new(socket);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(reader.read_line(&mut head)? > 0, "cut off");
+    }
+    let length = header(&head, "content-length").map_or(Ok(0), str::parse)?;
+    reader.read_exact(&mut vec![0; length])?;
+    let body = "{\"paid\":true}";
+    write!(
+        reader.get_mut(),
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    Ok(())
 }

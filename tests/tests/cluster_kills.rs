@@ -180,7 +180,7 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_and_all_comes_back() {
         .unwrap();
     assert!(quiet.status.success(), "{}", text(&quiet));
     // All parts are there again, and what the sidecar still held is in the log.
-    Installed::on(&cluster).unwrap();
+    installed.rolled_out().unwrap();
     let paid = world.shop.paid().unwrap();
     let of = format!("/{}/", world.shop.namespace.name);
     let account = eventually(PATIENCE, || {
