@@ -138,7 +138,7 @@ pub(crate) struct CheckArgs {
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Log directory [default: the log of the state directory]
+    /// Log directory, or a file from `kubectl actpass export` [default: the log of the state directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 
@@ -169,7 +169,7 @@ pub(crate) struct VerifyArgs {
 /// Example: actpass events --since 1h --verdict deny --agent refund-agent
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// Log directory [default: the log of the state directory]
+    /// Log directory, or a file from `kubectl actpass export` [default: the log of the state directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 

@@ -5,21 +5,28 @@
 
 mod approvals;
 mod args;
+mod complete;
+mod credentials;
+mod events;
 mod explain;
+mod export;
 mod kubectl;
+mod ledger;
 mod objects;
+mod onboard;
 mod status;
+mod token;
 mod vote;
 
 use std::ffi::OsStr;
 use std::path::Path;
 
+use anyhow::bail;
 use clap::Parser;
 
 pub(crate) use args::Plugin;
-use args::PluginCommand;
+use args::{PluginCommand, PluginOutput};
 
-use crate::args::Output;
 use crate::exit::Exit;
 use kubectl::Kubectl;
 
@@ -32,6 +39,14 @@ pub(crate) fn is_plugin(program: Option<&OsStr>) -> bool {
     name.is_some_and(|name| name == PLUGIN)
 }
 
+/// Whether kubectl asks for completions of the plugin.
+pub(crate) fn is_complete(program: Option<&OsStr>) -> bool {
+    let name = program.and_then(|program| Path::new(program).file_name());
+    name.is_some_and(complete::is_complete)
+}
+
+pub(crate) use complete::complete;
+
 /// Runs the plugin's command line.
 ///
 /// # Errors
@@ -40,13 +55,20 @@ pub(crate) fn parsed() -> Result<Plugin, clap::Error> {
     Plugin::try_parse()
 }
 
-pub(crate) fn run(plugin: Plugin) -> anyhow::Result<Exit> {
+pub(crate) async fn run(plugin: Plugin) -> anyhow::Result<Exit> {
     let Plugin {
         access,
         output,
         command,
     } = plugin;
-    let json = output == Output::Json;
+    let json = match output {
+        PluginOutput::Table => false,
+        PluginOutput::Json => true,
+        PluginOutput::Jsonl => match &command {
+            PluginCommand::Events(_) => true,
+            _ => bail!("`--output jsonl` is of `events`; use `--output json`"),
+        },
+    };
     let kubectl = Kubectl::new(access);
     match command {
         PluginCommand::Status { all_namespaces } => status::status(&kubectl, all_namespaces, json),
@@ -58,5 +80,12 @@ pub(crate) fn run(plugin: Plugin) -> anyhow::Result<Exit> {
         PluginCommand::Approve(args) => vote::vote(&kubectl, &args, true, json),
         PluginCommand::Deny(args) => vote::vote(&kubectl, &args, false, json),
         PluginCommand::Explain { pod } => explain::explain(&kubectl, &pod, json),
+        PluginCommand::Events(args) => events::events(&kubectl, args, output).await,
+        PluginCommand::Export(args) => export::export(&kubectl, args, json).await,
+        PluginCommand::Verify(args) => export::verify(&kubectl, args, json).await,
+        PluginCommand::Credentials { reach, command } => {
+            credentials::credentials(&kubectl, &reach, command, json).await
+        }
+        PluginCommand::Onboard(args) => onboard::onboard(&kubectl, args, json),
     }
 }

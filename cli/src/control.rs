@@ -2,26 +2,17 @@
 
 use std::net::SocketAddr;
 
-use actpass_core::wire::Problem;
-use actpass_transport::{client, names};
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::{CertificateDer, ServerName};
-use serde::de::DeserializeOwned;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use crate::client::Client;
 use crate::run::ledger::Opened;
 use crate::state::{StateDir, write_private};
-
-/// Most bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Where a running `actpass` listens, as it stands in the state directory.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,9 +41,7 @@ impl ControlFile {
 
 /// A client of the API.
 pub(crate) struct Control {
-    address: SocketAddr,
-    certificate: CertificateDer<'static>,
-    token: Zeroizing<String>,
+    client: Client,
     /// A ledger of our own, where nobody runs one.
     own: Option<Opened>,
 }
@@ -69,32 +58,30 @@ impl Control {
             );
             let certificate = CertificateDer::from(STANDARD.decode(&file.certificate)?);
             if TcpStream::connect(file.address).await.is_ok() {
-                return Ok(Self {
+                let client = Client {
                     address: file.address,
-                    certificate,
+                    authorities: vec![certificate],
                     token,
-                    own: None,
-                });
+                };
+                return Ok(Self { client, own: None });
             }
         }
         let opened = Opened::open(state).await?;
+        let Self { client, own: _ } = Self::of(&opened);
         Ok(Self {
-            address: opened.ledger.address(),
-            certificate: opened.certificate.clone(),
-            token: opened.token.clone(),
+            client,
             own: Some(opened),
         })
     }
 
     /// A client of a ledger in this process.
     pub(crate) fn of(opened: &Opened) -> Self {
-        let (certificate, token) = (opened.certificate.clone(), opened.token.clone());
-        Self {
+        let client = Client {
             address: opened.ledger.address(),
-            certificate,
-            token,
-            own: None,
-        }
+            authorities: vec![opened.certificate.clone()],
+            token: opened.token.clone(),
+        };
+        Self { client, own: None }
     }
 
     /// Ends the ledger that was opened for this command.
@@ -103,65 +90,12 @@ impl Control {
             opened.ledger.stop().await;
         }
     }
+}
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.call("GET", path, Vec::new()).await?;
-        serde_json::from_slice(&body).context("the ledger's answer is not understood")
-    }
+impl std::ops::Deref for Control {
+    type Target = Client;
 
-    pub(crate) async fn send<T: Serialize>(
-        &self,
-        method: &str,
-        path: &str,
-        body: &T,
-    ) -> anyhow::Result<Bytes> {
-        self.call(method, path, serde_json::to_vec(body)?).await
-    }
-
-    pub(crate) async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        body: Vec<u8>,
-    ) -> anyhow::Result<Bytes> {
-        let authorities = std::slice::from_ref(&self.certificate);
-        let config = client::config(authorities, None, "http/1.1")?;
-        let tcp = TcpStream::connect(self.address)
-            .await
-            .context("the ledger does not answer")?;
-        let name = ServerName::try_from(names::LEDGER)?;
-        let tls = TlsConnector::from(config)
-            .connect(name, tcp)
-            .await
-            .context("TLS with the ledger")?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;
-        let connection = tokio::spawn(connection);
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", names::LEDGER)
-            .header("authorization", format!("Bearer {}", self.token.trim()))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .context("the ledger does not answer")?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| anyhow!(error))?;
-        drop(sender);
-        connection.abort();
-        let body = body.to_bytes();
-        if status.is_success() {
-            return Ok(body);
-        }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => bail!("{}", problem.detail),
-            Err(_) => bail!("the ledger answered {status}"),
-        }
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }

@@ -1,6 +1,7 @@
 //! `actpass`: runs one command whose every outbound action is decided, recorded and verifiable.
 
 mod args;
+mod client;
 mod cluster;
 mod commands;
 mod control;
@@ -43,9 +44,13 @@ fn main() -> ExitCode {
     }
     if cluster::is_plugin(std::env::args_os().next().as_deref()) {
         return match cluster::parsed() {
-            Ok(plugin) => ended(async { cluster::run(plugin) }, Exit::Failure),
+            Ok(plugin) => ended(cluster::run(plugin), Exit::Failure),
             Err(error) => usage(&error),
         };
+    }
+    if cluster::is_complete(std::env::args_os().next().as_deref()) {
+        let words = std::env::args_os().skip(1);
+        return ended(async { cluster::complete(words) }, Exit::Failure);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -6,6 +6,7 @@
 mod approvals;
 mod auth;
 mod control;
+mod evidence;
 mod gate;
 mod records;
 mod streams;
@@ -28,6 +29,7 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::vault::Vault;
 
+pub(crate) use evidence::Evidence;
 pub use gate::{Gate, Needed, People, Person, Resource, Token, Verb};
 
 /// Largest request: a sealed request of 1 MiB, or a bundle of the same size, with room for its frame.
@@ -46,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) log_key: VerifyingKey,
     /// Streams opened since the start, and the logs they write to.
     pub(crate) streams: Arc<Mutex<BTreeMap<StreamId, String>>>,
+    /// Where leaves are read that lie on disk.
+    pub(crate) evidence: Arc<Evidence>,
 }
 
 impl Context {
@@ -110,6 +114,8 @@ fn router(context: Context) -> Router {
                 .layer(small()),
         )
         .route("/v1/checkpoint", get(control::checkpoint))
+        .route("/v1/events", get(evidence::events))
+        .route("/v1/export", get(evidence::export))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(control::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

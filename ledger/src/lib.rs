@@ -6,6 +6,7 @@
 pub mod api;
 pub mod engine;
 mod error;
+pub mod export;
 pub mod heads;
 pub mod keys;
 pub mod metrics;
@@ -100,7 +101,7 @@ impl Ledger {
             people,
             shown,
         } = config;
-        let verifying = log_key.verifying_key();
+        let (verifying, directory) = (log_key.verifying_key(), storage.directory());
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
         let parts = Parts {
@@ -114,6 +115,7 @@ impl Ledger {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
+        let (stop, stopped) = watch::channel(false);
         let context = api::Context {
             engine: engine.clone(),
             vault,
@@ -122,8 +124,8 @@ impl Ledger {
             people: Arc::new(people),
             log_key: verifying,
             streams: Arc::new(Mutex::new(BTreeMap::new())),
+            evidence: Arc::new(api::Evidence::new(directory, stopped.clone())),
         };
-        let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(api::serve(context, listener, tls, stopped));
         Ok(Self {
             address,

@@ -6,11 +6,12 @@
 //! checkpoint and the anchors given for it. A writer may be at work meanwhile.
 
 mod beside;
+mod export;
 mod known;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::verify::{Against, Anchor, Class, Report, Verification};
@@ -21,6 +22,7 @@ use crate::storage::{Entry, StorageError};
 
 pub use beside::Opening;
 use beside::Stored;
+pub use export::{exported_leaves, key_of, verify_export};
 pub use known::{Known, LogKey, LogKeyError, TextKeys};
 
 /// What the verification of a directory found.
@@ -41,6 +43,18 @@ pub enum Files {
     Absent,
     /// Every byte is what was written.
     Whole(Checked),
+    /// One file as [`crate::export`] writes it, whole.
+    Export {
+        /// Its lines.
+        lines: u64,
+    },
+    /// Such a file without its end.
+    CutExport {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        offset: u64,
+    },
     /// The same up to where they end in something that is no whole write.
     Torn(Checked),
     /// Some byte is not what was written, or a file does not belong.
@@ -80,7 +94,8 @@ impl Verified {
     /// What it amounts to: the worst of files, logs and anchors.
     pub fn class(&self) -> Class {
         let invalid = matches!(self.files, Files::Damaged(_)) || !self.missing.is_empty();
-        let incomplete = matches!(self.files, Files::Torn(_)) || self.logs.is_empty();
+        let cut = matches!(self.files, Files::Torn(_) | Files::CutExport { .. });
+        let incomplete = cut || self.logs.is_empty();
         let mut classes = self.logs.iter().map(VerifiedLog::class);
         if invalid || classes.clone().any(|class| class == Class::Invalid) {
             Class::Invalid

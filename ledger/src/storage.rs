@@ -83,6 +83,11 @@ pub trait Storage: Send {
         Ok(())
     }
 
+    /// The directory that a [`SegmentReader`] reads meanwhile; none where nothing is on disk.
+    fn directory(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// What opening the storage had to drop: the write that a crash cut short.
     fn recovery(&self) -> Option<&Recovery> {
         None

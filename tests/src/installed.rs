@@ -293,18 +293,110 @@ impl<'a> Installed<'a> {
             .arg(&certificate);
         let output = openssl.output()?;
         ensure!(output.status.success(), "openssl: {}", text(&output));
+        let login = json!({"client-certificate": certificate, "client-key": key});
+        self.known_by(dir, name, &login)
+    }
+
+    /// Somebody whose kubectl logs in with a token that a program gives it, as those of identity providers do. To the API
+    /// server it is a ServiceAccount of the installation's namespace.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn token_person(&self, name: &str) -> anyhow::Result<Person> {
+        let dir = tempfile::tempdir()?;
+        self.account(name)?;
+        let token = ["create", "token", name, "-n", SYSTEM, "--duration=1h"];
+        let token = self.cluster.ask(&token)?;
+        let credential = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+            "status": {"token": token.trim()},
+        });
+        let file = dir.path().join("credential");
+        fs::write(&file, credential.to_string())?;
+        let login = json!({"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "cat", "args": [file],
+            "interactiveMode": "Never",
+        }});
+        self.known_by(dir, &account(name), &login)
+    }
+
+    fn known_by(
+        &self,
+        dir: tempfile::TempDir,
+        name: &str,
+        login: &Value,
+    ) -> anyhow::Result<Person> {
+        let pki = self.cluster.state().join("pki");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "clusters": [{"name": "test", "cluster": {
                 "server": "https://10.77.0.1:6443", "certificate-authority": pki.join("ca.crt")}}],
-            "users": [{"name": name, "user": {"client-certificate": certificate, "client-key": key}}],
+            "users": [{"name": "test", "user": login}],
         });
         fs::write(dir.path().join("config"), config.to_string())?;
         Ok(Person {
             dir,
             name: name.to_owned(),
         })
+    }
+
+    fn account(&self, name: &str) -> anyhow::Result<()> {
+        // It may be there from an earlier test.
+        drop(
+            self.cluster
+                .kubectl(&["create", "serviceaccount", name, "-n", SYSTEM])?,
+        );
+        self.cluster
+            .ask(&["get", "serviceaccount", name, "-n", SYSTEM])?;
+        Ok(())
+    }
+
+    /// Lets somebody reach the ledger, as far as the installation is asked.
+    ///
+    /// # Errors
+    /// Where the binding is not made.
+    pub fn may_reach_the_ledger(&self, person: &Person) -> anyhow::Result<()> {
+        let user = format!("--user={}", person.name);
+        let binding = format!("{}-reaches-the-ledger", person.name);
+        let role = "--role=actpass-ledger-client";
+        let system = ["create", "rolebinding", &binding, role, &user, "-n", SYSTEM];
+        // As above.
+        drop(self.cluster.kubectl(&system)?);
+        Ok(())
+    }
+
+    /// A ServiceAccount with a ClusterRole in a namespace, whose token somebody with a client certificate may have made: the
+    /// flag that names it.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn account_for(
+        &self,
+        namespace: &Namespace<'_>,
+        person: &Person,
+        role: &str,
+    ) -> anyhow::Result<String> {
+        let name = format!("tool-of-{}", person.name);
+        self.account(&name)?;
+        let (cluster, resource) = (self.cluster, format!("--resource-name={name}"));
+        let make = ["create", "role", &name, "--verb=create", "-n", SYSTEM];
+        let what = ["--resource=serviceaccounts/token", &resource];
+        drop(cluster.kubectl(&[&make[..], &what].concat())?);
+        let (of_role, user) = (format!("--role={name}"), format!("--user={}", person.name));
+        drop(cluster.kubectl(&[
+            "create",
+            "rolebinding",
+            &name,
+            &of_role,
+            &user,
+            "-n",
+            SYSTEM,
+        ])?);
+        let role = format!("--clusterrole={role}");
+        let user = format!("--user={}", account(&name));
+        namespace.ask(&["create", "rolebinding", &name, &role, &user])?;
+        Ok(format!("--service-account={SYSTEM}/{name}"))
     }
 
     /// Gives somebody a ClusterRole in a namespace.
@@ -325,6 +417,11 @@ impl<'a> Installed<'a> {
         namespace.ask(&["create", "rolebinding", &binding, &role, &user])?;
         Ok(())
     }
+}
+
+/// The user that a ServiceAccount of the installation's namespace is.
+fn account(name: &str) -> String {
+    format!("system:serviceaccount:{SYSTEM}:{name}")
 }
 
 impl Person {
@@ -350,6 +447,23 @@ impl Person {
     /// # Errors
     /// Where it cannot be started.
     pub fn actpass(&self, cluster: &Cluster, args: &[&str]) -> anyhow::Result<Output> {
+        Ok(self.plugin(cluster, args)?.stdin(Stdio::null()).output()?)
+    }
+
+    /// `kubectl actpass` as this person, with something on its standard input.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn actpass_fed(
+        &self,
+        cluster: &Cluster,
+        args: &[&str],
+        input: &str,
+    ) -> anyhow::Result<Output> {
+        fed(&mut self.plugin(cluster, args)?, input.as_bytes())
+    }
+
+    fn plugin(&self, cluster: &Cluster, args: &[&str]) -> anyhow::Result<Command> {
         let plugin = self.dir.path().join("kubectl-actpass");
         if !plugin.exists() {
             std::os::unix::fs::symlink(actpass(), &plugin)?;
@@ -366,9 +480,8 @@ impl Person {
             .env("PATH", path)
             .args(["actpass", "--kubeconfig"])
             .arg(self.config())
-            .args(args)
-            .stdin(Stdio::null());
-        Ok(kubectl.output()?)
+            .args(args);
+        Ok(kubectl)
     }
 
     fn config(&self) -> PathBuf {

@@ -15,8 +15,8 @@ use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, verify};
 use actpass_core::vote::{SignedVote, VoteKeys};
 use actpass_ledger::api::{Gate, Needed, People, Person};
-use actpass_ledger::storage::memory::MemoryDisk;
-use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
+use actpass_ledger::storage::segment::SegmentOptions;
+use actpass_ledger::storage::{Entry, SegmentReader, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
 use actpass_ledger::{ApiError, Config, Ledger};
 use actpass_sidecar::ledger_client::LedgerAddress;
@@ -35,7 +35,6 @@ use crate::parts::{Agent, TestSession, compiled, fresh_key};
 /// A ledger and its keys.
 pub struct Tenants {
     dir: tempfile::TempDir,
-    disk: MemoryDisk,
     identity: Identity,
     address: SocketAddr,
     ledger: Ledger,
@@ -70,6 +69,16 @@ impl Gate for Table {
         Box::pin(std::future::ready(self.find(token, &needed)))
     }
 
+    fn tenant<'a>(
+        &'a self,
+        _: &'a str,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<String, ApiError>> {
+        let tenant = self.named(namespace);
+        let tenant = tenant.unwrap_or_else(|| format!("0c1d/{namespace}/gone"));
+        Box::pin(std::future::ready(Ok(tenant)))
+    }
+
     fn has_vote<'a>(
         &'a self,
         _: &'a str,
@@ -81,6 +90,15 @@ impl Gate for Table {
 }
 
 impl Table {
+    /// The tenant of that namespace that somebody has a right in.
+    fn named(&self, namespace: &str) -> Option<String> {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let rights = people.values().flat_map(|(_, rights)| rights);
+        let mut tenants = rights.filter_map(|right| right.rsplit(' ').next());
+        let tenant = tenants.find(|tenant| tenant.split('/').nth(1) == Some(namespace));
+        tenant.map(str::to_owned)
+    }
+
     fn find(&self, token: &str, needed: &Needed<'_>) -> Result<Person, ApiError> {
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let (person, rights) = people
@@ -105,7 +123,7 @@ impl Tenants {
     pub fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (log_key, issuer, voter) = (fresh_key()?, fresh_key()?, fresh_key()?);
-        Self::on(dir, MemoryDisk::default(), [log_key, issuer, voter])
+        Self::on(dir, [log_key, issuer, voter])
     }
 
     /// The same again, after an end in order. People are known as before, bundles are not.
@@ -115,7 +133,6 @@ impl Tenants {
     pub async fn restarted(self) -> anyhow::Result<Self> {
         let Self {
             dir,
-            disk,
             ledger,
             log_key,
             issuer,
@@ -126,14 +143,13 @@ impl Tenants {
         ledger.stop().await;
         let known = people.people.lock();
         let known = known.unwrap_or_else(PoisonError::into_inner).clone();
-        let again = Self::on(dir, disk, [log_key, issuer, voter])?;
+        let again = Self::on(dir, [log_key, issuer, voter])?;
         *(again.people.people.lock()).unwrap_or_else(PoisonError::into_inner) = known;
         Ok(again)
     }
 
     fn on(
         dir: tempfile::TempDir,
-        disk: MemoryDisk,
         [log_key, issuer, voter]: [SigningKey; 3],
     ) -> anyhow::Result<Self> {
         let identity = Identity::make(names::LEDGER)?;
@@ -146,7 +162,10 @@ impl Tenants {
         let people = Arc::new(Table::default());
         let (kek, _) = Kek::load_or_generate(&dir.path().join("kek"))?;
         let config = Config {
-            storage: Box::new(MemoryStorage::on(disk.clone())),
+            storage: Box::new(SegmentStorage::open(
+                &dir.path().join("log"),
+                SegmentOptions::default(),
+            )?),
             vault: Vault::open(&dir.path().join("vault"), kek)?,
             log_key: log_key.clone(),
             heads: None,
@@ -162,7 +181,6 @@ impl Tenants {
         let ledger = Ledger::start(config, listener)?;
         Ok(Self {
             dir,
-            disk,
             identity,
             address,
             ledger,
@@ -312,7 +330,7 @@ impl Tenants {
     fn stored(&self, tenant: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         let origin = format!("actpass/{tenant}");
         let mut leaves = Vec::new();
-        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+        SegmentReader::open_read_only(&self.dir.path().join("log"))?.replay(&mut |entry| {
             if let Entry::Leaf { bytes, log, .. } = entry
                 && log == origin
             {

@@ -142,4 +142,55 @@ fn the_official_sdks_refund_from_inside_a_deployment_as_their_passport_says() {
             Steps::of(&mut exec, approve)
         });
     }
+    the_record_verifies(&installed, &namespace);
+}
+
+/// What was refunded, denied and approved is on the record, and the record verifies, here and as a file elsewhere.
+fn the_record_verifies(installed: &Installed<'_>, namespace: &Namespace<'_>) {
+    let cluster = installed.cluster;
+    let auditor = installed.token_person("auditor-of-refunds").unwrap();
+    installed
+        .allow(namespace, &auditor, "actpass-auditor")
+        .unwrap();
+    installed.may_reach_the_ledger(&auditor).unwrap();
+    let name = namespace.name.as_str();
+    let events = text(&auditor.actpass(cluster, &["events", name]).unwrap());
+    for word in [
+        "permit",
+        "deny",
+        "escalate",
+        "2500.00 USD",
+        "POST api.stripe.com/v1/refunds",
+    ] {
+        assert!(events.contains(word), "{word}: {events}");
+    }
+    let denied = auditor.actpass(cluster, &["events", name, "--decision", "deny"]);
+    let denied = text(&denied.unwrap());
+    assert!(
+        denied.lines().all(|line| line.contains("  deny  ")),
+        "{denied}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.jsonl").display().to_string();
+    // Outcomes are recorded after their answers.
+    eventually(Duration::from_secs(20), || {
+        let verified = auditor.actpass(cluster, &["verify", name, "--keep", &file])?;
+        anyhow::ensure!(verified.status.success(), "{}", text(&verified));
+        Ok(())
+    })
+    .unwrap();
+    let verify = || {
+        let mut verify = std::process::Command::new(actpass_tests::actpass());
+        verify.args(["verify", &file]).output().unwrap()
+    };
+    assert_eq!(verify().status.code(), Some(0), "{}", text(&verify()));
+    let whole = std::fs::read(&file).unwrap();
+    for at in [whole.len() / 3, whole.len() / 2, whole.len() - 100] {
+        let mut other = whole.clone();
+        *other.get_mut(at).unwrap() ^= 0x01;
+        std::fs::write(&file, other).unwrap();
+        let found = verify();
+        assert_eq!(found.status.code(), Some(3), "byte {at}: {}", text(&found));
+    }
 }

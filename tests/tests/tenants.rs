@@ -7,6 +7,9 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
+#[path = "tenants/export.rs"]
+mod export;
+
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
@@ -64,7 +67,7 @@ const CREDENTIAL: &str = r#"{"secret": "s3cr3t", "bindings": {"hosts": ["api.sho
     "header": "authorization", "format": null, "ca_digest": null, "effects": ["Write"]}}"#;
 
 /// Every request of people and the controller, with the right it needs.
-const REQUESTS: [(&str, &str, &str); 13] = [
+const REQUESTS: [(&str, &str, &str); 15] = [
     ("POST", "/v1/revocations", "update bundles"),
     ("GET", "/v1/approvals", "get evidence"),
     ("GET", "/v1/approvals/APPROVAL", "get evidence"),
@@ -76,6 +79,8 @@ const REQUESTS: [(&str, &str, &str); 13] = [
     ("PUT", "/v1/credentials/pay", "update credentials"),
     ("DELETE", "/v1/credentials/pay", "delete credentials"),
     ("GET", "/v1/checkpoint", "get evidence"),
+    ("GET", "/v1/events", "get evidence"),
+    ("GET", "/v1/export", "get evidence"),
     ("DELETE", "/v1/pods/nobody", "update bundles"),
     ("PUT", "/v1/bundles", "update bundles"),
 ];

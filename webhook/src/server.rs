@@ -19,5 +19,7 @@ pub mod trust;
 pub mod votes;
 pub mod world;
 
+pub use rights::RIGHTS;
+
 mod reduced;
 mod rights;

@@ -1,10 +1,15 @@
 //! The plugin's command line.
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
-use crate::args::Output;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Passports, questions to people, and why something was denied, in a cluster.
+use crate::commands::events::Word;
+
+/// Passports, questions to people, evidence and credentials of a cluster.
+///
+/// Everything goes through your own kubectl, with its contexts and its ways to log in. Exit codes: 0 done and nothing is
+/// wrong, 1 it failed or was not understood, 2 something is missing or needs a fix, 3 evidence is not what was recorded.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl actpass",
@@ -17,11 +22,38 @@ pub(crate) struct Plugin {
     pub(crate) access: Access,
 
     /// How results are shown
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
+    #[arg(short, long, global = true, value_enum, default_value_t = PluginOutput::Table)]
+    pub(crate) output: PluginOutput,
 
     #[command(subcommand)]
     pub(crate) command: PluginCommand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PluginOutput {
+    /// For people
+    Table,
+    /// One document
+    Json,
+    /// One document per line; of events only
+    Jsonl,
+}
+
+/// How the ledger is reached, and as whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Reach {
+    /// Namespace of the installation
+    #[arg(
+        long,
+        env = "ACTPASS_NAMESPACE",
+        default_value = "actpass-system",
+        value_name = "NAME"
+    )]
+    pub(crate) system_namespace: String,
+
+    /// ServiceAccount to ask as, where you log in with a client certificate: its token, for ten minutes
+    #[arg(long, env = "ACTPASS_SERVICE_ACCOUNT", value_name = "[NAMESPACE/]NAME")]
+    pub(crate) service_account: Option<String>,
 }
 
 /// Which cluster, and as whom: handed to kubectl.
@@ -89,6 +121,215 @@ pub(crate) enum PluginCommand {
         /// Name of the pod
         pod: String,
     },
+    Events(EventsArgs),
+    Export(ExportArgs),
+    Verify(VerifyArgs),
+    /// Secrets in the vault of a namespace; their values are write-only
+    ///
+    /// Example: kubectl actpass credentials set stripe-write -n support
+    Credentials {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(subcommand)]
+        command: CredentialsCommand,
+    },
+    Onboard(OnboardArgs),
+}
+
+/// The evidence of a namespace, one line per leaf of its log
+///
+/// Shows when, which pod under which Passport, the verdict, what was asked for with its amount, and why. With --output
+/// jsonl each line is the leaf as it stands in the log.
+///
+/// Takes `get evidence` in the namespace (ClusterRole actpass-auditor), and Role actpass-ledger-client in that of the installation.
+///
+/// Example: kubectl actpass events support --since 1h --decision deny
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// Namespace [default: --namespace, or the context's]
+    #[arg(value_name = "NAMESPACE")]
+    pub(crate) of: Option<String>,
+
+    /// Only from then on: an instant such as 2026-05-01T09:00:00Z, or as long ago as 30m, 2h or 7d
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+
+    /// Go on showing what is added, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Only of this Passport
+    #[arg(long, value_name = "NAME")]
+    pub(crate) passport: Option<String>,
+
+    /// Only this verdict or outcome; may be repeated. `allow` is permit, `hold` is escalate
+    #[arg(long, alias = "verdict", value_enum)]
+    pub(crate) decision: Vec<Word>,
+
+    /// Only the last N of what is there
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// Keep the log of a namespace as a file, to be verified elsewhere
+///
+/// Lines of JSON: the leaves as they stand in the log, what they name (policy; texts and requests encrypted), the signed
+/// checkpoint, and a sum. `actpass verify FILE` checks it without cluster or network.
+///
+/// Example: kubectl actpass export support --to support.jsonl
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// Namespace [default: --namespace, or the context's]
+    #[arg(value_name = "NAMESPACE")]
+    pub(crate) of: Option<String>,
+
+    /// File to write [default: NAMESPACE.actpass.jsonl]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Verify the log of a namespace, against what this cluster says of it
+///
+/// Exports the log and checks it here, as `actpass verify` does: every leaf, signatures, limits, approvals. It is held
+/// against the ledger's key in ConfigMap actpass-trust and the head in EvidenceLog evidence, and the output says what that leaves open.
+///
+/// Exit codes: 0 valid, 1 it cannot be read, 2 incomplete, 3 invalid.
+///
+/// Example: kubectl actpass verify support --keep support.jsonl
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// Namespace [default: --namespace, or the context's]
+    #[arg(value_name = "NAMESPACE")]
+    pub(crate) of: Option<String>,
+
+    /// Keep what was exported in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep: Option<PathBuf>,
+
+    /// A signed checkpoint kept elsewhere; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) anchor: Vec<PathBuf>,
+
+    /// The log's public key, kept elsewhere, instead of the one that the cluster says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_anchor: Option<PathBuf>,
+}
+
+/// Try every workload of a namespace before it is put under ActPass
+///
+/// Holds each pod template against what is asked of agents' pods, as the API server completes it (a dry run), and says
+/// each mistake with what to write instead. Also: ServiceAccounts without a Passport, hosts in templates that no Upstream declares,
+/// Pod Security, pods that run without ActPass, and the commands to go on with. Changes nothing.
+///
+/// Exit codes: 0 every workload would start, 2 something needs a fix.
+///
+/// Example: kubectl actpass onboard support
+#[derive(Debug, Args)]
+pub(crate) struct OnboardArgs {
+    /// Namespace of the installation
+    #[arg(
+        long,
+        env = "ACTPASS_NAMESPACE",
+        default_value = "actpass-system",
+        value_name = "NAME"
+    )]
+    pub(crate) system_namespace: String,
+
+    /// Namespace [default: --namespace, or the context's]
+    #[arg(value_name = "NAMESPACE")]
+    pub(crate) of: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialsCommand {
+    /// Names, versions and bindings
+    ///
+    /// Example: kubectl actpass credentials list -n support
+    List,
+    Set(SetArgs),
+    /// Replace the secret; its bindings stay
+    ///
+    /// Read from standard input, a file, or a prompt that does not show it.
+    ///
+    /// Example: kubectl actpass credentials rotate stripe-write -n support < key
+    Rotate {
+        /// Its name
+        name: String,
+        /// File that holds the new secret
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+    },
+    /// Forget a secret
+    ///
+    /// Example: kubectl actpass credentials delete stripe-write -n support
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask again
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// Store a secret, bound to where it may be sent
+///
+/// The secret is read from standard input, a file, or a prompt that does not show it; never from the command line. Without
+/// --host it is bound to where the Upstreams that name it send it: these are shown, and you are asked.
+///
+/// Example: kubectl actpass credentials set stripe-write -n support
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// Name that Upstreams refer to
+    pub(crate) name: String,
+
+    /// File that holds the secret
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_file: Option<PathBuf>,
+
+    /// Host it may be sent to; `*.` covers one label; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Vec<String>,
+
+    /// Port it may be sent to
+    #[arg(long, requires = "host", default_values_t = [443])]
+    pub(crate) port: Vec<u16>,
+
+    /// Header it may be sent in
+    #[arg(long, requires = "host", default_value = "authorization")]
+    pub(crate) header: String,
+
+    /// What is put around it, such as `Bearer {secret}` [default: what the Upstream says]
+    #[arg(long, requires = "host")]
+    pub(crate) format: Option<String>,
+
+    /// Effect it may be lent for: Read, Write or Irreversible; may be repeated
+    #[arg(long, requires = "host")]
+    pub(crate) effect: Vec<String>,
+
+    /// PEM file of the upstream's own CA, where its manifest declares one
+    #[arg(long, requires = "host", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Do not ask whether these are the right places
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,12 @@ use super::args::Access;
 /// The program.
 const KUBECTL: &str = "kubectl";
 
+/// What is said where it is not there.
+pub(super) const MISSING: &str =
+    "`kubectl` cannot be run; install it, it is what this is a plugin of";
+
 /// A cluster, and somebody in it.
+#[derive(Clone)]
 pub(super) struct Kubectl {
     access: Access,
 }
@@ -39,7 +44,33 @@ impl Kubectl {
         Ok(output.stdout)
     }
 
-    fn output(&self, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<Output> {
+    /// The same in another namespace.
+    pub(super) fn of(&self, namespace: &str) -> Self {
+        let access = Access {
+            namespace: Some(namespace.to_owned()),
+            ..self.access.clone()
+        };
+        Self { access }
+    }
+
+    /// The namespace that is meant: what the command line says, else what the context does.
+    pub(super) fn namespace(&self) -> anyhow::Result<String> {
+        if let Some(named) = &self.access.namespace {
+            return Ok(named.clone());
+        }
+        let path = "jsonpath={..namespace}";
+        let said = self.run(&["config", "view", "--minify", "-o", path], None);
+        // Without a kubeconfig, as in a pod, there is no context either.
+        let said = said.unwrap_or_default();
+        let said = String::from_utf8(said).context("the context's namespace is not understood")?;
+        Ok(match said.trim() {
+            "" => "default".to_owned(),
+            named => named.to_owned(),
+        })
+    }
+
+    /// The command line, to be run by whoever asks.
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let Access {
             namespace,
             context,
@@ -56,8 +87,14 @@ impl Kubectl {
                 command.arg(format!("{flag}={value}"));
             }
         }
-        let mut child = command
-            .args(args)
+        command.args(args);
+        command
+    }
+
+    /// Runs it; what it prints, and how it ends.
+    pub(super) fn output(&self, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<Output> {
+        let mut child = self
+            .command(args)
             .stdin(match input {
                 Some(_) => Stdio::piped(),
                 None => Stdio::inherit(),
@@ -65,9 +102,7 @@ impl Kubectl {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| {
-                format!("`{KUBECTL}` cannot be run; install it, it is what this is a plugin of")
-            })?;
+            .context(MISSING)?;
         if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
             pipe.write_all(input)?;
         }
@@ -76,7 +111,7 @@ impl Kubectl {
 }
 
 /// What the API server says, without kubectl's words before it: `Error from server (Forbidden): `.
-fn plain(said: &str) -> &str {
+pub(super) fn plain(said: &str) -> &str {
     let rest = said.strip_prefix("Error from server ");
     let rest = rest.and_then(|rest| rest.strip_prefix('('));
     match rest.and_then(|rest| rest.split_once("): ")) {

@@ -4,12 +4,12 @@
 mod filter;
 mod row;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-use actpass_core::evidence::leaf::Leaf;
+use actpass_core::evidence::leaf::{Leaf, LeafError};
 use actpass_ledger::storage::reader::{SegmentReader, Tail};
 use actpass_ledger::storage::{Entry, StorageError};
 use anyhow::anyhow;
@@ -20,10 +20,9 @@ use super::verify::{holds_log, log_dir, with_log};
 use crate::args::EventsArgs;
 use crate::exit::Exit;
 use crate::state::StateDir;
-use filter::Filter;
 use row::Streams;
 
-pub(crate) use filter::Word;
+pub(crate) use filter::{Filter, Word, since};
 
 /// How often `--follow` looks again: what a person sees as at once, and a read of one segment (4 MiB) each time.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -36,6 +35,13 @@ pub(crate) async fn events(
 ) -> anyhow::Result<Exit> {
     let filter = Filter::new(args, jiff::Timestamp::now())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
+        anyhow::ensure!(
+            !args.follow,
+            "an exported log does not grow; leave --follow out"
+        );
+        return exported(file, filter, json, args.limit);
+    }
     let dir = log_dir(args.log.as_deref(), state)?;
     if args.follow && !holds_log(&dir) {
         eprintln!(
@@ -50,16 +56,15 @@ pub(crate) async fn events(
         }
     }
     let dir = with_log(dir)?;
+    let layout = match json {
+        true => Layout::Json,
+        false => Layout::Local,
+    };
     let mut feed = Feed {
         reader: SegmentReader::open_read_only(&dir)?,
-        streams: Streams::default(),
-        filter,
-        paint: Paint::of_stdout(),
-        json,
+        printer: Printer::new(filter, layout),
     };
-    if !json && io::stdout().is_terminal() {
-        show::line(row::HEADER)?;
-    }
+    feed.printer.head()?;
     let (first, mut exit) = feed.read(args.limit)?;
     print(&first)?;
     if exit == Exit::Invalid {
@@ -83,39 +88,81 @@ pub(crate) async fn events(
     Ok(exit)
 }
 
+/// How leaves are shown.
+pub(crate) enum Layout {
+    /// As they stand in the log.
+    Json,
+    /// In the columns of local mode.
+    Local,
+    /// In the columns of a cluster, with the names of pods by their uids.
+    Cluster(HashMap<String, String>),
+}
+
+/// What is shown of leaves, one line each.
+pub(crate) struct Printer {
+    streams: Streams,
+    filter: Filter,
+    layout: Layout,
+    paint: Paint,
+}
+
+impl Printer {
+    /// A printer that has seen no leaf yet.
+    pub(crate) fn new(filter: Filter, layout: Layout) -> Self {
+        Self {
+            streams: Streams::default(),
+            filter,
+            layout,
+            paint: Paint::of_stdout(),
+        }
+    }
+
+    /// Names the columns, to a person.
+    pub(crate) fn head(&self) -> anyhow::Result<()> {
+        let head = match self.layout {
+            Layout::Json => return Ok(()),
+            Layout::Local => row::HEADER,
+            Layout::Cluster(_) => row::HEADER_OF_CLUSTER,
+        };
+        match io::stdout().is_terminal() {
+            true => show::line(head),
+            false => Ok(()),
+        }
+    }
+
+    /// The line of the next leaf, if it is shown.
+    ///
+    /// # Errors
+    /// Where the bytes are no leaf.
+    pub(crate) fn line(&mut self, bytes: &[u8]) -> Result<Option<String>, LeafError> {
+        let leaf = Leaf::parse(bytes)?;
+        let row = self.streams.row(&leaf);
+        Ok(self.filter.lets(&row).then(|| match &self.layout {
+            Layout::Json => escaped_json(&String::from_utf8_lossy(bytes)),
+            Layout::Local => row.line(self.paint),
+            Layout::Cluster(pods) => row.line_of_cluster(self.paint, pods),
+        }))
+    }
+}
+
 /// The leaves as they come.
 struct Feed {
     reader: SegmentReader,
-    streams: Streams,
-    filter: Filter,
-    paint: Paint,
-    json: bool,
+    printer: Printer,
 }
 
 impl Feed {
     /// The lines of what was added since the last call, and [`Exit::Invalid`] where the log breaks off in damage.
     fn read(&mut self, limit: Option<usize>) -> anyhow::Result<(VecDeque<String>, Exit)> {
-        let Self {
-            reader,
-            streams,
-            filter,
-            paint,
-            json,
-        } = self;
+        let Self { reader, printer } = self;
         let mut lines = VecDeque::new();
         let mut exit = Exit::Ok;
         let tail = reader.read_on(&mut |entry| {
             let Entry::Leaf { seq, bytes, .. } = entry else {
                 return;
             };
-            let line = match Leaf::parse(bytes) {
-                Ok(leaf) => {
-                    let row = streams.row(&leaf);
-                    filter.lets(&row).then(|| match json {
-                        true => escaped_json(&String::from_utf8_lossy(bytes)),
-                        false => row.line(*paint),
-                    })
-                }
+            let line = match printer.line(bytes) {
+                Ok(line) => line,
                 Err(error) => {
                     eprintln!("actpass: leaf {seq} cannot be read: {:#}", anyhow!(error));
                     exit = Exit::Invalid;
@@ -138,6 +185,34 @@ impl Feed {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The leaves of a file from `kubectl actpass export`.
+fn exported(file: &Path, filter: Filter, json: bool, limit: Option<usize>) -> anyhow::Result<Exit> {
+    let layout = match json {
+        true => Layout::Json,
+        false => Layout::Cluster(HashMap::new()),
+    };
+    let mut printer = Printer::new(filter, layout);
+    printer.head()?;
+    let (mut lines, mut exit) = (VecDeque::new(), Exit::Ok);
+    actpass_ledger::offline::exported_leaves(file, |leaf| match printer.line(leaf) {
+        Ok(line) => {
+            lines.extend(line);
+            if limit.is_some_and(|limit| lines.len() > limit) {
+                lines.pop_front();
+            }
+        }
+        Err(error) => {
+            eprintln!("actpass: a leaf cannot be read: {:#}", anyhow!(error));
+            exit = Exit::Invalid;
+        }
+    })?;
+    print(&lines)?;
+    if exit == Exit::Invalid {
+        eprintln!("actpass: `actpass verify {}` says more", shown(file));
+    }
+    Ok(exit)
 }
 
 fn print(lines: &VecDeque<String>) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
 use actpass_ledger::heads;
-use actpass_ledger::offline::{Verified, verify_dir};
+use actpass_ledger::offline::{Verified, verify_dir, verify_export};
 use anyhow::bail;
 use known::Elsewhere;
 
@@ -22,6 +22,12 @@ pub(crate) fn verify(
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     json: bool,
 ) -> anyhow::Result<Exit> {
+    if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
+        let mut elsewhere = Elsewhere::default();
+        elsewhere.add(&args.anchor, args.key.as_deref())?;
+        let verified = verify_export(file, &elsewhere.known())?;
+        return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
+    }
     let (dir, mut elsewhere) = match &args.log {
         Some(dir) => {
             let dir = with_log(dir.clone())?;
@@ -42,13 +48,23 @@ pub(crate) fn verify(
         true => verify_dir(&dir, &elsewhere.known())?,
         false => Verified::absent(&elsewhere.known()),
     };
+    said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
+}
+
+/// Shows what was found, and keeps an anchor where one is asked for.
+pub(crate) fn said(
+    verified: &Verified,
+    elsewhere: &Elsewhere,
+    save_anchor: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<Exit> {
     if json {
-        show::json(&shown::json(&verified, &elsewhere))?;
+        show::json(&shown::json(verified, elsewhere))?;
     } else {
-        show::line(&shown::text(&verified, &elsewhere))?;
+        show::line(&shown::text(verified, elsewhere))?;
     }
-    if let Some(path) = &args.save_anchor {
-        save(path, &verified)?;
+    if let Some(path) = save_anchor {
+        save(path, verified)?;
     }
     Ok(verified.class().into())
 }

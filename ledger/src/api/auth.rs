@@ -30,6 +30,8 @@ pub(crate) struct Caller {
     token: Zeroizing<String>,
     /// The tenant that the request names.
     tenant: Option<String>,
+    /// The namespace that the request names instead.
+    namespace: Option<String>,
 }
 
 /// Somebody who may do what they ask.
@@ -42,18 +44,27 @@ pub(crate) struct Allowed {
 #[derive(Deserialize)]
 struct Named {
     tenant: Option<String>,
+    namespace: Option<String>,
 }
 
 impl Caller {
     /// Who it is, if they have the right in the tenant that the request names; without one the only log is meant, which
     /// a gate that knows several tenants refuses.
     pub(crate) async fn may(
-        self,
+        mut self,
         context: &Context,
         verb: Verb,
         resource: Resource,
         name: Option<&str>,
     ) -> Result<Allowed, ApiError> {
+        if let Some(namespace) = self.namespace.take() {
+            if self.tenant.is_some() {
+                let both = "name a tenant or a namespace, not both".to_owned();
+                return Err(ApiError::Malformed(both));
+            }
+            let gate = context.people.gate();
+            self.tenant = Some(gate.tenant(&self.token, &namespace).await?);
+        }
         let needed = Needed {
             verb,
             resource,
@@ -197,11 +208,12 @@ impl FromRequestParts<Context> for Caller {
         let token = token.ok_or(ApiError::Unauthorized(
             "this needs a token: Authorization: Bearer TOKEN",
         ))?;
-        let Query(Named { tenant }) = Query::try_from_uri(&parts.uri)
+        let Query(Named { tenant, namespace }) = Query::try_from_uri(&parts.uri)
             .map_err(|error| ApiError::Malformed(error.to_string()))?;
         Ok(Self {
             token: Zeroizing::new(token.to_owned()),
             tenant,
+            namespace,
         })
     }
 }

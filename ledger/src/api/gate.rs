@@ -73,6 +73,16 @@ pub trait Gate: Send + Sync {
         needed: Needed<'a>,
     ) -> BoxFuture<'a, Result<Person, ApiError>>;
 
+    /// The tenant that is a namespace now, for people who know its name only. It says nothing of rights.
+    ///
+    /// # Errors
+    /// As [`Gate::person`], and [`ApiError::Malformed`] where there are no namespaces.
+    fn tenant<'a>(
+        &'a self,
+        token: &'a str,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<String, ApiError>>;
+
     /// Whether the vote stands, with its stamp, where people of `tenant` vote. Its signature alone says only that the
     /// webhook was asked, and not that it was the API server who asked.
     ///
@@ -139,6 +149,11 @@ impl Gate for Token {
             "this needs the control token: Authorization: Bearer TOKEN",
         ));
         Box::pin(std::future::ready(known))
+    }
+
+    fn tenant<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<String, ApiError>> {
+        let none = "local mode has no namespaces; leave `namespace` out".to_owned();
+        Box::pin(std::future::ready(Err(ApiError::Malformed(none))))
     }
 
     fn has_vote<'a>(

@@ -23,6 +23,9 @@ use super::votes;
 /// The API server answers within milliseconds, or is away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// In place of the uid of a namespace that is not there: no uid is as short.
+const GONE: &str = "gone";
+
 /// SHA-256 of a token.
 type TokenHash = [u8; 32];
 
@@ -51,16 +54,7 @@ impl Reviews {
     }
 
     async fn review(&self, token: &str, needed: Needed<'_>) -> Result<Person, ApiError> {
-        let hash = sha256(&[token.as_bytes()]);
-        let asked = async || match holds(&self.client, token, Some(LEDGER_AUDIENCE)).await? {
-            None => holds(&self.client, token, None).await,
-            known => Ok(known),
-        };
-        // What nobody knows is asked anew: anybody can make up tokens, and those would take the places of real ones.
-        let who = remembered(&self.known, hash, Option::is_some, asked).await?;
-        let who = who.ok_or(ApiError::Unauthorized(
-            "the API server does not know this token",
-        ))?;
+        let (hash, who) = self.known(token).await?;
         let tenant = needed.tenant.and_then(Tenant::parse);
         let tenant = tenant.ok_or_else(|| {
             let how = "name a tenant: ?tenant=CLUSTER-ID%2FNAMESPACE%2FNAMESPACE-UID";
@@ -102,6 +96,39 @@ impl Reviews {
         }
     }
 
+    /// Who shows the token.
+    async fn known(&self, token: &str) -> Result<(TokenHash, Who), ApiError> {
+        let hash = sha256(&[token.as_bytes()]);
+        let asked = async || match holds(&self.client, token, Some(LEDGER_AUDIENCE)).await? {
+            None => holds(&self.client, token, None).await,
+            known => Ok(known),
+        };
+        // What nobody knows is asked anew: anybody can make up tokens, and those would take the places of real ones.
+        let who = remembered(&self.known, hash, Option::is_some, asked).await?;
+        let unknown = "the API server does not know this token";
+        Ok((hash, who.ok_or(ApiError::Unauthorized(unknown))?))
+    }
+
+    /// The tenant that a namespace is now. Where there is none, one that nobody has: who may look at all namespaces is
+    /// told that its log is not there, everybody else that they may not.
+    async fn tenant_now(&self, token: &str, namespace: &str) -> Result<String, ApiError> {
+        self.known(token).await?;
+        let tenant = |uid: &str| format!("{}/{namespace}/{uid}", self.cluster);
+        if Tenant::parse(&tenant(GONE)).is_none() {
+            let what = "`namespace` is no name of a namespace".to_owned();
+            return Err(ApiError::Malformed(what));
+        }
+        let asked = async || namespaces::uid(&self.client, namespace).await;
+        let uid = remembered(
+            &self.namespaces,
+            namespace.to_owned(),
+            Option::is_some,
+            asked,
+        )
+        .await?;
+        Ok(tenant(uid.as_deref().unwrap_or(GONE)))
+    }
+
     /// Whether the ApprovalVote of that name says exactly this.
     async fn stands_as(&self, tenant: &str, vote: &SignedVote) -> Result<bool, ApiError> {
         let Some(tenant) = Tenant::parse(tenant) else {
@@ -130,6 +157,14 @@ impl Gate for Reviews {
         needed: Needed<'a>,
     ) -> BoxFuture<'a, Result<Person, ApiError>> {
         Box::pin(self.review(token, needed))
+    }
+
+    fn tenant<'a>(
+        &'a self,
+        token: &'a str,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<String, ApiError>> {
+        Box::pin(self.tenant_now(token, namespace))
     }
 
     fn has_vote<'a>(

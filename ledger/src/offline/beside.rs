@@ -8,7 +8,7 @@ use actpass_core::verify::{Inputs, Kept};
 
 use super::known::TextKeys;
 use crate::engine::{sealed_name, side_frame_aad};
-use crate::storage::SegmentReader;
+use crate::storage::{SegmentReader, StorageError};
 use crate::vault::Vault;
 
 /// Whether texts could be opened.
@@ -22,16 +22,35 @@ pub enum Opening {
     Failed(String),
 }
 
+/// Where blobs lie.
+pub(super) trait Blobs {
+    /// Whether there are bytes of that name.
+    fn holds(&self, name: &[u8; 32]) -> bool;
+
+    /// The bytes of that name.
+    fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError>;
+}
+
+impl Blobs for SegmentReader {
+    fn holds(&self, name: &[u8; 32]) -> bool {
+        SegmentReader::holds(self, name)
+    }
+
+    fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
+        SegmentReader::blob(self, name)
+    }
+}
+
 /// What lies beside the leaves of one log. Blobs are read by name, so it is what any reader of the log would get.
 pub(super) struct Stored<'a> {
-    reader: &'a SegmentReader,
+    reader: &'a dyn Blobs,
     origin: &'a str,
     keys: Option<(&'a Vault, MacKey)>,
     opening: Opening,
 }
 
 impl<'a> Stored<'a> {
-    pub(super) fn new(reader: &'a SegmentReader, origin: &'a str, texts: TextKeys<'a>) -> Self {
+    pub(super) fn new(reader: &'a dyn Blobs, origin: &'a str, texts: TextKeys<'a>) -> Self {
         let (keys, opening) = match texts {
             TextKeys::NotGiven => (None, Opening::NotAsked),
             TextKeys::Unusable(why) => (None, Opening::Failed(why.to_owned())),

@@ -1,6 +1,7 @@
 //! What whoever verifies a directory knows from elsewhere.
 
 use actpass_core::evidence::checkpoint::{CheckpointError, NoteVerifier};
+use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::hash::b64u_decode_array;
 use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
@@ -13,6 +14,8 @@ use crate::vault::Vault;
 pub struct Known<'a> {
     /// Signed checkpoints kept elsewhere; each is held against the log that it names.
     pub anchors: &'a [String],
+    /// Sizes and roots kept where they are believed as they are, each with the name of its log.
+    pub heads: &'a [(String, KeptHead)],
     /// The key that checkpoints are signed with.
     pub key: Option<&'a LogKey>,
     /// The keys of the texts beside the leaves.
@@ -35,13 +38,17 @@ impl Known<'_> {
     /// The logs that it speaks of.
     pub(super) fn logs(&self) -> impl Iterator<Item = &str> {
         let anchors = self.anchors.iter().map(|note| named(note));
-        anchors.chain(self.key.and_then(LogKey::log))
+        let heads = self.heads.iter().map(|(log, _)| log.as_str());
+        anchors.chain(heads).chain(self.key.and_then(LogKey::log))
     }
 
     /// The anchors of that log.
     pub(super) fn anchors_of(&self, origin: &str) -> Vec<Anchor> {
         let anchors = self.anchors.iter().filter(|note| named(note) == origin);
-        anchors.cloned().map(Anchor::Checkpoint).collect()
+        let heads = self.heads.iter().filter(|(log, _)| log == origin);
+        let heads = heads.map(|(_, head)| Anchor::Head(*head));
+        let anchors = anchors.cloned().map(Anchor::Checkpoint);
+        anchors.chain(heads).collect()
     }
 }
 

@@ -447,6 +447,10 @@ impl Storage for SegmentStorage {
         Ok(())
     }
 
+    fn directory(&self) -> Option<PathBuf> {
+        Some(self.dir.clone())
+    }
+
     fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
         let Some(place) = self.index.blob(name) else {
             return Ok(None);

@@ -13,8 +13,12 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Most accounts remembered, some 100 bytes each.
 const ACCOUNTS_MAX: usize = 4_096;
 
-/// What is asked for.
-const RIGHTS: [&str; 3] = ["pods", "pods/exec", "pods/ephemeralcontainers"];
+/// What is asked for: verb and resource. Debug containers are added by an update.
+pub const RIGHTS: [(&str, &str); 3] = [
+    ("create", "pods"),
+    ("create", "pods/exec"),
+    ("update", "pods/ephemeralcontainers"),
+];
 
 /// Answers of the last minute.
 #[derive(Debug, Default)]
@@ -50,13 +54,7 @@ impl Rights {
             ],
             extra: std::collections::BTreeMap::new(),
         };
-        let asked = RIGHTS.map(|resource| {
-            // Debug containers are added by an update.
-            let verb = if resource == "pods/ephemeralcontainers" {
-                "update"
-            } else {
-                "create"
-            };
+        let asked = RIGHTS.map(|(verb, resource)| {
             let right = Right {
                 verb,
                 resource,

@@ -13,10 +13,12 @@ use crate::args::EventsArgs;
 #[value(rename_all = "snake_case")]
 pub(crate) enum Word {
     /// Allowed to run
+    #[value(alias = "allow")]
     Permit,
     /// Refused
     Deny,
     /// People are asked
+    #[value(alias = "hold")]
     Escalate,
     /// A permitted action that was done
     Ok,
@@ -50,8 +52,10 @@ impl Word {
 }
 
 /// All conditions must hold.
-pub(super) struct Filter {
+#[derive(Default)]
+pub(crate) struct Filter {
     agent: Option<String>,
+    passport: Option<String>,
     capability: Option<CapabilityPattern>,
     words: Vec<Word>,
     reason: Option<String>,
@@ -67,11 +71,26 @@ impl Filter {
         let since = args.since.as_deref().map(|text| since(text, now));
         Ok(Self {
             agent: args.agent.clone(),
+            passport: None,
             capability: args.capability.clone(),
             words: args.verdict.clone(),
             reason: args.reason.clone(),
             since: since.transpose()?,
         })
+    }
+
+    /// The filter of a cluster's log.
+    pub(crate) fn of_cluster(
+        passport: Option<String>,
+        words: Vec<Word>,
+        since: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            passport,
+            words,
+            since,
+            ..Self::default()
+        }
     }
 
     /// Whether a row is shown.
@@ -81,6 +100,7 @@ impl Filter {
             capability.is_some_and(|capability| pattern.matches(capability))
         };
         self.agent.as_ref().is_none_or(|agent| *agent == row.agent)
+            && (self.passport.as_ref()).is_none_or(|passport| *passport == row.passport)
             && self.capability.as_ref().is_none_or(capability)
             && (self.words.is_empty() || self.words.contains(&row.word))
             && (self.reason.is_none() || self.reason == row.reason)
@@ -89,7 +109,7 @@ impl Filter {
 }
 
 /// An instant, or how long before `now`; a day has 24 hours.
-fn since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+pub(crate) fn since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }

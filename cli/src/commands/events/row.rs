@@ -16,18 +16,31 @@ use crate::commands::show::{Paint, Tone, escaped};
 pub(super) const HEADER: &str = "  LEAF  TIME                      AGENT         VERDICT     \
      CAPABILITY                      AMOUNT  HOST                  WHY  EVIDENCE";
 
+/// The same of [`Row::line_of_cluster`].
+pub(super) const HEADER_OF_CLUSTER: &str = "TIME                  POD                             PASSPORT          VERDICT    \
+     WHAT                                            AMOUNT  WHY";
+
+/// Characters shown of the uid of a pod that is gone.
+const POD_UID_CHARACTERS: usize = 8;
+
 /// What a line says.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) leaf: u64,
     pub(super) time: Timestamp,
     pub(super) agent: String,
+    /// Name of its Passport.
+    pub(super) passport: String,
+    /// Uid of its pod, in a cluster.
+    pub(super) pod: Option<String>,
     pub(super) word: Word,
     /// The kind of event, where the ledger speaks.
     pub(super) event: Option<String>,
     pub(super) capability: Option<Capability>,
     pub(super) amount: Option<String>,
     pub(super) host: Option<String>,
+    /// Method, host and path as declared; what was dialled where no action could be read.
+    pub(super) target: Option<String>,
     pub(super) reason: Option<String>,
     /// Reason, rules and what else explains it.
     pub(super) why: String,
@@ -38,9 +51,17 @@ pub(super) struct Row {
 /// What earlier leaves say that later ones only refer to: the agent of a stream, and the action of an outcome.
 #[derive(Default)]
 pub(super) struct Streams {
-    agents: HashMap<StreamId, String>,
+    agents: HashMap<StreamId, Whose>,
     /// Permitted actions without outcome, so about as many as are in flight.
     open: HashMap<(StreamId, u64), About>,
+}
+
+/// Whose a stream is.
+#[derive(Clone, Default)]
+struct Whose {
+    agent: String,
+    passport: String,
+    pod: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +69,7 @@ struct About {
     capability: Option<Capability>,
     amount: Option<String>,
     host: Option<String>,
+    target: Option<String>,
 }
 
 impl Streams {
@@ -57,11 +79,14 @@ impl Streams {
             leaf: leaf.h.seq,
             time: leaf.h.time,
             agent: String::new(),
+            passport: String::new(),
+            pod: None,
             word: Word::Ledger,
             event: None,
             capability: None,
             amount: None,
             host: None,
+            target: None,
             reason: None,
             why: String::new(),
             evidence: None,
@@ -75,8 +100,7 @@ impl Streams {
     }
 
     fn record(&mut self, row: &mut Row, record: &Record, ruling: &Ruling) {
-        let agent = self.agents.get(&record.stream);
-        row.agent = agent.cloned().unwrap_or_default();
+        row.whose(self.agents.get(&record.stream));
         row.evidence = Some(format!("{}/{}", record.stream, record.seq));
         match &record.body {
             Body::Decision(judged) | Body::Intent(judged) => {
@@ -113,12 +137,24 @@ impl Streams {
 
     fn event(&mut self, row: &mut Row, event: &EventBody) {
         let mut unknown = Vec::new();
-        if let EventBody::StreamOpened { stream, agent, .. } = event {
-            self.agents.insert(*stream, agent.clone());
-            row.agent.clone_from(agent);
+        if let EventBody::StreamOpened {
+            stream,
+            agent,
+            passport,
+            pod_uid,
+            ..
+        } = event
+        {
+            let whose = Whose {
+                agent: agent.clone(),
+                passport: passport.clone(),
+                pod: pod_uid.clone(),
+            };
+            row.whose(Some(&whose));
+            self.agents.insert(*stream, whose);
         }
         if let EventBody::StreamEnded { stream, .. } = event {
-            row.agent = self.agents.get(stream).cloned().unwrap_or_default();
+            row.whose(self.agents.get(stream));
             unknown = self.end(stream);
         }
         // Its JSON names the event and its fields, those of later versions included.
@@ -139,10 +175,20 @@ impl Streams {
 }
 
 impl Row {
+    fn whose(&mut self, whose: Option<&Whose>) {
+        let Whose {
+            agent,
+            passport,
+            pod,
+        } = whose.cloned().unwrap_or_default();
+        (self.agent, self.passport, self.pod) = (agent, passport, pod);
+    }
+
     fn about(&mut self, about: About) {
         self.capability = about.capability;
         self.amount = about.amount;
         self.host = about.host;
+        self.target = about.target;
     }
 
     /// The line. Columns are padded to what is usual, and the evidence id comes last, as it is long.
@@ -168,6 +214,30 @@ impl Row {
         line.trim_end().to_owned()
     }
 
+    /// The line as people of a cluster read it. `pods`: names by uid, of those that are there.
+    pub(super) fn line_of_cluster(&self, paint: Paint, pods: &HashMap<String, String>) -> String {
+        let word = self.event.as_deref().unwrap_or(self.word.text());
+        let word = paint.paint(self.tone(), &format!("{:<9}", escaped(word)));
+        let time = self.time.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let column = |text: Option<&str>| match text {
+            Some(text) if !text.is_empty() => escaped(text),
+            _ => "-".to_owned(),
+        };
+        // Of a pod that is gone its uid is all there is; the first characters tell pods apart.
+        let gone = |uid: &String| uid.chars().take(POD_UID_CHARACTERS).collect::<String>();
+        let pod =
+            (self.pod.as_ref()).map(|uid| pods.get(uid).cloned().unwrap_or_else(|| gone(uid)));
+        let line = format!(
+            "{time}  {:<30}  {:<16}  {word}  {:<40}  {:>12}  {}",
+            column(pod.as_deref()),
+            column(Some(&self.passport)),
+            column(self.target.as_deref()),
+            column(self.amount.as_deref()),
+            column(Some(&self.why)),
+        );
+        line.trim_end().to_owned()
+    }
+
     fn tone(&self) -> Tone {
         match self.word {
             Word::Permit | Word::Ok => Tone::Good,
@@ -185,9 +255,14 @@ impl About {
                 capability: Some(action.capability.clone()),
                 amount: action.amount.map(|amount| amount.to_string()),
                 host: Some(action.host.to_string()),
+                target: Some(format!(
+                    "{} {}{}",
+                    action.method, action.host, action.path_template
+                )),
             },
             (None, Some(refusal)) => Self {
                 host: Some(refusal.target.clone()),
+                target: Some(refusal.target.clone()),
                 ..Self::default()
             },
             (None, None) => Self::default(),
@@ -265,3 +340,53 @@ fn evidence(body: Option<&Value>) -> Option<String> {
 
 /// Digests and keys have 43 characters or more.
 const PLAIN_BYTES_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(word: Word, pod: Option<&str>, target: Option<&str>, why: &str) -> Row {
+        Row {
+            leaf: 7,
+            time: "2026-05-01T09:00:00.123456Z".parse().unwrap(),
+            agent: "refund-agent".to_owned(),
+            passport: "refunds".to_owned(),
+            pod: pod.map(str::to_owned),
+            word,
+            event: (word == Word::Ledger).then(|| "bundle".to_owned()),
+            capability: None,
+            amount: target.map(|_| "2500.00 USD".to_owned()),
+            host: None,
+            target: target.map(str::to_owned),
+            reason: None,
+            why: why.to_owned(),
+            evidence: None,
+        }
+    }
+
+    #[test]
+    fn people_of_a_cluster_read_who_asked_for_what_and_what_became_of_it() {
+        let pods = HashMap::from([("u-1".to_owned(), "refund-agent-7d9f".to_owned())]);
+        let refunds = Some("POST api.stripe.com/v1/refunds");
+        let rows = [
+            row(
+                Word::Deny,
+                Some("u-1"),
+                refunds,
+                "denied_by_rule support/refunds/huge",
+            ),
+            row(
+                Word::Escalate,
+                Some("0c1d2e3f-4a5b"),
+                refunds,
+                "required_by_rule asks apr_1",
+            ),
+            row(Word::Ledger, None, None, "digest=1\u{1b}[2K"),
+        ];
+        let lines: Vec<String> = rows
+            .iter()
+            .map(|row| row.line_of_cluster(Paint::plain(), &pods))
+            .collect();
+        insta::assert_snapshot!(format!("{HEADER_OF_CLUSTER}\n{}", lines.join("\n")));
+    }
+}

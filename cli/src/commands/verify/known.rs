@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use actpass_core::evidence::receipt::KeptHead;
 use actpass_ledger::heads;
 use actpass_ledger::keys::Keys;
 use actpass_ledger::offline::{Known, LogKey, TextKeys};
@@ -17,6 +18,8 @@ use crate::state::StateDir;
 #[derive(Default)]
 pub(crate) struct Elsewhere {
     anchors: Vec<String>,
+    /// Sizes and roots that a cluster keeps outside of its ledger.
+    heads: Vec<(String, KeptHead)>,
     /// The log's key.
     pub(super) key: Option<(LogKey, Source)>,
     /// The vault with the keys of the texts, or why it cannot be used; none where it is not ours to look for.
@@ -25,11 +28,13 @@ pub(crate) struct Elsewhere {
 
 /// Where something is known from.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// This file of the state directory.
     State(PathBuf),
     /// This file, given on the command line.
     Given(PathBuf),
+    /// What the cluster publishes of its ledger.
+    Cluster,
 }
 
 impl Elsewhere {
@@ -51,6 +56,7 @@ impl Elsewhere {
             key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
             // Read before the log, which may be growing.
             anchors: heads::read(&state.head())?,
+            heads: Vec::new(),
             vault: Some(vault(state).map_err(|error| format!("{error:#}"))),
         })
     }
@@ -72,8 +78,17 @@ impl Elsewhere {
         }
     }
 
+    /// What a cluster knows of a log of its ledger.
+    pub(crate) fn of_cluster(key: Option<LogKey>, heads: Vec<(String, KeptHead)>) -> Self {
+        Self {
+            heads,
+            key: key.map(|key| (key, Source::Cluster)),
+            ..Self::default()
+        }
+    }
+
     /// Adds what the command line names; a key given there is believed before the state directory's.
-    pub(super) fn add(&mut self, anchors: &[PathBuf], key: Option<&Path>) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, anchors: &[PathBuf], key: Option<&Path>) -> anyhow::Result<()> {
         for path in anchors {
             let read = std::fs::read_to_string(path);
             let read = read.with_context(|| format!("read the anchor `{}`", path.display()))?;
@@ -97,6 +112,7 @@ impl Elsewhere {
     pub(crate) fn known(&self) -> Known<'_> {
         Known {
             anchors: &self.anchors,
+            heads: &self.heads,
             key: self.key.as_ref().map(|(key, _)| key),
             texts: match &self.vault {
                 None => TextKeys::NotGiven,
@@ -113,14 +129,19 @@ impl Source {
         match self {
             Self::State(_) => "state",
             Self::Given(_) => "given",
+            Self::Cluster => "cluster",
         }
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::State(path) | Self::Given(path)) = self;
-        write!(f, "known from `{}`", path.display())
+        match self {
+            Self::State(path) | Self::Given(path) => {
+                write!(f, "known from `{}`", path.display())
+            }
+            Self::Cluster => f.write_str("known from ConfigMap `actpass-trust` of the cluster"),
+        }
     }
 }
 

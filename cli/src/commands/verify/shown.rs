@@ -14,7 +14,13 @@ use crate::commands::show::escaped;
 pub(super) fn text(verified: &Verified, elsewhere: &Elsewhere) -> String {
     let mut lines = Vec::new();
     match &verified.files {
-        Files::Absent | Files::Whole(_) => {}
+        Files::Absent | Files::Whole(_) | Files::Export { .. } => {}
+        Files::CutExport { path, offset } => {
+            let path = path.display();
+            lines.push(format!(
+                "INCOMPLETE: `{path}` ends at byte {offset} without its last line: it was cut off; export it again"
+            ));
+        }
         Files::Damaged(error) => lines.push(format!("INVALID: {error}")),
         Files::Torn(checked) => {
             if let Some((path, offset, what)) = torn(checked) {
@@ -136,6 +142,10 @@ pub(super) fn json(verified: &Verified, elsewhere: &Elsewhere) -> Value {
         Files::Torn(checked) => {
             let (path, offset, what) = torn(checked).unwrap_or_default();
             json!({ "state": "torn", "path": path, "offset": offset, "what": what })
+        }
+        Files::Export { lines } => json!({ "state": "export", "lines": lines }),
+        Files::CutExport { path, offset } => {
+            json!({ "state": "cut", "path": path, "offset": offset })
         }
         Files::Damaged(error) => damaged(error),
     };

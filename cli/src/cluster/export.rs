@@ -1,0 +1,219 @@
+//! The log of a namespace as a file, and whether it verifies.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use actpass_core::evidence::receipt::KeptHead;
+use actpass_core::pod::contract::LEDGER_KEYS_FILE;
+use actpass_crds::evidence_log::EvidenceLogStatus;
+use actpass_ledger::export::First;
+use actpass_ledger::offline::{LogKey, key_of, verify_export};
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::args::{ExportArgs, VerifyArgs};
+use super::kubectl::Kubectl;
+use super::ledger::Ledger;
+use crate::commands::show;
+use crate::commands::verify::known::Elsewhere;
+use crate::commands::verify::said;
+use crate::exit::Exit;
+
+/// Name of the one EvidenceLog of a namespace.
+const EVIDENCE_LOG: &str = "evidence";
+
+/// Leaves between two words of progress.
+const PROGRESS_EVERY: u64 = 5_000;
+
+#[derive(Deserialize)]
+struct EvidenceLog {
+    #[serde(default)]
+    status: EvidenceLogStatus,
+}
+
+pub(super) async fn export(
+    kubectl: &Kubectl,
+    args: ExportArgs,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let ExportArgs {
+        reach,
+        of,
+        to,
+        force,
+    } = args;
+    let namespace = of.map_or_else(|| kubectl.namespace(), Ok)?;
+    let to = to.unwrap_or_else(|| PathBuf::from(format!("{namespace}.actpass.jsonl")));
+    if to.exists() && !force {
+        bail!(
+            "`{}` is there already; name another file, or add --force",
+            to.display()
+        );
+    }
+    let ledger = Ledger::reach(kubectl, &reach, &namespace).await?;
+    let first = kept(&ledger, &to).await?;
+    if json {
+        show::json(
+            &json!({"file": to, "log": first.log, "leaves": first.leaves, "key": first.key}),
+        )?;
+    } else {
+        let (leaves, to) = (first.leaves, to.display());
+        show::line(&format!(
+            "{leaves} leaves of namespace `{namespace}` in `{to}`"
+        ))?;
+        show::line(&format!(
+            "Check it: actpass verify {to} --key KEY, with the log's key from where you noted it"
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn verify(
+    kubectl: &Kubectl,
+    args: VerifyArgs,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let VerifyArgs {
+        reach,
+        of,
+        keep,
+        anchor,
+        key,
+        save_anchor,
+    } = args;
+    let namespace = of.map_or_else(|| kubectl.namespace(), Ok)?;
+    // What was seen before the log is read has to be in it.
+    let seen = seen(&kubectl.of(&namespace));
+    let ledger = Ledger::reach(kubectl, &reach, &namespace).await?;
+    let dir = tempfile::tempdir()?;
+    let file = keep.clone().unwrap_or_else(|| dir.path().join("log.jsonl"));
+    kept(&ledger, &file).await?;
+    let keys = ledger
+        .trust
+        .get(LEDGER_KEYS_FILE)
+        .map_or("", String::as_str);
+    let keys: Result<Vec<LogKey>, _> = keys.lines().map(LogKey::parse).collect();
+    let keys = keys.context("the ledger's keys in ConfigMap `actpass-trust`")?;
+    if keys.is_empty() && key.is_none() {
+        bail!(
+            "ConfigMap `actpass-trust` names no key of the ledger yet; is the controller running?"
+        );
+    }
+    let mut elsewhere =
+        Elsewhere::of_cluster(key_of(&file, &keys)?, seen.iter().cloned().collect());
+    elsewhere.add(&anchor, key.as_deref())?;
+    let verified = verify_export(&file, &elsewhere.known())?;
+    let exit = said(&verified, &elsewhere, save_anchor.as_deref(), json)?;
+    if !json {
+        show::line(&proof(&seen, key.is_some(), keep.as_deref()))?;
+    }
+    Ok(exit)
+}
+
+/// What the verification rests on, and what it cannot show.
+fn proof(seen: &Option<(String, KeptHead)>, key_given: bool, keep: Option<&Path>) -> String {
+    let key = match key_given {
+        true => "the key that you gave",
+        false => "the key that this cluster publishes in ConfigMap `actpass-trust`",
+    };
+    let head = match seen {
+        Some((_, head)) => format!(
+            " and the {} leaves that its controller saw (EvidenceLog `{EVIDENCE_LOG}`)",
+            head.size
+        ),
+        None => "; no EvidenceLog says yet what its controller saw".to_owned(),
+    };
+    let file = keep.map_or("FILE".to_owned(), |keep| keep.display().to_string());
+    let export = match keep {
+        Some(_) => "",
+        None => "export it, and ",
+    };
+    format!(
+        "\nHeld against {key}{head}.\nThat shows what was changed behind the ledger's back, or cut off since the controller \
+         looked. It does not show what whoever rules this cluster\nwould hide, keys included: {export}verify it elsewhere, \
+         with a key and an anchor that you noted earlier:\n  actpass verify {file} --key KEY --anchor ANCHOR"
+    )
+}
+
+/// Keeps the log in a file, which appears whole or not at all.
+async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
+    let path = ledger.path("/v1/export", "");
+    let asked = ledger.client().ask("GET", &path, Vec::new()).await;
+    let mut answer = asked.map_err(|error| ledger.explained(error, "actpass-auditor"))?;
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let failed = || format!("write `{}`", to.display());
+    let part =
+        tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new("."))).with_context(failed)?;
+    let mut file = BufWriter::new(part.as_file());
+    let mut first: Option<First> = None;
+    let mut progress = Progress::new();
+    while let Some(line) = answer.line().await? {
+        file.write_all(&line).with_context(failed)?;
+        match &first {
+            None => {
+                let read = serde_json::from_slice(&line);
+                first = Some(read.context("the ledger's answer is not understood")?);
+            }
+            Some(first) => progress.line(&line, first.leaves),
+        }
+    }
+    file.flush().with_context(failed)?;
+    drop(file);
+    progress.end();
+    let first = first.context("the ledger's answer is empty")?;
+    part.as_file().sync_all().with_context(failed)?;
+    let file: Result<File, _> = part.persist(to);
+    file.with_context(failed)?;
+    Ok(first)
+}
+
+/// The head that the controller saw last, with the name of its log.
+fn seen(kubectl: &Kubectl) -> Option<(String, KeptHead)> {
+    let log: EvidenceLog = kubectl
+        .get(&["evidencelogs.actpass.org", EVIDENCE_LOG])
+        .ok()?;
+    let EvidenceLogStatus {
+        origin, size, root, ..
+    } = log.status;
+    let head = KeptHead {
+        size: u64::try_from(size?).ok()?,
+        root: root?.parse().ok()?,
+    };
+    Some((origin?, head))
+}
+
+/// How far it is, where somebody watches.
+struct Progress {
+    watched: bool,
+    leaves: u64,
+    said: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            watched: std::io::stderr().is_terminal(),
+            leaves: 0,
+            said: false,
+        }
+    }
+
+    fn line(&mut self, line: &[u8], of: u64) {
+        if line.starts_with(b"{\"blob\"") {
+            return;
+        }
+        self.leaves = self.leaves.saturating_add(1);
+        if self.watched && self.leaves.checked_rem(PROGRESS_EVERY) == Some(0) {
+            eprint!("\r{} of {of} leaves", self.leaves);
+            self.said = true;
+        }
+    }
+
+    fn end(&self) {
+        if self.said {
+            eprint!("\r\u{1b}[K");
+        }
+    }
+}

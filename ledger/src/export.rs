@@ -1,0 +1,154 @@
+//! One log as one file, to be kept and verified elsewhere: lines of JSON, which any tool reads.
+//!
+//! ```text
+//! {"export":"actpass.export/1","leaves":2,"log":"actpass/…","key":"…"}    what it is
+//! {"blob":{"bytes":"…","kind":"bundle","name":"…"}}                       what leaves name, before they name it
+//! {"h":{…},"r":{…},"v":"actpass.leaf/1"}                                  leaves, as they stand in the log
+//! {"checkpoint":"…","sha256":"…"}                                         the signed head, and the sum of all lines before
+//! ```
+//!
+//! Texts and requests are in it as they lie in the log: encrypted, and lost with their key. The sum finds accidents, in those
+//! too; what finds whoever changes the file on purpose is the signed checkpoint.
+
+use actpass_core::hash::hex;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::storage::{BlobKind, Entry};
+
+/// Version of the form above.
+pub const VERSION: &str = "actpass.export/1";
+
+/// Longest line: a blob of 1 MiB and its envelope in base64, with room for its frame.
+pub const LINE_BYTES_MAX: usize = 2 << 20;
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct First {
+    /// [`VERSION`].
+    pub export: String,
+    /// Number of leaves.
+    pub leaves: u64,
+    /// Name of the log.
+    pub log: String,
+    /// The key that its checkpoint is signed with, as the ledger says: a C2SP verifier key.
+    pub key: String,
+}
+
+/// A line of a blob.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlobLine {
+    pub(crate) blob: BlobBody,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlobBody {
+    /// Base64.
+    pub(crate) bytes: String,
+    pub(crate) kind: Kind,
+    /// Lower-case hex.
+    pub(crate) name: String,
+}
+
+/// What a blob is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    SideFrame,
+    Sealed,
+    Bundle,
+}
+
+/// The last line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// The signed checkpoint over all leaves.
+    pub checkpoint: String,
+    /// SHA-256 of all bytes before this line, lower-case hex.
+    pub sha256: String,
+}
+
+/// Writes the lines of one log.
+pub(crate) struct Writer {
+    log: String,
+    sum: Sha256,
+    /// Leaves to come.
+    left: u64,
+}
+
+impl Writer {
+    /// A writer of that many leaves, and its first line.
+    pub(crate) fn new(first: &First) -> (Self, Vec<u8>) {
+        let mut writer = Self {
+            log: first.log.clone(),
+            sum: Sha256::new(),
+            left: first.leaves,
+        };
+        let line = writer.line(first);
+        (writer, line)
+    }
+
+    /// Whether every leaf was written.
+    pub(crate) fn complete(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The line of what the storage shows, if it belongs here.
+    pub(crate) fn entry(&mut self, entry: Entry<'_>) -> Option<Vec<u8>> {
+        match entry {
+            Entry::Leaf { log, bytes, .. } if log == self.log && self.left > 0 => {
+                self.left = self.left.saturating_sub(1);
+                Some(self.summed([bytes, b"\n"].concat()))
+            }
+            Entry::Blob {
+                log,
+                kind,
+                name,
+                bytes,
+            } if log == self.log && self.left > 0 => {
+                let kind = match kind {
+                    BlobKind::SideFrame { .. } => Kind::SideFrame,
+                    BlobKind::Sealed => Kind::Sealed,
+                    BlobKind::Bundle => Kind::Bundle,
+                    // Checkpoints of every group: the last one says it all.
+                    BlobKind::State => return None,
+                };
+                let blob = BlobBody {
+                    bytes: STANDARD.encode(bytes),
+                    kind,
+                    name: hex(name),
+                };
+                Some(self.line(&BlobLine { blob }))
+            }
+            Entry::Leaf { .. } | Entry::Blob { .. } => None,
+        }
+    }
+
+    /// The last line.
+    pub(crate) fn last(self, checkpoint: String) -> Vec<u8> {
+        let sha256 = hex(&self.sum.finalize());
+        json(&Last { checkpoint, sha256 })
+    }
+
+    fn line<T: Serialize>(&mut self, value: &T) -> Vec<u8> {
+        self.summed(json(value))
+    }
+
+    fn summed(&mut self, line: Vec<u8>) -> Vec<u8> {
+        self.sum.update(&line);
+        line
+    }
+}
+
+/// One line of JSON. Texts and numbers always have one.
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
