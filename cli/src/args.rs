@@ -193,6 +193,14 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
 
+    /// Only what was not enforced: under audit, passed on whatever was decided
+    #[arg(long)]
+    pub(crate) not_enforced: bool,
+
+    /// Equal decisions as one line, with how many there were; what came most often first
+    #[arg(long, conflicts_with_all = ["follow", "limit"])]
+    pub(crate) summary: bool,
+
     /// Only from then on: an instant such as 2026-05-01T09:00:00Z, or as long ago as 30m, 2h or 7d
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<String>,

@@ -11,8 +11,10 @@ mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actpass_core::bundle::{Bundle, BundleSpec};
+use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use actpass_core::host::HostPattern;
+use actpass_core::mode::Mode;
+use actpass_core::passport::Passport;
 use actpass_crds::bundle::Options;
 use actpass_crds::check::check;
 use actpass_crds::problem::{Problem, Severity};
@@ -90,12 +92,17 @@ impl Namespace {
 
     /// Whether pods may not run in it that were there before.
     pub fn enforces(&self) -> bool {
-        self.mode() == Some("enforce")
+        self.mode() == Some(Mode::Enforce)
     }
 
-    fn mode(&self) -> Option<&str> {
-        let mode = self.labels.get(MODE_LABEL).map(String::as_str);
-        mode.filter(|mode| matches!(*mode, "audit" | "enforce"))
+    /// Whether what is decided in it is recorded only.
+    pub fn audits(&self) -> bool {
+        self.mode() == Some(Mode::Audit)
+    }
+
+    /// A word that is no mode is none, and nothing of the namespace gets a session.
+    fn mode(&self) -> Option<Mode> {
+        self.labels.get(MODE_LABEL)?.parse().ok()
     }
 }
 
@@ -138,8 +145,9 @@ pub fn compile<'a>(
         tenant: place.tenant(),
         environment: place.namespace.labels.get(ENVIRONMENT_LABEL).cloned(),
     };
+    let mode = place.namespace.mode().unwrap_or_default();
     let (spec, problems) = match check(&manifests, &options) {
-        Ok(checked) => (Some(checked.spec), checked.warnings),
+        Ok(checked) => (Some(under(mode, checked.spec)), checked.warnings),
         Err(problems) => (None, problems),
     };
     let by_origin: BTreeMap<String, &Id> = objects
@@ -159,8 +167,21 @@ pub fn compile<'a>(
     };
     let accepted = built.is_some();
     let bundle = built.or_else(|| {
-        let held = held.filter(|held| held.tenant == options.tenant)?;
-        held::tightened(held, &objects)
+        // Under audit a mistake in the first resources is no reason to stand still what runs there.
+        let nothing = (mode == Mode::Audit).then(|| BundleSpec {
+            v: BUNDLE_VERSION.to_owned(),
+            tenant: options.tenant.clone(),
+            environment: options.environment.clone(),
+            mode,
+            passports: Vec::new(),
+            upstreams: Vec::new(),
+            policies: Vec::new(),
+        });
+        let held = held.filter(|held| held.tenant == options.tenant);
+        let held = held.or(nothing.as_ref())?;
+        let tightened = held::tightened(held, &objects)?;
+        // The mode is no resource: what a cluster admin says of it counts, whatever is wrong with those.
+        Bundle::new(under(mode, tightened.spec().clone())).ok()
     });
     Compiled {
         bundle,
@@ -170,6 +191,17 @@ pub fn compile<'a>(
         absent,
         whole,
     }
+}
+
+/// A bundle under a mode. An audit's has a passport for pods that have none, since onboarding begins with these.
+fn under(mode: Mode, mut spec: BundleSpec) -> BundleSpec {
+    spec.mode = mode;
+    spec.passports.retain(|passport| !passport.is_absent());
+    if mode == Mode::Audit {
+        spec.passports.push(Passport::absent());
+        spec.passports.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    spec
 }
 
 /// Upstreams of the namespace that claim the name or a host of a shared one. A shared one is not to be replaced: what a

@@ -2,7 +2,8 @@
 //!
 //! It knows no containers, so it bounds what the fence in each pod decides: out go names, the control plane, and the ports
 //! that Upstreams of the namespace declare. Addresses of the cluster and of networks around it are only reached where an
-//! Upstream says `addresses: Cluster`.
+//! Upstream says `addresses: Cluster`. Under audit nothing is to break that ran before, so everything is reached but what is
+//! never an upstream: link-local addresses, with the metadata servers of clouds.
 
 use std::collections::BTreeSet;
 
@@ -100,7 +101,10 @@ pub fn agents<'a>(
             pod_selector: Some(selected),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(ingress(settings)),
-            egress: Some(egress(place.install, &public, &cluster, settings)),
+            egress: Some(match place.namespace.audits() {
+                true => audited(),
+                false => egress(place.install, &public, &cluster, settings),
+            }),
         }),
     }
 }
@@ -168,6 +172,24 @@ fn egress(
     }
     rules
 }
+
+/// What an audit passes on. Some network plugins take no pod for an address of a block, hence the first.
+fn audited() -> Vec<NetworkPolicyEgressRule> {
+    let pods = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        ..NetworkPolicyPeer::default()
+    };
+    let metadata = METADATA.map(str::to_owned);
+    let world = ["0.0.0.0/0", "::/0"].map(|all| block(all, &metadata));
+    let to = [pods].into_iter().chain(world).collect();
+    vec![NetworkPolicyEgressRule {
+        to: Some(to),
+        ports: None,
+    }]
+}
+
+/// Link-local addresses, and the one of its own that the metadata service of one large cloud has.
+const METADATA: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
 
 /// Networks no Upstream is in, whatever it says: loopback, link-local with the metadata servers of clouds, multicast.
 fn is_never(network: &str) -> bool {
@@ -275,6 +297,23 @@ spec:
         assert_eq!(
             audit["spec"]["podSelector"],
             json!({"matchLabels": {"actpass.org/enforced": "v1"}})
+        );
+    }
+
+    #[test]
+    fn an_audit_reaches_all_but_metadata_whatever_is_declared() {
+        let found = policy(
+            "audit",
+            &[upstream("a", "443", "Public")],
+            &NetworkSettings::default(),
+        );
+        assert_eq!(
+            found["spec"]["egress"],
+            json!([{"to": [
+                {"namespaceSelector": {}},
+                {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+                {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::254/128"]}},
+            ]}])
         );
     }
 

@@ -8,6 +8,7 @@ use crate::canonical;
 use crate::capability::Capability;
 use crate::hash::{BundleDigest, sha256};
 use crate::host::HostName;
+use crate::mode::Mode;
 use crate::passport::Passport;
 use crate::policy::{Policy, PolicyScope};
 use crate::upstream::{ActionSpec, Upstream};
@@ -29,6 +30,9 @@ pub struct BundleSpec {
     pub tenant: String,
     /// Label `actpass.org/environment` of the namespace.
     pub environment: Option<String>,
+    /// Whether what is decided holds. Left out where it does, so that a bundle from before modes keeps its digest.
+    #[serde(skip_serializing_if = "Mode::is_enforce", default)]
+    pub mode: Mode,
     /// All passports of the namespace, by name.
     pub passports: Vec<Passport>,
     /// All upstreams it may use, by name.

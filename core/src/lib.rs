@@ -16,6 +16,7 @@ pub mod headers;
 pub mod host;
 pub mod json;
 pub mod limits;
+pub mod mode;
 pub mod money;
 pub mod passport;
 pub mod path;

@@ -38,7 +38,38 @@ pub struct Passport {
     pub not_after: Option<Timestamp>,
 }
 
+/// Name of the passport of pods that have none. No resource can be called so.
+pub const ABSENT: &str = "no_passport";
+
 impl Passport {
+    /// What a bundle under audit has for pods without a Passport: nothing is in its scope, so that all they do is recorded as
+    /// what would have been denied.
+    pub fn absent() -> Self {
+        Self {
+            name: ABSENT.to_owned(),
+            agent_id: ABSENT.to_owned(),
+            owner: String::new(),
+            purpose: String::new(),
+            scope: Vec::new(),
+            limits: Vec::new(),
+            default_approval: None,
+            ttl_seconds: 900,
+            reads_without_ledger_seconds: 0,
+            suspended: false,
+            not_after: None,
+        }
+    }
+
+    /// Whether it stands for having none.
+    pub fn is_absent(&self) -> bool {
+        self.name == ABSENT
+    }
+
+    /// Whether an agent of this name acts under it. Of those that have none each has a name of its own.
+    pub fn is_of(&self, agent: &str) -> bool {
+        self.agent_id == agent || self.is_absent()
+    }
+
     /// Whether the scope covers the capability on that resource, and if not, which half is missing.
     pub fn covers(&self, capability: &Capability, resource: Option<&str>) -> Coverage {
         let mut coverage = Coverage::NoCapability;

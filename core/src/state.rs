@@ -13,6 +13,7 @@ mod intents;
 mod meters;
 mod records;
 mod ruling;
+mod unenforced;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use crate::limits::Limit;
 pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote};
 pub use intents::{IntentId, OpenIntent};
 pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
+pub use unenforced::{NOT_UNDER_AUDIT, UNDER_AUDIT};
 pub use votes::{VOTE_SKEW_MAX, VoteRefused};
 
 /// How long an ambiguous outcome refuses a blind repeat: a day.
@@ -52,6 +54,10 @@ pub struct State {
     /// The open stream of each pod.
     pods: BTreeMap<String, StreamId>,
     meters: meters::Meters,
+    /// What would stand on the limits besides, had the audited actions that would have been permitted been held to them.
+    rehearsed: meters::Meters,
+    /// Bundles under audit that were active, and until when.
+    audits: BTreeMap<BundleDigest, Option<Timestamp>>,
     intents: intents::Intents,
     approvals: approvals::Approvals,
     history: history::History,
@@ -155,6 +161,8 @@ impl State {
             streams: BTreeMap::new(),
             pods: BTreeMap::new(),
             meters: meters::Meters::default(),
+            rehearsed: meters::Meters::default(),
+            audits: BTreeMap::new(),
             intents: intents::Intents::default(),
             approvals: approvals::Approvals::default(),
             history: history::History::default(),

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use actpass_core::bundle::{BUNDLE_VERSION, BundleSpec};
+use actpass_core::mode::Mode;
 use actpass_core::money::{Currency, Money};
 
 pub(crate) use policy::selected;
@@ -47,6 +48,7 @@ pub(crate) fn convert(resources: &[Located], options: &Options) -> (BundleSpec, 
         v: BUNDLE_VERSION.to_owned(),
         tenant: options.tenant.clone(),
         environment: options.environment.clone(),
+        mode: Mode::Enforce,
         passports: Vec::new(),
         upstreams: Vec::new(),
         policies: Vec::new(),

@@ -23,6 +23,7 @@ static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
         v: BUNDLE_VERSION.to_owned(),
         tenant: "local/default/1".to_owned(),
         environment: None,
+        mode: actpass_core::mode::Mode::Enforce,
         passports: Vec::new(),
         upstreams: vec![shop],
         policies: Vec::new(),

@@ -26,6 +26,7 @@ struct DecisionLabels {
     capability: String,
     verdict: &'static str,
     reason: &'static str,
+    enforced: &'static str,
 }
 
 /// How permitted actions ended.
@@ -79,7 +80,7 @@ impl Default for Metrics {
         let (pending, pending_since) = (Family::default(), Family::default());
         registry.register(
             "decisions",
-            "Decisions recorded, by tenant, agent, capability, verdict and reason",
+            "Decisions recorded, by tenant, agent, capability, verdict, reason and whether they were enforced",
             decisions.clone(),
         );
         registry.register(
@@ -180,9 +181,11 @@ impl Metrics {
             }
             Body::Note(_) => return,
         };
-        let verdict = match (ruling.verdict, judged.verdict.as_str()) {
+        // Of what was passed on under audit counts what would have been answered.
+        let ruled = ruling.would.unwrap_or(ruling.verdict);
+        let verdict = match (ruled, judged.verdict.as_str()) {
             (RulingVerdict::Permit, _) | (RulingVerdict::Recorded, "permit") => "permit",
-            (RulingVerdict::Escalate, _) => "escalate",
+            (RulingVerdict::Escalate, _) | (RulingVerdict::Recorded, "escalate") => "escalate",
             (RulingVerdict::Deny, _) | (RulingVerdict::Recorded, "deny") => "deny",
             (RulingVerdict::Recorded, _) => "other",
         };
@@ -198,6 +201,7 @@ impl Metrics {
             capability,
             verdict,
             reason,
+            enforced: if judged.enforced { "true" } else { "false" },
         };
         self.decisions.get_or_create(&labels).inc_by(judged.count);
     }

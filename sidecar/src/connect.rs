@@ -1,16 +1,19 @@
 //! Connections towards upstreams: resolved after the decision, to addresses the declaration allows, TLS verified.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::host::HostName;
+use actpass_core::mode::Unenforced;
 use actpass_core::upstream::Addresses;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::dns::{RANGE_FIRST, RANGE_PREFIX};
+use crate::execute::Target;
 use crate::route::Route;
 
 /// A connection that is not there by then will not come.
@@ -38,12 +41,26 @@ pub enum ConnectError {
     /// Only addresses that the declaration does not allow.
     #[error("`{0}` resolves to no public address; declare `addresses: Cluster` if that is meant")]
     NotPublic(String),
+    /// Only addresses that nothing is passed on to.
+    #[error(
+        "`{0}` is at no address that an audit passes on to: a metadata service, or this pod itself"
+    )]
+    NeverPassed(String),
     /// Nobody listens, or not in time.
     #[error("no connection to `{0}`")]
     Connect(String, #[source] std::io::Error),
     /// Not the upstream it claims to be.
     #[error("TLS with `{0}` failed")]
     Tls(String, #[source] std::io::Error),
+}
+
+/// Which addresses of a name are dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those that its declaration allows.
+    Declared,
+    /// Whichever it has, under audit, but for what is never an upstream.
+    Unenforced,
 }
 
 /// A byte stream to an upstream.
@@ -61,9 +78,10 @@ pub(crate) async fn connect(
     host: &HostName,
     port: u16,
     http2: bool,
+    reach: Reach,
     overrides: &[ConnectTo],
 ) -> Result<Connected, ConnectError> {
-    let connecting = connect_now(route, host, port, http2, overrides);
+    let connecting = connect_now(route, host, port, http2, reach, overrides);
     let timed = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     timed.unwrap_or_else(|elapsed| Err(ConnectError::Connect(host.to_string(), elapsed.into())))
 }
@@ -73,6 +91,7 @@ async fn connect_now(
     host: &HostName,
     port: u16,
     http2: bool,
+    reach: Reach,
     overrides: &[ConnectTo],
 ) -> Result<Connected, ConnectError> {
     let tcp = match overrides
@@ -80,7 +99,7 @@ async fn connect_now(
         .find(|it| it.host == *host && it.port == port)
     {
         Some(instead) => TcpStream::connect((instead.to_host.as_str(), instead.to_port)).await,
-        None => TcpStream::connect(resolve(route, host, port).await?.as_slice()).await,
+        None => TcpStream::connect(resolve(route, host, port, reach).await?.as_slice()).await,
     };
     let tcp = tcp.map_err(|error| ConnectError::Connect(host.to_string(), error))?;
     tcp.set_nodelay(true)
@@ -110,6 +129,7 @@ async fn resolve(
     route: &Route,
     host: &HostName,
     port: u16,
+    reach: Reach,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
     let name = match route.upstream().addresses {
         // The dot ends the name: no domain of the search list is put behind it, which somebody else may own.
@@ -120,6 +140,7 @@ async fn resolve(
     let found = tokio::net::lookup_host((name, port)).await;
     let found = found.map_err(|error| ConnectError::Resolve(host.to_string(), error))?;
     let allowed: Vec<_> = match route.upstream().addresses {
+        _ if reach == Reach::Unenforced => found.filter(|it| is_passable(it.ip())).collect(),
         Addresses::Public => found.filter(|socket| is_public(socket.ip())).collect(),
         Addresses::Cluster => found.filter(|socket| is_unicast(socket.ip())).collect(),
     };
@@ -128,6 +149,56 @@ async fn resolve(
     } else {
         Ok(allowed)
     }
+}
+
+/// A connection that is passed on unread under audit.
+pub(crate) async fn reach(
+    _leave: &Unenforced,
+    target: &Target,
+    overrides: &[ConnectTo],
+) -> Result<TcpStream, ConnectError> {
+    let failed = |error| ConnectError::Connect(target.to_string(), error);
+    let dialling = async {
+        let sockets = match target {
+            Target::Address(address) => vec![*address],
+            Target::Name(host, port) => {
+                let is = |it: &&ConnectTo| it.host == *host && it.port == *port;
+                if let Some(instead) = overrides.iter().find(is) {
+                    let to = (instead.to_host.as_str(), instead.to_port);
+                    return TcpStream::connect(to).await.map_err(failed);
+                }
+                // As it was asked for, which is whole: a search list was gone through before.
+                let found = tokio::net::lookup_host((format!("{host}."), *port)).await;
+                let resolve = |error| ConnectError::Resolve(host.to_string(), error);
+                found.map_err(resolve)?.collect()
+            }
+        };
+        let passable = sockets.into_iter().filter(|it| is_passable(it.ip()));
+        let passable: Vec<_> = passable.collect();
+        if passable.is_empty() {
+            return Err(ConnectError::NeverPassed(target.to_string()));
+        }
+        TcpStream::connect(passable.as_slice())
+            .await
+            .map_err(failed)
+    };
+    let dialled = tokio::time::timeout(CONNECT_TIMEOUT, dialling).await;
+    let tcp = dialled.unwrap_or_else(|elapsed| Err(failed(elapsed.into())))?;
+    tcp.set_nodelay(true).map_err(failed)?;
+    Ok(tcp)
+}
+
+/// What is passed on under audit: addresses of the cluster too, since they were reached before; not those that are never an
+/// upstream, nor this pod's own or those that only stand for names.
+pub(crate) fn is_passable(ip: IpAddr) -> bool {
+    let ours = match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let prefix = |ip: Ipv4Addr| u32::from(ip) >> (32 - RANGE_PREFIX);
+            prefix(ip) == prefix(RANGE_FIRST) || ip.is_loopback()
+        }
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    is_unicast(ip) && !ours
 }
 
 /// Never an upstream, whatever is declared: link-local (cloud metadata among them), multicast, unspecified.
@@ -215,5 +286,28 @@ mod tests {
             assert!(!is_unicast(text.parse().unwrap()), "{text}");
         }
         assert!(is_unicast("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_audit_passes_on_to_the_cluster_and_not_to_metadata_services_or_the_pod_itself() {
+        let cases = [
+            ("1.1.1.1", true),
+            ("10.96.0.12", true),
+            ("fd77::7", true),
+            ("100.64.0.7", true),
+            ("169.254.169.254", false),
+            ("::ffff:169.254.169.254", false),
+            ("fd00:ec2::254", false),
+            ("fe80::1", false),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("198.18.0.7", false),
+            ("198.19.255.254", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+        ];
+        for (text, want) in cases {
+            assert_eq!(is_passable(text.parse().unwrap()), want, "{text}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! *Flow*: [`Zone::new`] numbers the declared names, [`Zone::answer`] turns the bytes of a query into those of its
 //! answer, [`serve`] does so over UDP and TCP.
 
+mod learned;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use actpass_core::host::{HostName, HostPattern};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use learned::Learned;
 
-pub use serve::{Responder, serve};
+pub use serve::{Relay, Relayed, Responder, serve, serve_relaying};
 
 /// First address of the synthetic range 198.18.0.0/15, set aside for tests of network equipment (RFC 2544), so that
 /// no real host has one. The network's own address stays unused.
@@ -61,6 +63,8 @@ pub struct Zone {
     exact: BTreeMap<HostName, Ipv4Addr>,
     /// By the name behind `*.`.
     wildcards: BTreeMap<HostName, Wildcard>,
+    /// What was resolved under audit. Shared with the zones made of this one.
+    learned: Arc<Mutex<Learned>>,
 }
 
 /// What a synthetic address stands for.
@@ -180,7 +184,8 @@ impl Zone {
             None if self.wildcards.contains_key(pattern.base()) => 0,
             None => WILDCARD_SLOTS,
         };
-        let needed = self.slots.len() + names.iter().map(places).sum::<usize>();
+        let needed =
+            self.slots.len() + names.iter().map(places).sum::<usize>() + self.learned().len();
         if needed > ADDRESSES_MAX {
             return Err(ZoneError::TooMany { needed });
         }
@@ -188,6 +193,7 @@ impl Zone {
             slots: self.slots.clone(),
             exact: BTreeMap::new(),
             wildcards: self.wildcards.iter().map(retired).collect(),
+            learned: self.learned.clone(),
         };
         for pattern in names {
             match pattern.as_exact() {
@@ -251,7 +257,11 @@ impl Zone {
         let index = u32::from(address)
             .checked_sub(u32::from(RANGE_FIRST))?
             .checked_sub(1)?;
-        match self.slots.get(usize::try_from(index).ok()?)? {
+        let index = usize::try_from(index).ok()?;
+        let Some(slot) = self.slots.get(index) else {
+            return self.learned().name_at(index);
+        };
+        match slot {
             NameSlot::Exact(name) => Some(name.clone()),
             NameSlot::Wildcard { pattern, place } => self
                 .wildcards
@@ -353,6 +363,40 @@ impl Zone {
         }
     }
 
+    /// The address of a name that nobody declares, for as long as this zone and those made of it live. Only a connection says
+    /// whether it leads somewhere. `None`: there is no room for another.
+    pub fn learn(&self, name: &HostName) -> Option<Ipv4Addr> {
+        let mut learned = self.learned();
+        let free = ADDRESSES_MAX - self.slots.len().min(ADDRESSES_MAX);
+        (learned.len() < free).then(|| learned.learn(name))?
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The query, where it is one that could be asked elsewhere: well-formed, and for a name that has no address here.
+    pub fn undeclared(&self, query: &[u8]) -> Option<Message> {
+        let message = Message::from_vec(query).ok()?;
+        let [question] = message.queries.as_slice() else {
+            return None;
+        };
+        let plain = message.metadata.message_type == MessageType::Query
+            && message.metadata.op_code == OpCode::Query
+            && message.version() == 0
+            && question.query_class() == DNSClass::IN;
+        let text = name_text(question.name()).to_ascii_lowercase();
+        let ours = text
+            .trim_end_matches('.')
+            .strip_suffix(INTERNAL_NAME)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let known = matches!(
+            self.find(&text, RecordType::AAAA),
+            Found::Address(_) | Found::Declared
+        );
+        (plain && !ours && !known).then_some(message)
+    }
+
     /// Whether a query for the name would find something. No place is taken.
     pub fn declares(&self, name: &str) -> bool {
         !matches!(self.find(name, RecordType::AAAA), Found::Undeclared)
@@ -419,6 +463,38 @@ impl DnsAnswer {
             event: Some(DnsEvent::Malformed { reason }),
         }
     }
+}
+
+/// The answer to a query with one question: a code, and an address where there is one.
+pub fn answered(query: &Message, code: ResponseCode, address: Option<Ipv4Addr>) -> Option<Vec<u8>> {
+    let mut answer = Message::new(query.id, MessageType::Response, OpCode::Query);
+    answer.metadata.recursion_desired = query.recursion_desired;
+    answer.metadata.recursion_available = true;
+    answer.metadata.response_code = code;
+    let question = query.queries.first()?;
+    answer.add_query(question.clone());
+    if query.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(EDNS_PAYLOAD_BYTES);
+        answer.set_edns(edns);
+    }
+    if let Some(address) = address {
+        let data = RData::A(A(address));
+        answer.add_answer(Record::from_rdata(
+            question.name().clone(),
+            TTL_SECONDS,
+            data,
+        ));
+    }
+    answer.to_vec().ok()
+}
+
+/// The name that is asked for, as text, escaped: never two for one.
+pub fn asked(query: &Message) -> Option<String> {
+    query
+        .queries
+        .first()
+        .map(|question| name_text(question.name()))
 }
 
 /// A wildcard as it stands before the next policy says whether it is declared.

@@ -4,6 +4,9 @@
 //! could not be made, or a pooled one was closed before it took the request and gave it back). What is not known to
 //! have failed before doing is `ambiguous`.
 
+mod body;
+mod passing;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +22,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::Timestamp;
 
-use crate::connect::{ConnectTo, Connected, connect};
+use crate::connect::{ConnectTo, Connected, Reach, connect};
 use crate::credential::Credential;
 use crate::pool::{Key, Pool, Sender};
 use crate::route::Route;
+
+pub(crate) use body::{BodyError, OutBody};
+pub(crate) use passing::{Passed, Passing, Target};
 
 /// Language models take minutes to their first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -71,7 +77,7 @@ pub(crate) struct Answered {
 pub(crate) struct Return {
     pool: Arc<Pool>,
     key: Key,
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<OutBody>,
 }
 
 impl Return {
@@ -124,6 +130,7 @@ impl Executor {
             port: action.port,
             credential: credential.map(|credential| credential.name().to_string()),
             http2: outgoing.http2,
+            enforced: true,
         };
         let mut request = Some((outgoing, credential));
         while let Some(sender) = self.pool.take(&key) {
@@ -146,6 +153,7 @@ impl Executor {
             &action.host,
             action.port,
             outgoing.http2,
+            Reach::Declared,
             &self.connect_to,
         );
         let connected = match connecting.await {
@@ -187,12 +195,20 @@ impl Executor {
         if self.is_over(not_after) {
             return Attempt::Sent(not_sent(RAN_OUT.to_owned()));
         }
-        let started = Instant::now();
         let http2 = matches!(sender, Sender::Http2(_));
         let request = match build(key, outgoing, credential, http2, route) {
             Ok(request) => request,
             Err(error) => return Attempt::Sent(not_sent(error.to_string())),
         };
+        match self.hand_over(sender, key, request).await {
+            Handed::Answered(answered) => Attempt::Sent(Sent::Answered(answered)),
+            Handed::NeverLeft(_) => Attempt::NeverLeft,
+            Handed::Failed(sent) => Attempt::Sent(sent),
+        }
+    }
+
+    async fn hand_over(&self, sender: Sender, key: &Key, request: Request<OutBody>) -> Handed {
+        let started = Instant::now();
         let (answered, back) = match sender {
             Sender::Http1(mut sender) => {
                 let answered =
@@ -207,17 +223,17 @@ impl Executor {
             ),
         };
         match answered {
-            Ok(Ok(response)) => Attempt::Sent(Sent::Answered(Box::new(Answered {
+            Ok(Ok(response)) => Handed::Answered(Box::new(Answered {
                 response,
                 started,
                 back,
-            }))),
+            })),
             // hyper hands the request back only if it was never written.
             Ok(Err(mut error)) => match error.take_message() {
-                Some(_) => Attempt::NeverLeft,
-                None => Attempt::Sent(ambiguous(chain(error.error()))),
+                Some(request) => Handed::NeverLeft(Box::new(request)),
+                None => Handed::Failed(ambiguous(chain(error.error()))),
             },
-            Err(_) => Attempt::Sent(ambiguous(
+            Err(_) => Handed::Failed(ambiguous(
                 "the upstream did not begin to answer in time".to_owned(),
             )),
         }
@@ -227,6 +243,16 @@ impl Executor {
 enum Attempt {
     Sent(Sent),
     NeverLeft,
+}
+
+/// What became of a request on one connection.
+enum Handed {
+    /// It is being answered.
+    Answered(Box<Answered>),
+    /// It was never written, and here it is.
+    NeverLeft(Box<Request<OutBody>>),
+    /// This is its outcome.
+    Failed(Sent),
 }
 
 /// What an answer's status says about the effect.
@@ -254,7 +280,7 @@ fn build(
     credential: Option<&Credential>,
     http2: bool,
     route: &Route,
-) -> Result<Request<Full<Bytes>>, http::Error> {
+) -> Result<Request<OutBody>, http::Error> {
     let scheme = if route.tls(http2).is_some() {
         "https"
     } else {
@@ -278,7 +304,7 @@ fn build(
     let mut request = Request::builder()
         .method(outgoing.method.clone())
         .uri(uri)
-        .body(Full::new(outgoing.body.clone()))?;
+        .body(OutBody::Whole(Full::new(outgoing.body.clone())))?;
     *request.version_mut() = if http2 {
         Version::HTTP_2
     } else {
@@ -314,7 +340,7 @@ async fn handshake(connected: Connected) -> Result<Sender, hyper::Error> {
     } else {
         let (sender, connection) = http1::handshake(io).await?;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "Upstream connection ended");
             }
         });

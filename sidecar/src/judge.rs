@@ -12,6 +12,7 @@ use std::sync::Arc;
 use actpass_core::decide::Permitted;
 use actpass_core::evidence::record::{Outcome, Refusal};
 use actpass_core::host::HostName;
+use actpass_core::mode::Unenforced;
 use actpass_core::upstream::ErrorStyle;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -39,6 +40,16 @@ pub trait Judge: Send + Sync + 'static {
     /// Records what was refused before it was a request that could be judged. `detail` is the reason as a sentence,
     /// without values read off the wire. Never waits. `None`: it could not be recorded; it is refused all the same.
     fn refuse(&self, refusal: Refusal, detail: &str) -> Option<EvidenceId>;
+
+    /// Leave to pass on whatever comes, while the namespace is under audit and there is a passport. `None`: what is decided
+    /// holds.
+    fn audit(&self) -> Option<Unenforced>;
+
+    /// Decides a request that is passed on whatever is decided, and records it.
+    fn rehearse<'a>(&'a self, received: &'a Received) -> BoxFuture<'a, Noted>;
+
+    /// Records what is passed on though it would have been refused before it was a request. Never waits.
+    fn would_refuse(&self, refusal: Refusal, detail: &str) -> Noted;
 
     /// Records what became of a permit, exactly once for each. Never waits, never loses one silently.
     fn outcome(&self, outcome: Outcome);
@@ -118,6 +129,15 @@ pub struct Permit {
     /// The credential lent for it.
     pub credential: Option<Credential>,
     /// Where its evidence is.
+    pub evidence: Option<EvidenceId>,
+}
+
+/// The record of something that is passed on under audit.
+#[derive(Clone, Debug, Default)]
+pub struct Noted {
+    /// Sequence number that its outcome refers to, where it is an action.
+    pub of: Option<u64>,
+    /// Where its evidence is; `None`: it could not be recorded, which is counted.
     pub evidence: Option<EvidenceId>,
 }
 

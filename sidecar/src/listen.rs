@@ -2,6 +2,8 @@
 
 mod lengths;
 mod refused;
+mod seen;
+pub(crate) mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,16 +15,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::connect::is_passable;
+use crate::execute::Target;
 use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
 use crate::names::Undialled;
-use crate::proxy::{Dialled, Proxy};
+use crate::proxy::{Dialled, INTERNAL_NAME, Proxy};
 use lengths::{Conflict, Watched};
 use refused::AcceptErrors;
+use seen::Seen;
+use tunnel::Tunnel;
 
 /// Connections of one agent at a time: 1,000 idle ones and room.
 const CONNECTIONS_MAX: usize = 2_048;
@@ -130,7 +137,7 @@ impl Accepting {
                     continue;
                 }
             };
-            let Some(dialled) = self.dialled(&socket) else {
+            let Some(captured) = self.captured(&socket) else {
                 continue;
             };
             let Ok(slot) = self.slots.clone().try_acquire_owned() else {
@@ -143,8 +150,16 @@ impl Accepting {
             let (mint, proxy, stop) = (self.mint.clone(), self.proxy.clone(), stop.clone());
             connections.spawn(async move {
                 let _open = proxy.metrics().connection();
-                if let Err(error) = connection(socket, dialled, &mint, proxy.clone(), stop).await {
-                    tracing::debug!(%error, "Connection ended");
+                match captured {
+                    Captured::Dialled(dialled) => {
+                        let served = connection(socket, dialled, &mint, proxy.clone(), stop);
+                        if let Err(error) = served.await {
+                            tracing::debug!(%error, "Connection ended");
+                        }
+                    }
+                    Captured::Unread(tunnel) => {
+                        passed_unread(socket, &[], &tunnel, &proxy, stop).await;
+                    }
                 }
                 drop(slot);
             });
@@ -153,8 +168,9 @@ impl Accepting {
         while connections.join_next().await.is_some() {}
     }
 
-    /// What the connection is to. One to nothing declared is recorded: the address may itself be what was to be leaked.
-    fn dialled(&self, socket: &TcpStream) -> Option<Dialled> {
+    /// What the connection is to. One to nothing declared is recorded: the address may itself be what was to be leaked. Under
+    /// audit it is passed on.
+    fn captured(&self, socket: &TcpStream) -> Option<Captured> {
         let address = match self.capture.dialled(socket) {
             Ok(address) => address,
             Err(error) => {
@@ -166,9 +182,14 @@ impl Accepting {
             }
         };
         let undialled = match (self.lookup)(address) {
-            Ok(dialled) => return Some(dialled),
+            Ok(dialled) => return Some(Captured::Dialled(dialled)),
             Err(undialled) => undialled,
         };
+        if self.proxy.judge().audit().is_some()
+            && let Some(tunnel) = passable(&undialled)
+        {
+            return Some(Captured::Unread(tunnel));
+        }
         let (reason, target) = match &undialled {
             Undialled::Address(address) => (ConnectionRefused::NoName, format!("TCP to {address}")),
             Undialled::Port(host, port) => (
@@ -186,6 +207,89 @@ impl Accepting {
     }
 }
 
+/// What a connection is, before anything of it is read.
+enum Captured {
+    /// To a declared name and port.
+    Dialled(Dialled),
+    /// To something else, under audit.
+    Unread(Tunnel),
+}
+
+/// How a connection to nothing declared is passed on; not where it leads to what is never an upstream.
+fn passable(undialled: &Undialled) -> Option<Tunnel> {
+    let (target, code) = match undialled {
+        Undialled::Address(address) => {
+            let target = Target::Address(*address);
+            (
+                is_passable(address.ip()).then_some(target)?,
+                "undeclared_address",
+            )
+        }
+        Undialled::Port(host, _) if is_ours(host) => return None,
+        Undialled::Port(host, port) => (Target::Name(host.clone(), *port), "undeclared"),
+    };
+    Some(Tunnel {
+        target,
+        code,
+        detail: format!("{undialled}."),
+        protocol: "TCP",
+    })
+}
+
+/// Names that are answered here and nowhere else.
+fn is_ours(host: &HostName) -> bool {
+    let rest = host.as_str().strip_suffix(INTERNAL_NAME);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Passes a connection on, until the sidecar stops.
+async fn passed_unread<S>(
+    mut socket: S,
+    first: &[u8],
+    tunnel: &Tunnel,
+    proxy: &Proxy,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        () = proxy.tunnel(&mut socket, first, tunnel) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Why a connection to a declared name is not read under audit, before anything of it was: somebody does not take to it,
+/// or it speaks something else than was declared.
+async fn unread(socket: &TcpStream, dialled: &Dialled, proxy: &Proxy) -> Option<&'static str> {
+    if is_ours(&dialled.host) {
+        return None;
+    }
+    proxy.judge().audit()?;
+    if dialled.tls && proxy.is_unread(&dialled.host, dialled.port) {
+        return Some("TLS to this name cannot be intercepted.");
+    }
+    let mut first = [0; 1];
+    let peeked = tokio::time::timeout(HELLO_TIMEOUT, socket.peek(&mut first)).await;
+    let [first] = first;
+    match peeked {
+        // A handshake record (RFC 8446 section 5.1), or the method of a request.
+        Ok(Ok(1)) if dialled.tls => (first != 0x16).then_some("What is sent is not TLS."),
+        Ok(Ok(1)) => (!first.is_ascii_uppercase()).then_some("What is sent is not HTTP."),
+        // Whoever waits to be spoken to speaks neither.
+        Err(_) => Some("Nothing is sent at first."),
+        Ok(_) => None,
+    }
+}
+
+fn not_intercepted(dialled: &Dialled, code: &'static str, detail: &str) -> Tunnel {
+    Tunnel {
+        target: Target::Name(dialled.host.clone(), dialled.port),
+        code,
+        detail: detail.to_owned(),
+        protocol: if dialled.tls { "TLS" } else { "TCP" },
+    }
+}
+
 async fn connection(
     socket: TcpStream,
     dialled: Dialled,
@@ -194,16 +298,30 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     socket.set_nodelay(true)?;
+    if let Some(why) = unread(&socket, &dialled, &proxy).await {
+        let tunnel = not_intercepted(&dialled, "not_intercepted", why);
+        passed_unread(socket, &[], &tunnel, &proxy, stop).await;
+        return Ok(());
+    }
     if !dialled.tls {
         return serve_http(socket, dialled, proxy, stop).await;
     }
+    let audited = proxy.judge().audit().is_some() && !is_ours(&dialled.host);
+    let socket = Seen::new(socket, audited);
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
-    let start = tokio::time::timeout(HELLO_TIMEOUT, hello).await??;
+    let mut start = tokio::time::timeout(HELLO_TIMEOUT, hello).await??;
     let sni = start.client_hello().server_name().map(str::to_owned);
     let matches = sni
         .as_ref()
         .and_then(|sni| sni.parse::<HostName>().ok())
         .is_some_and(|sni| sni == dialled.host);
+    if !matches && audited {
+        let detail = "The TLS server name is not the name that was dialled.";
+        let tunnel = not_intercepted(&dialled, "host_mismatch", detail);
+        let (socket, seen) = start.io.into_parts();
+        passed_unread(socket, &seen, &tunnel, &proxy, stop).await;
+        return Ok(());
+    }
     if !matches {
         let said = sni.map_or_else(
             || "no server name".to_owned(),
@@ -227,7 +345,18 @@ async fn connection(
         return Err("server name is not the name dialled".into());
     }
     let config = mint.server_config(&dialled.host)?;
-    let stream = tokio::time::timeout(HELLO_TIMEOUT, start.into_stream(config)).await??;
+    start.io.forget();
+    let stream = tokio::time::timeout(HELLO_TIMEOUT, start.into_stream(config)).await?;
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            // The agent does not take our authority: what it does next is to come through.
+            if audited {
+                proxy.pass_unread(&dialled.host, dialled.port);
+            }
+            return Err(error.into());
+        }
+    };
     serve_http(stream, dialled, proxy, stop).await
 }
 
@@ -260,7 +389,7 @@ where
     });
     let conflict = Conflict::default();
     let io = TokioIo::new(Watched::new(io, conflict.clone()));
-    let serving = builder.serve_connection(io, service);
+    let serving = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => Some(served),

@@ -30,6 +30,7 @@ struct Decided {
     verdict: &'static str,
     reason: &'static str,
     effect: &'static str,
+    enforced: &'static str,
 }
 
 /// How a request was answered.
@@ -118,6 +119,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     denied_connections: Family<Refused, Counter>,
     denied_names: Family<Refused, Counter>,
+    unrecorded: Counter,
     ledger_reachable: Gauge<i64, AtomicI64>,
     passport_expiry: Gauge<i64, AtomicI64>,
     ring_used: Gauge<u64, AtomicU64>,
@@ -149,6 +151,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             denied_connections: Family::default(),
             denied_names: Family::default(),
+            unrecorded: Counter::default(),
             ledger_reachable: Gauge::default(),
             passport_expiry: Gauge::default(),
             ring_used: Gauge::default(),
@@ -164,7 +167,7 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "decisions",
-            "Requests decided, by verdict, reason and effect",
+            "Requests decided, by verdict, reason, effect and whether that was enforced",
             self.decisions.clone(),
         );
         registry.register_with_unit(
@@ -208,6 +211,11 @@ impl Metrics {
             "denied_names",
             "Names asked for and not resolved, by reason",
             self.denied_names.clone(),
+        );
+        registry.register(
+            "unrecorded",
+            "Requests and connections passed on under audit without a record",
+            self.unrecorded.clone(),
         );
         registry.register(
             "ledger_reachable",
@@ -266,18 +274,40 @@ impl Metrics {
                 _ => ("deny", Some(&*denial.code)),
             },
         };
-        self.decided(verdict, reason, effect);
+        self.decided(verdict, reason, effect, "true");
+    }
+
+    /// Counts what was passed on under audit, by what would have been answered.
+    pub(crate) fn rehearsed(
+        &self,
+        verdict: &'static str,
+        reason: Option<&str>,
+        effect: Option<Effect>,
+    ) {
+        self.decided(verdict, reason, effect, "false");
+    }
+
+    /// Counts what was passed on under audit and could not be recorded.
+    pub(crate) fn passed_unrecorded(&self) {
+        self.unrecorded.inc();
     }
 
     pub(crate) fn refused(&self, reason: &str) {
-        self.decided("deny", Some(reason), None);
+        self.decided("deny", Some(reason), None, "true");
     }
 
-    fn decided(&self, verdict: &'static str, reason: Option<&str>, effect: Option<Effect>) {
+    fn decided(
+        &self,
+        verdict: &'static str,
+        reason: Option<&str>,
+        effect: Option<Effect>,
+        enforced: &'static str,
+    ) {
         let decided = Decided {
             verdict,
             reason: reason::label(reason),
             effect: effect_label(effect),
+            enforced,
         };
         self.decisions.get_or_create(&decided).inc();
     }

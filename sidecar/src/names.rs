@@ -153,6 +153,7 @@ mod tests {
             v: BUNDLE_VERSION.to_owned(),
             tenant: "local/default/1".to_owned(),
             environment: None,
+            mode: actpass_core::mode::Mode::Enforce,
             passports: Vec::new(),
             upstreams: upstreams.iter().map(upstream).collect(),
             policies: Vec::new(),

@@ -5,6 +5,7 @@
 //! only a receipt that checks makes it a permit. *Guarantees.* No permit without its record; no write without a proof
 //! that its permit is durable. *Errors* deny, with a reason.
 
+mod audit;
 mod held;
 mod intent;
 mod internal;
@@ -25,13 +26,16 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::record::{Containment, Outcome, Refusal};
 use actpass_core::hash::BundleDigest;
 use actpass_core::host::HostName;
-use actpass_core::passport::Passport;
+use actpass_core::mode::{Mode, Unenforced};
+use actpass_core::passport::{ABSENT, Passport};
 use actpass_core::upstream::{Effect, ErrorStyle, Upstream};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 
 use crate::extract::{Principal, RawRequest, RefusalCode, Refused, extract};
-use crate::judge::{BoxFuture, Denial, DenialKind, EvidenceId, Judge, Judgement, Permit, Received};
+use crate::judge::{
+    BoxFuture, Denial, DenialKind, EvidenceId, Judge, Judgement, Noted, Permit, Received,
+};
 use crate::ledger_client::LedgerClient;
 use crate::metrics::{Metrics, Standing};
 use crate::recorder::Recorder;
@@ -155,6 +159,11 @@ impl Pep {
                 return Ok(self.refused(&bundle, received, style, NO_PASSPORT, detail));
             }
         };
+        if bundle.spec().mode == Mode::Audit {
+            let detail = "Denied: the namespace is under audit, where nothing is permitted that was asked before. Send the request itself.";
+            let no = denial("under_audit", detail.to_owned(), ErrorStyle::Problem);
+            return Ok(self.deny(no));
+        }
         let Some(upstream) = bundle.upstream_at(&received.host, received.port) else {
             let detail = format!("No Upstream serves `{}:{}`.", received.host, received.port);
             return Ok(self.refused(
@@ -282,7 +291,10 @@ impl Pep {
     fn passport<'a>(&self, bundle: &'a Bundle) -> Result<&'a Passport, SessionError> {
         let name = self.session.passport()?;
         let unknown = || SessionError(format!("the policy knows no Passport `{name}`"));
-        bundle.passport(&name).ok_or_else(unknown)
+        // Under audit one that comes or goes with the next policy is none, which is no reason to stop.
+        let absent = || bundle.passport(ABSENT);
+        let found = bundle.passport(&name).or_else(absent);
+        found.ok_or_else(unknown)
     }
 
     fn route_of(&self, bundle: &Bundle, upstream: &str) -> Option<Arc<Route>> {
@@ -340,6 +352,20 @@ impl Judge for Pep {
                 None
             }
         }
+    }
+
+    fn audit(&self) -> Option<Unenforced> {
+        let bundle = self.session.bundle();
+        self.passport(&bundle).ok()?;
+        Unenforced::under(&bundle)
+    }
+
+    fn rehearse<'a>(&'a self, received: &'a Received) -> BoxFuture<'a, Noted> {
+        Box::pin(self.rehearse_received(received))
+    }
+
+    fn would_refuse(&self, refusal: Refusal, detail: &str) -> Noted {
+        self.note_refusal(refusal, detail)
     }
 
     fn outcome(&self, outcome: Outcome) {

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod fence;
 pub mod health;
+pub mod resolve;
 pub mod search;
 pub mod trust;
 pub mod verified;

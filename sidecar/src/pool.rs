@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actpass_core::host::HostName;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
+
+use crate::execute::OutBody;
 
 /// Idle connections kept per key. Over HTTP/1.1 each call under way has one; at 30 KiB each, 4 MiB at most.
 const IDLE_PER_KEY_MAX: usize = 128;
@@ -27,12 +27,14 @@ pub(crate) struct Key {
     pub(crate) credential: Option<String>,
     /// Whether HTTP/2 was wanted.
     pub(crate) http2: bool,
+    /// Whether what goes over it was permitted. What is only passed on has connections of its own.
+    pub(crate) enforced: bool,
 }
 
 /// A connection that takes a request now.
 pub(crate) enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<OutBody>),
+    Http2(http2::SendRequest<OutBody>),
 }
 
 #[derive(Default)]

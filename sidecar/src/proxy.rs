@@ -4,9 +4,11 @@ mod answering;
 mod body;
 mod echo;
 mod internal;
+mod passing;
 mod tasks;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::record::{Outcome, OutcomeResult, Refusal};
@@ -35,6 +37,9 @@ use tasks::Tasks;
 /// All requests' bodies in memory at a time, in units of a KiB: 48 MiB. Over: 503 `busy`.
 const BODY_BUDGET_KIB: usize = 48 * 1024;
 
+/// Most names that are passed on unread.
+const UNREAD_MAX: usize = 4_096;
+
 /// The name under which ActPass itself answers.
 pub const INTERNAL_NAME: &str = "actpass.internal";
 
@@ -60,6 +65,8 @@ pub struct Proxy {
     budget: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     tasks: Arc<Tasks>,
+    /// Names and ports that are passed on unread under audit, since agent or upstream do not take to being read.
+    unread: Mutex<BTreeSet<(HostName, u16)>>,
 }
 
 impl Proxy {
@@ -72,6 +79,7 @@ impl Proxy {
             budget: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
             metrics: Arc::default(),
             tasks: Arc::default(),
+            unread: Mutex::default(),
         }
     }
 
@@ -90,6 +98,31 @@ impl Proxy {
     /// What is counted here.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What decides.
+    pub(crate) fn judge(&self) -> &dyn Judge {
+        &*self.judge
+    }
+
+    /// What sends.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// From now on connections to this name are passed on unread while the namespace is under audit: whoever is at one of
+    /// their ends takes nobody for the other but the other itself.
+    pub(crate) fn pass_unread(&self, host: &HostName, port: u16) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if unread.len() < UNREAD_MAX && unread.insert((host.clone(), port)) {
+            tracing::warn!(%host, port, "TLS cannot be intercepted; under audit it is passed on unread from here on");
+        }
+    }
+
+    /// Whether connections to this name are passed on unread under audit.
+    pub(crate) fn is_unread(&self, host: &HostName, port: u16) -> bool {
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.contains(&(host.clone(), port))
     }
 
     /// Records what was refused before it was a request.
@@ -127,6 +160,11 @@ impl Proxy {
         dialled: &Dialled,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Denial> {
+        if dialled.host.as_str() != INTERNAL_NAME
+            && let Some(leave) = self.judge.audit()
+        {
+            return self.pass_on(leave, dialled, request).await;
+        }
         if !authority_matches(dialled, &request) {
             let detail = "The request's authority is not the name that was dialled.";
             let target = target_of(dialled, request.method(), &claimed(&request));
@@ -402,6 +440,13 @@ impl Pending {
         }
     }
 
+    /// For what may have no record.
+    fn owed(judge: Arc<dyn Judge>, of: Option<u64>) -> Self {
+        let mut owed = Self::new(judge, of.unwrap_or_default());
+        owed.ended = of.is_none();
+        owed
+    }
+
     pub(crate) fn end(
         mut self,
         result: actpass_core::evidence::record::OutcomeResult,
@@ -410,6 +455,9 @@ impl Pending {
         micros: u64,
         response_bytes: u64,
     ) {
+        if self.ended {
+            return;
+        }
         self.ended = true;
         let detail = detail.map(|detail| actpass_core::evidence::leaf::bounded(&detail));
         self.judge.outcome(Outcome {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actpass_core::upstream::{TlsMode, Upstream};
+use actpass_core::upstream::{Addresses, ErrorStyle, Protocol, Tls, TlsMode, Upstream};
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::CertificateDer;
@@ -46,6 +46,33 @@ impl Route {
         Ok(Self {
             upstream: upstream.clone(),
             tls,
+        })
+    }
+
+    /// What stands for an upstream that is declared no more, while a connection to it is open under audit.
+    ///
+    /// # Errors
+    /// TLS cannot be configured.
+    pub(crate) fn undeclared(tls: bool) -> Result<Self, RouteError> {
+        let mode = if tls {
+            TlsMode::Intercept
+        } else {
+            TlsMode::None
+        };
+        Self::new(&Upstream {
+            name: String::new(),
+            hosts: Vec::new(),
+            ports: Vec::new(),
+            addresses: Addresses::Public,
+            protocol: Protocol::Http,
+            tls: Tls {
+                mode,
+                ca_bundle: None,
+            },
+            credentials: Vec::new(),
+            actions: Vec::new(),
+            error_style: ErrorStyle::Problem,
+            failed_statuses: Vec::new(),
         })
     }
 

@@ -17,6 +17,7 @@ use actpass_core::evidence::record::{Body, Containment, Note, stream_id};
 use actpass_core::pod::contract::*;
 use actpass_sidecar::dns::{self, DnsEvent, Responder, Transport};
 use actpass_sidecar::execute::Executor;
+use actpass_sidecar::judge::Judge;
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient};
 use actpass_sidecar::listen::{self, Capture, Lookup};
 use actpass_sidecar::mint::Mint;
@@ -24,10 +25,11 @@ use actpass_sidecar::names::Names;
 use actpass_sidecar::pep::Pep;
 use actpass_sidecar::pod::config::Config;
 use actpass_sidecar::pod::health::{self, Answers};
+use actpass_sidecar::pod::resolve;
 use actpass_sidecar::pod::search::Search;
 use actpass_sidecar::pod::trust::{PUBLIC_ROOTS, TrustFiles};
 use actpass_sidecar::pod::verified;
-use actpass_sidecar::pod::ways::RESULT_FILE;
+use actpass_sidecar::pod::ways::{RESULT_FILE, nameserver};
 use actpass_sidecar::proxy::Proxy;
 use actpass_sidecar::recorder::Recorder;
 use actpass_sidecar::resume::{ResumeError, TakenUp, take_up};
@@ -269,23 +271,30 @@ async fn capture(
     });
     let (events, undeclared) = mpsc::channel(DNS_EVENTS_MAX);
     let recording = tokio::spawn(pep.clone().record_names(undeclared));
-    let responder = responder(names.clone());
+    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let responder = responder(names.clone(), Search::of(&resolv));
+    let judge = pep.clone();
+    let relay = resolve::relay(
+        names.clone(),
+        Arc::new(move || judge.audit().is_some()),
+        Search::of(&resolv),
+        nameserver(&resolv).map(|ip| (ip, 53).into()),
+    );
     for address in loopback {
         let address = SocketAddr::from((address, DNS_PORT));
         let (udp, tcp) = (
             UdpSocket::bind(address).await?,
             TcpListener::bind(address).await?,
         );
-        let serve = dns::serve(responder.clone(), udp, tcp, events.clone());
+        let (responder, relay) = (responder.clone(), relay.clone());
+        let serve = dns::serve_relaying(responder, relay, udp, tcp, events.clone());
         serving.spawn(async move { Ok(serve.await?) });
     }
     Ok(recording)
 }
 
 /// Answers names of the policy that counts now.
-fn responder(names: Arc<ArcSwap<Names>>) -> Responder {
-    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let search = Search::of(&resolv);
+fn responder(names: Arc<ArcSwap<Names>>, search: Search) -> Responder {
     Arc::new(move |query: &[u8], transport: Transport| {
         let names = names.load();
         let mut answer = names.zone().answer(query, transport);

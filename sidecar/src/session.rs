@@ -18,6 +18,11 @@ pub trait Session: Send + Sync + 'static {
     /// Why there is none now: revoked, suspended, past its end, never issued. Nothing is permitted then, reads neither.
     fn passport(&self) -> Result<Arc<str>, SessionError>;
 
+    /// Name of the agent where the Passport does not say it, as that of a pod that has none.
+    fn agent(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// A passport token bound to the sidecar's key, fresh enough for a third of its life at least.
     ///
     /// # Errors

@@ -85,6 +85,8 @@ impl Drop for Unused {
 pub struct Shipper {
     session: Arc<dyn Session>,
     renew_at: Instant,
+    /// Name of the Passport that the ledger knows the stream under.
+    opened_as: Option<Arc<str>>,
     link: Link,
 }
 
@@ -153,6 +155,7 @@ impl Shipper {
         Self {
             session,
             renew_at: Instant::now(),
+            opened_as: None,
             link,
         }
     }
@@ -169,6 +172,7 @@ impl Shipper {
     /// # Errors
     /// Where the ledger is away or refuses the passport, or its checkpoint does not hold.
     pub async fn open(&mut self) -> Result<(), ShipError> {
+        let passport = self.session.passport()?;
         let token = self.session.token()?;
         let opened = self
             .link
@@ -187,6 +191,7 @@ impl Shipper {
             self.link.metrics.passport_expires(expires);
         }
         self.renew_at = Instant::now() + self.renew_after();
+        self.opened_as = Some(passport);
         Ok(())
     }
 
@@ -213,6 +218,12 @@ impl Shipper {
                 }
             };
             let Some(batch) = batch else { break };
+            // A pod that had none may have got its Passport.
+            if let Ok(passport) = self.session.passport()
+                && self.opened_as.as_ref() != Some(&passport)
+            {
+                self.renew().await?;
+            }
             match self.link.send(&batch).await {
                 Ok(()) => wait = RETRY_WAITS.0,
                 Err(ShipError::Refused(error)) if error.may_pass() => {

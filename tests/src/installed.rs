@@ -141,13 +141,18 @@ impl<'a> Installed<'a> {
     /// # Errors
     /// Where it does not become ready.
     pub fn namespace(&self, prefix: &str) -> anyhow::Result<Namespace<'a>> {
+        self.namespace_under("enforce", prefix)
+    }
+
+    /// The same, in another mode.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn namespace_under(&self, mode: &str, prefix: &str) -> anyhow::Result<Namespace<'a>> {
         let namespace = self.cluster.namespace(prefix)?;
-        self.cluster.ask(&[
-            "label",
-            "namespace",
-            &namespace.name,
-            "actpass.org/mode=enforce",
-        ])?;
+        let label = format!("actpass.org/mode={mode}");
+        self.cluster
+            .ask(&["label", "namespace", &namespace.name, &label])?;
         eventually(Duration::from_secs(20), || {
             namespace.ask(&[
                 "get",
@@ -157,6 +162,51 @@ impl<'a> Installed<'a> {
         })
         .with_context(|| self.standing())?;
         Ok(namespace)
+    }
+
+    /// All leaves of a namespace's log, as JSON, by a copy of the ledger's files.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn leaves(&self, namespace: &Namespace<'_>) -> anyhow::Result<Vec<Value>> {
+        let dir = self.copy_of_log()?;
+        let output = Command::new(actpass())
+            .args(["events", "--output", "json"])
+            .arg(dir.path())
+            .output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        let marked = format!("/{}/", namespace.name);
+        let mut leaves = Vec::new();
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let leaf: Value = serde_json::from_str(line)?;
+            let log = leaf.pointer("/h/log").and_then(Value::as_str);
+            if log.is_some_and(|log| log.contains(&marked)) {
+                leaves.push(leaf);
+            }
+        }
+        Ok(leaves)
+    }
+
+    /// A copy of the ledger's log, as an auditor takes one.
+    ///
+    /// # Errors
+    /// Where it cannot be copied.
+    pub fn copy_of_log(&self) -> anyhow::Result<tempfile::TempDir> {
+        let uid = ["get", "pod", "actpass-ledger-0", "-n", SYSTEM];
+        let uid = self
+            .cluster
+            .ask(&[&uid[..], &["-o=jsonpath={.metadata.uid}"]].concat())?;
+        let volume =
+            format!("/run/actpass/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/data/log");
+        let mut tar = self.cluster.node("tar");
+        let packed = tar.args(["-C", &volume, "-cf", "-", "."]).output()?;
+        ensure!(packed.status.success(), "{}", text(&packed));
+        let dir = tempfile::tempdir()?;
+        let mut unpack = Command::new("tar");
+        unpack.arg("-C").arg(dir.path()).args(["-xf", "-"]);
+        let unpacked = fed(&mut unpack, &packed.stdout)?;
+        ensure!(unpacked.status.success(), "{}", text(&unpacked));
+        Ok(dir)
     }
 
     /// Stores a secret in the vault of a namespace.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use actpass_core::bundle::Bundle;
+use actpass_core::bundle::{Bundle, BundleSpec};
 use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::leaf::Leaf;
 use actpass_core::evidence::record::Containment;
+use actpass_core::mode::Mode;
 use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
 use actpass_crds::bundle::{Options, compile};
@@ -66,11 +67,24 @@ impl Parts {
     /// # Errors
     /// Where the policy does not compile, or there is no socket.
     pub fn new(policy: &str) -> anyhow::Result<Self> {
+        Self::under(Mode::Enforce, policy)
+    }
+
+    /// The same, for a namespace of that mode.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn under(mode: Mode, policy: &str) -> anyhow::Result<Self> {
+        let bundle = compiled(policy, TENANT)?;
+        let spec = BundleSpec {
+            mode,
+            ..bundle.spec().clone()
+        };
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         Ok(Self {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),
-            bundle: compiled(policy, TENANT)?,
+            bundle: Arc::new(Bundle::new(spec)?),
             address: listener.local_addr()?,
             identity: Identity::make(names::LEDGER)?,
             log_key: fresh_key()?,

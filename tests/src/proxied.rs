@@ -3,10 +3,11 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actpass_core::hash::{hex, sha256};
+use actpass_core::mode::Mode;
 use actpass_core::upstream::Effect;
 use actpass_ledger::Ledger;
 use actpass_ledger::vault::Bindings;
@@ -35,6 +36,9 @@ pub const SECRET: &str = "sk_live_0123456789";
 /// the connection.
 pub type Script = Arc<dyn Fn(&str, &mut dyn Write) -> io::Result<()> + Send + Sync>;
 
+/// Heads of requests, in order.
+pub type Heads = Arc<Mutex<Vec<String>>>;
+
 /// A running sidecar.
 pub struct Proxied {
     /// Ledger's parts, and what is in its log.
@@ -45,6 +49,8 @@ pub struct Proxied {
     pub names: Arc<Names>,
     /// Signs the leaves that agents meet.
     pub mint: Arc<Mint>,
+    /// Heads of the requests that reached the upstream, each with its first line.
+    pub heads: Heads,
     ledger: Ledger,
     agent: Agent,
     proxy: Arc<Proxy>,
@@ -68,7 +74,7 @@ impl Proxied {
     /// Where something of it does not start.
     pub async fn start_redirected(policy: &str, script: Script) -> anyhow::Result<Self> {
         let clock: Clock = Arc::new(Timestamp::now);
-        Self::begin(policy, script, clock, Capture::Redirected).await
+        Self::begin(Mode::Enforce, policy, script, clock, Capture::Redirected).await
     }
 
     /// The same; `clock` tells the time to whatever sends requests.
@@ -76,10 +82,20 @@ impl Proxied {
     /// # Errors
     /// Where something of it does not start.
     pub async fn start_at(policy: &str, script: Script, clock: Clock) -> anyhow::Result<Self> {
-        Self::begin(policy, script, clock, Capture::Addressed).await
+        Self::begin(Mode::Enforce, policy, script, clock, Capture::Addressed).await
+    }
+
+    /// The same for a namespace under audit.
+    ///
+    /// # Errors
+    /// Where something of it does not start.
+    pub async fn start_audited(policy: &str, script: Script) -> anyhow::Result<Self> {
+        let clock: Clock = Arc::new(Timestamp::now);
+        Self::begin(Mode::Audit, policy, script, clock, Capture::Addressed).await
     }
 
     async fn begin(
+        mode: Mode,
         policy: &str,
         script: Script,
         clock: Clock,
@@ -87,7 +103,7 @@ impl Proxied {
     ) -> anyhow::Result<Self> {
         let authority = Authority::new()?;
         let tls = format!("tls:\n    caBundle: |\n{}", authority.block(6));
-        let parts = Parts::new(&policy.replace("TLS", tls.trim_end()))?;
+        let parts = Parts::under(mode, &policy.replace("TLS", tls.trim_end()))?;
         let upstream = parts.bundle().upstream("shop").context("no `shop`")?;
         let ca = upstream.tls.ca_bundle.as_deref().unwrap_or_default();
         let bindings = Bindings {
@@ -99,7 +115,8 @@ impl Proxied {
             ports: vec![443],
         };
         parts.store("shop", bindings, SECRET)?;
-        let to_port = answering(authority.server(HOST)?, script)?;
+        let heads = Heads::default();
+        let to_port = answering(authority.server(HOST)?, script, heads.clone())?;
         let ledger = parts.ledger().await?;
         let agent = parts.agent().await?;
         let executor = Executor::new(vec![ConnectTo {
@@ -143,6 +160,7 @@ impl Proxied {
             address,
             names,
             mint,
+            heads,
             ledger,
             agent,
             proxy,
@@ -190,36 +208,47 @@ pub async fn ask(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>
 }
 
 /// One connection per thread; it ends where the script fails.
-fn answering(config: Arc<ServerConfig>, script: Script) -> anyhow::Result<u16> {
+fn answering(config: Arc<ServerConfig>, script: Script, heads: Heads) -> anyhow::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            let (config, script) = (config.clone(), script.clone());
+            let (config, script, heads) = (config.clone(), script.clone(), heads.clone());
             // A connection that breaks off is the test's own doing.
-            std::thread::spawn(move || answer(socket, config, &script).ok());
+            std::thread::spawn(move || answer(socket, config, &script, &heads).ok());
         }
     });
     Ok(port)
 }
 
-fn answer(socket: TcpStream, config: Arc<ServerConfig>, script: &Script) -> anyhow::Result<()> {
+fn answer(
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+    script: &Script,
+    heads: &Heads,
+) -> anyhow::Result<()> {
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, socket));
     loop {
         let (mut first, mut length) = (String::new(), 0);
         if stream.read_line(&mut first)? == 0 {
             return Ok(());
         }
+        let mut head = first.clone();
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line)? == 0 || line == "\r\n" {
                 break;
             }
+            head += &line;
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse()?;
             }
         }
         stream.read_exact(&mut vec![0; length])?;
+        heads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(head);
         script(first.trim_end(), stream.get_mut())?;
         stream.get_mut().flush()?;
     }

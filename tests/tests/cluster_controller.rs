@@ -329,12 +329,17 @@ fn a_pod_is_refused_a_passport_with_what_to_do_about_it() {
             .start(name, &STRANGER.replace("NAME", name))
             .unwrap();
     }
+    // They run without ActPass, which enforcement is told to put up with.
+    let force = ["annotate", "namespace", &namespace.name];
+    cluster
+        .ask(&[&force[..], &["actpass.org/force=true"]].concat())
+        .unwrap();
     cluster
         .ask(&[
             "label",
             "namespace",
             &namespace.name,
-            "actpass.org/mode=audit",
+            "actpass.org/mode=enforce",
             "actpass.org/environment=test",
         ])
         .unwrap();

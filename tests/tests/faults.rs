@@ -300,6 +300,7 @@ fn judged(parts: &Parts, salt: u8) -> (Box<actpass_core::evidence::record::Judge
         action: Some(evidence),
         bundle: parts.bundle().digest(),
         containment: actpass_core::evidence::record::Containment::NetworkOnly,
+        enforced: true,
         count: 1,
         detail: None,
         reason: None,

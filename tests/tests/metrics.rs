@@ -45,8 +45,8 @@ fn both_parts_are_shown_on_the_host_and_not_inside() {
 
     let metrics = scrape(&address);
     for want in [
-        "agent=\"reader\",capability=\"shop.read\",verdict=\"deny\",reason=\"rule_denies\"} 1",
-        "actpass_sidecar_decisions_total{verdict=\"deny\",reason=\"rule_denies\",effect=\"read\"} 1",
+        "agent=\"reader\",capability=\"shop.read\",verdict=\"deny\",reason=\"rule_denies\",enforced=\"true\"} 1",
+        "actpass_sidecar_decisions_total{verdict=\"deny\",reason=\"rule_denies\",effect=\"read\",enforced=\"true\"} 1",
         "actpass_sidecar_denied_names_total{reason=\"undeclared_name\"}",
         "actpass_sidecar_request_duration_seconds_count{answer=\"denied\"} 1",
         "actpass_sidecar_ledger_reachable 1",

@@ -169,6 +169,14 @@ pub(crate) struct EventsArgs {
     #[arg(long, alias = "verdict", value_enum)]
     pub(crate) decision: Vec<Word>,
 
+    /// Only what was not enforced: under audit, passed on whatever was decided
+    #[arg(long)]
+    pub(crate) not_enforced: bool,
+
+    /// Equal decisions as one line, with how many there were; what came most often first
+    #[arg(long, conflicts_with_all = ["follow", "limit"])]
+    pub(crate) summary: bool,
+
     /// Only the last N of what is there
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,

@@ -31,6 +31,8 @@ pub(super) async fn events(
         follow,
         passport,
         decision,
+        not_enforced,
+        summary,
         limit,
     } = args;
     anyhow::ensure!(
@@ -46,8 +48,9 @@ pub(super) async fn events(
         PluginOutput::Table => Layout::Cluster(pods(&kubectl.of(&namespace))),
         PluginOutput::Json | PluginOutput::Jsonl => Layout::Json,
     };
-    let filtered = passport.is_some() || !decision.is_empty();
-    let mut printer = Printer::new(Filter::of_cluster(passport, decision, from), layout);
+    let filtered = passport.is_some() || !decision.is_empty() || not_enforced;
+    let filter = Filter::of_cluster(passport, decision, not_enforced, from);
+    let mut printer = Printer::new(filter, layout).summarizing(summary);
     let ledger = Ledger::reach(kubectl, &reach, &namespace).await?;
     let mut more = String::new();
     if let Some(from) = from {
@@ -98,6 +101,11 @@ pub(super) async fn events(
             }
             _ => show::line(&text)?,
         }
+    }
+    let counted = printer.summed_up();
+    for text in counted {
+        shown = shown.saturating_add(1);
+        kept.push_back(text);
     }
     anyhow::ensure!(
         !follow,

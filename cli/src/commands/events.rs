@@ -3,6 +3,7 @@
 
 mod filter;
 mod row;
+mod summary;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IsTerminal};
@@ -21,6 +22,7 @@ use crate::args::EventsArgs;
 use crate::exit::Exit;
 use crate::state::StateDir;
 use row::Streams;
+use summary::Summary;
 
 pub(crate) use filter::{Filter, Word, since};
 
@@ -40,7 +42,12 @@ pub(crate) async fn events(
             !args.follow,
             "an exported log does not grow; leave --follow out"
         );
-        return exported(file, filter, json, args.limit);
+        let layout = match json {
+            true => Layout::Json,
+            false => Layout::Cluster(HashMap::new()),
+        };
+        let printer = Printer::new(filter, layout).summarizing(args.summary);
+        return exported(file, printer, args.limit);
     }
     let dir = log_dir(args.log.as_deref(), state)?;
     if args.follow && !holds_log(&dir) {
@@ -62,10 +69,11 @@ pub(crate) async fn events(
     };
     let mut feed = Feed {
         reader: SegmentReader::open_read_only(&dir)?,
-        printer: Printer::new(filter, layout),
+        printer: Printer::new(filter, layout).summarizing(args.summary),
     };
     feed.printer.head()?;
-    let (first, mut exit) = feed.read(args.limit)?;
+    let (mut first, mut exit) = feed.read(args.limit)?;
+    first.extend(feed.printer.summed_up());
     print(&first)?;
     if exit == Exit::Invalid {
         eprintln!("actpass: `actpass verify {}` says more", shown(&dir));
@@ -104,6 +112,8 @@ pub(crate) struct Printer {
     filter: Filter,
     layout: Layout,
     paint: Paint,
+    /// Counts the rows instead of showing them.
+    summary: Option<Summary>,
 }
 
 impl Printer {
@@ -114,15 +124,32 @@ impl Printer {
             filter,
             layout,
             paint: Paint::of_stdout(),
+            summary: None,
         }
+    }
+
+    /// The same, that counts equal decisions instead of showing each, if `summary` says so.
+    pub(crate) fn summarizing(self, summary: bool) -> Self {
+        Self {
+            summary: summary.then(Summary::default),
+            ..self
+        }
+    }
+
+    /// What was counted so far.
+    pub(crate) fn summed_up(&self) -> impl Iterator<Item = String> {
+        let json = matches!(self.layout, Layout::Json);
+        let summary = self.summary.iter();
+        summary.flat_map(move |summary| summary.lines(json))
     }
 
     /// Names the columns, to a person.
     pub(crate) fn head(&self) -> anyhow::Result<()> {
-        let head = match self.layout {
-            Layout::Json => return Ok(()),
-            Layout::Local => row::HEADER,
-            Layout::Cluster(_) => row::HEADER_OF_CLUSTER,
+        let head = match (&self.layout, &self.summary) {
+            (Layout::Json, _) => return Ok(()),
+            (_, Some(_)) => summary::HEADER,
+            (Layout::Local, None) => row::HEADER,
+            (Layout::Cluster(_), None) => row::HEADER_OF_CLUSTER,
         };
         match io::stdout().is_terminal() {
             true => show::line(head),
@@ -137,7 +164,14 @@ impl Printer {
     pub(crate) fn line(&mut self, bytes: &[u8]) -> Result<Option<String>, LeafError> {
         let leaf = Leaf::parse(bytes)?;
         let row = self.streams.row(&leaf);
-        Ok(self.filter.lets(&row).then(|| match &self.layout {
+        let lets = self.filter.lets(&row);
+        if let Some(summary) = &mut self.summary {
+            if lets {
+                summary.add(&row);
+            }
+            return Ok(None);
+        }
+        Ok(lets.then(|| match &self.layout {
             Layout::Json => escaped_json(&String::from_utf8_lossy(bytes)),
             Layout::Local => row.line(self.paint),
             Layout::Cluster(pods) => row.line_of_cluster(self.paint, pods),
@@ -188,12 +222,7 @@ impl Feed {
 }
 
 /// The leaves of a file from `kubectl actpass export`.
-fn exported(file: &Path, filter: Filter, json: bool, limit: Option<usize>) -> anyhow::Result<Exit> {
-    let layout = match json {
-        true => Layout::Json,
-        false => Layout::Cluster(HashMap::new()),
-    };
-    let mut printer = Printer::new(filter, layout);
+fn exported(file: &Path, mut printer: Printer, limit: Option<usize>) -> anyhow::Result<Exit> {
     printer.head()?;
     let (mut lines, mut exit) = (VecDeque::new(), Exit::Ok);
     actpass_ledger::offline::exported_leaves(file, |leaf| match printer.line(leaf) {
@@ -208,6 +237,7 @@ fn exported(file: &Path, filter: Filter, json: bool, limit: Option<usize>) -> an
             exit = Exit::Invalid;
         }
     })?;
+    lines.extend(printer.summed_up());
     print(&lines)?;
     if exit == Exit::Invalid {
         eprintln!("actpass: `actpass verify {}` says more", shown(file));

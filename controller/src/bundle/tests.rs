@@ -390,3 +390,40 @@ fn only_the_two_modes_enrol_a_namespace() {
         );
     }
 }
+
+#[test]
+fn the_mode_of_a_namespace_is_in_its_bundle_whatever_is_wrong_with_its_resources() {
+    let (audit, enforce) = (
+        namespace("shop", &[(MODE_LABEL, "audit")]),
+        namespace("shop", &[(MODE_LABEL, "enforce")]),
+    );
+    let wrong = || vec![object("shop", &POLICY.replace("clerk", "nobody"))];
+    let bundle = |namespace: &Namespace, objects: &[Object], held: Option<&BundleSpec>| {
+        compile(place(namespace), objects, held).bundle
+    };
+    let has_absent = |bundle: &Bundle| bundle.passport(actpass_core::passport::ABSENT).is_some();
+    let audited = bundle(&audit, &good(), None).unwrap();
+    assert_eq!(audited.spec().mode, Mode::Audit);
+    assert!(has_absent(&audited) && audited.passport("clerk").is_some());
+    let enforced = bundle(&enforce, &good(), None).unwrap();
+    assert_eq!(enforced.spec().mode, Mode::Enforce);
+    assert!(!has_absent(&enforced));
+    // Nothing was ever accepted: an audit stops nothing for that, enforcement does.
+    for objects in [wrong(), Vec::new()] {
+        let empty = bundle(&audit, &objects, None).unwrap();
+        assert_eq!(empty.spec().mode, Mode::Audit);
+        assert!(has_absent(&empty) && empty.spec().upstreams.is_empty());
+    }
+    assert!(bundle(&enforce, &wrong(), None).is_none());
+    let mut broken = good();
+    broken.extend(wrong());
+    for (namespace, held, want) in [
+        (&enforce, &audited, Mode::Enforce),
+        (&audit, &enforced, Mode::Audit),
+    ] {
+        let kept = bundle(namespace, &broken, Some(held.spec())).unwrap();
+        assert_eq!(kept.spec().mode, want, "the label counts");
+        assert_eq!(has_absent(&kept), want == Mode::Audit);
+        assert!(kept.passport("clerk").is_some());
+    }
+}

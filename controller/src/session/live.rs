@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use actpass_core::hash::{BundleDigest, b64u_encode};
 use actpass_core::passport::jws::{self, Claims, Cnf, Jwk};
+use actpass_core::passport::{ABSENT, Passport};
 use actpass_core::session::{PING_EVERY, SessionLine};
+use actpass_crds::passport::PassportSpec;
 use actpass_kubernetes::who::BoundPod;
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -31,6 +33,19 @@ pub(super) struct Terms {
     ttl: Duration,
     /// From then on there is none.
     end: Option<Timestamp>,
+}
+
+impl Terms {
+    /// Those of a Passport as it is in force, and as it is written now.
+    fn of(in_force: &Passport, spec: &PassportSpec) -> Self {
+        let ends = [in_force.not_after, admit::not_after(spec).flatten()];
+        Self {
+            name: in_force.name.clone(),
+            agent: in_force.agent_id.clone(),
+            ttl: Duration::from_secs(in_force.ttl_seconds.into()),
+            end: ends.into_iter().flatten().min(),
+        }
+    }
 }
 
 /// What a pod is to have now.
@@ -93,7 +108,18 @@ pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<
     let passports = world.passports(&pod.namespace);
     let passports = passports.iter().map(|object| &**object);
     let account = &pod.service_account;
-    let (object, spec) = admit::passport(namespace.as_deref(), account, passports, now)?;
+    let found = admit::passport(namespace.as_deref(), account, passports, now);
+    let published = namespace
+        .as_ref()
+        .and_then(|namespace| world.published(namespace));
+    if namespace.is_some_and(|namespace| namespace.audits()) {
+        return audited(
+            account,
+            found.map(|(object, spec)| (object.id.name.as_str(), spec)),
+            published,
+        );
+    }
+    let (object, spec) = found?;
     let not_ready = || {
         let name = &object.id.name;
         Refusal::new(
@@ -103,22 +129,53 @@ pub(super) fn standing(world: &World, pod: &BoundPod, now: Timestamp) -> Result<
             ),
         )
     };
-    let published = namespace.and_then(|namespace| world.published(&namespace));
     let published = published.ok_or_else(not_ready)?;
     let in_force = published
         .bundle
         .passport(&object.id.name)
         .ok_or_else(not_ready)?;
-    let ends = [in_force.not_after, admit::not_after(spec).flatten()];
     Ok(Standing {
-        terms: Terms {
-            name: in_force.name.clone(),
-            agent: in_force.agent_id.clone(),
-            ttl: Duration::from_secs(in_force.ttl_seconds.into()),
-            end: ends.into_iter().flatten().min(),
-        },
+        terms: Terms::of(in_force, spec),
         published,
     })
+}
+
+/// What a pod is to have under audit. Whoever has no Passport, several, one that has ended or one that is not in force yet
+/// has none, which is recorded and stops nothing. One that was suspended stops its pods as ever: that is what somebody wanted.
+fn audited(
+    account: &str,
+    found: Result<(&str, &PassportSpec), Refusal>,
+    published: Option<Arc<Published>>,
+) -> Result<Standing, Refusal> {
+    let found = match found {
+        Ok(found) => Some(found),
+        Err(refusal) if refusal.code == Code::Suspended => return Err(refusal),
+        Err(_) => None,
+    };
+    let not_ready = || {
+        let why = "the namespace's policy is not in force yet: the ledger has no bundle of it";
+        Refusal::new(Code::NotReady, why)
+    };
+    let published = published.ok_or_else(not_ready)?;
+    let in_force = found.and_then(|(name, spec)| Some((published.bundle.passport(name)?, spec)));
+    let terms = match in_force {
+        Some((in_force, _)) if in_force.suspended => {
+            let why = format!("Passport `{}` is suspended", in_force.name);
+            return Err(Refusal::new(Code::Suspended, why));
+        }
+        Some((in_force, spec)) => Terms::of(in_force, spec),
+        None => {
+            // The bundle of the mode before may still be the one in force.
+            let absent = published.bundle.passport(ABSENT).ok_or_else(not_ready)?;
+            Terms {
+                name: absent.name.clone(),
+                agent: format!("serviceaccount:{account}"),
+                ttl: Duration::from_secs(absent.ttl_seconds.into()),
+                end: None,
+            }
+        }
+    };
+    Ok(Standing { published, terms })
 }
 
 impl Live {

@@ -101,6 +101,7 @@ fn bundle(tenant: &str) -> Bundle {
         v: actpass_core::bundle::BUNDLE_VERSION.to_owned(),
         tenant: tenant.to_owned(),
         environment: None,
+        mode: actpass_core::mode::Mode::Enforce,
         passports: Vec::new(),
         upstreams: Vec::new(),
         policies: Vec::new(),

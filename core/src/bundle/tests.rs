@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::mode::Unenforced;
 
 fn rule(name: &str, when: Option<&str>) -> Value {
     json!({
@@ -131,4 +132,31 @@ fn two_things_of_one_name_are_refused() {
         Bundle::new(spec(guard)).is_ok(),
         "a guard of the cluster may be called as a policy is"
     );
+}
+
+#[test]
+fn the_mode_is_part_of_the_bundle_and_a_mode_that_is_not_known_is_no_bundle() {
+    let plain = Bundle::new(spec(|_| {})).unwrap();
+    assert_eq!(plain.spec().mode, Mode::Enforce);
+    assert!(Unenforced::under(&plain).is_none());
+    assert!(!String::from_utf8_lossy(plain.bytes()).contains("\"mode\":\"enforce\""));
+    let audit = Bundle::new(spec(|spec| spec["mode"] = "audit".into())).unwrap();
+    assert!(Unenforced::under(&audit).is_some());
+    assert_ne!(audit.digest(), plain.digest());
+    let read = Bundle::parse(audit.bytes()).unwrap();
+    assert_eq!(
+        (read.digest(), read.spec().mode),
+        (audit.digest(), Mode::Audit)
+    );
+    let text = String::from_utf8(audit.bytes().to_vec()).unwrap();
+    for unknown in ["lenient", "Audit", "", "off"] {
+        let other = text.replace("\"mode\":\"audit\"", &format!("\"mode\":\"{unknown}\""));
+        assert_ne!(other, text);
+        let error = Bundle::parse(other.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, BundleError::Form(_)),
+            "`{unknown}`: {error}"
+        );
+        assert!(unknown.parse::<Mode>().is_err());
+    }
 }

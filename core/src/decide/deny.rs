@@ -13,6 +13,8 @@ use crate::money::Money;
 pub enum DenyReason {
     /// The passport is not one the policy knows.
     PassportInvalid,
+    /// Nobody gave the workload one.
+    NoPassport,
     /// The passport's time is over.
     PassportExpired,
     /// The passport is suspended.
@@ -57,8 +59,9 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every [`DenyReason::code`], in the order in which a decision finds them; the last three are the ledger's own.
-    pub const CODES: [&'static str; 17] = [
+    pub const CODES: [&'static str; 18] = [
         "passport_invalid",
+        "no_passport",
         "passport_suspended",
         "passport_expired",
         "passport_revoked",
@@ -81,6 +84,7 @@ impl DenyReason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::PassportInvalid => "passport_invalid",
+            Self::NoPassport => "no_passport",
             Self::PassportExpired => "passport_expired",
             Self::PassportSuspended => "passport_suspended",
             Self::PassportRevoked => "passport_revoked",
@@ -105,6 +109,7 @@ impl std::fmt::Display for DenyReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::PassportInvalid => f.write_str("The policy knows no such passport. Ask the platform team for one."),
+            Self::NoPassport => f.write_str("No Passport is for this workload's ServiceAccount. Ask the platform team for one."),
             Self::PassportExpired => f.write_str("The passport has expired. Ask its owner to renew it."),
             Self::PassportSuspended => f.write_str("The passport is suspended. Ask its owner why."),
             Self::PassportRevoked => f.write_str("The passport was revoked. Ask its owner for another."),

@@ -60,12 +60,15 @@ fn before_rules(asked: &Asked<'_>) -> Option<DenyReason> {
         facts,
         now,
     } = *asked;
-    let own = action.passport == passport.name && action.agent == passport.agent_id;
+    let own = action.passport == passport.name && passport.is_of(&action.agent);
     let known = bundle
         .passport(&passport.name)
         .is_some_and(|known| std::ptr::eq(known, passport) || known == passport);
     if !own || !known || action.tenant != bundle.spec().tenant {
         return Some(DenyReason::PassportInvalid);
+    }
+    if passport.is_absent() {
+        return Some(DenyReason::NoPassport);
     }
     if passport.suspended {
         return Some(DenyReason::PassportSuspended);

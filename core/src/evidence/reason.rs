@@ -1,7 +1,7 @@
 //! Every machine-readable reason there is, so that a metric's label has a known number of values.
 
 /// Reasons of denials and refusals, sorted by byte.
-pub const REASONS: [&str; 52] = [
+pub const REASONS: [&str; 57] = [
     "ambiguous_repeat",
     "approval_denied",
     "approval_expired",
@@ -27,13 +27,16 @@ pub const REASONS: [&str; 52] = [
     "limit_exceeded",
     "mislabelled_body",
     "no_approver",
+    "no_passport",
     "no_route",
     "no_rule",
     "not_a_read",
     "not_found",
+    "not_intercepted",
     "not_recorded",
     "not_revealed",
     "not_sealed",
+    "not_under_audit",
     "out_of_scope",
     "outcome_unknown",
     "passport_expired",
@@ -49,8 +52,10 @@ pub const REASONS: [&str; 52] = [
     "two_actions",
     "unclear_answer",
     "undeclared",
+    "undeclared_address",
     "undeclared_name",
     "undeclared_parameter",
+    "under_audit",
     "unparsable",
     "upstream_failed",
     "wildcard_exhausted",

@@ -77,6 +77,10 @@ pub struct Judged {
     /// The reason as a sentence, at most 1 KiB, without values read off the request.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
+    /// Whether what was decided holds. `false`: the namespace is under audit, and it was passed on whatever was decided.
+    /// Left out where it holds.
+    #[serde(skip_serializing_if = "Clone::clone", default = "holds")]
+    pub enforced: bool,
     /// Machine-readable reason of a denial.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
@@ -91,6 +95,10 @@ pub struct Judged {
     pub shadow: Vec<ShadowResult>,
     /// `permit`, `deny`, `escalate` or `needs_facts`: what the sidecar decided without facts.
     pub verdict: String,
+}
+
+fn holds() -> bool {
+    true
 }
 
 /// What keeps a workload from going around ActPass, said in every record.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{ApprovalState, Bundles, State, StateError, Stream, Vote};
 use crate::evidence::leaf::{EventBody, StreamEnd};
 use crate::hash::{RecordHash, StreamId, b64u_decode_array, sha256};
+use crate::passport::ABSENT;
 
 impl State {
     pub(super) fn apply_event(
@@ -27,7 +28,7 @@ impl State {
                 if bundle.spec().tenant != self.tenant() {
                     return Err(StateError::Form("a bundle of another tenant"));
                 }
-                self.active = Some(bundle);
+                self.activate(bundle, time);
                 self.revision = *revision;
             }
             EventBody::StreamOpened {
@@ -120,14 +121,16 @@ impl State {
             }
         }
         let stream = self.streams.entry(id).or_insert_with(|| opened.clone());
-        let same = stream.passport == opened.passport
-            && stream.agent == opened.agent
-            && stream.pod_uid == opened.pod_uid;
-        if stream.ended.is_some() || !same {
+        let same = stream.passport == opened.passport && stream.agent == opened.agent;
+        // A pod may get its first Passport while it runs under audit, and lose it.
+        let first = [&stream.passport, &opened.passport].contains(&&ABSENT.to_owned());
+        if stream.ended.is_some() || !(same || first) || stream.pod_uid != opened.pod_uid {
             return Err(StateError::NotOpen(id));
         }
+        let pod_uid = opened.pod_uid.clone();
+        (stream.passport, stream.agent) = (opened.passport, opened.agent);
         (stream.jti, stream.expires) = (opened.jti, opened.expires);
-        self.pods.extend(opened.pod_uid.map(|uid| (uid, id)));
+        self.pods.extend(pod_uid.map(|uid| (uid, id)));
         Ok(())
     }
 

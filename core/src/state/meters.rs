@@ -113,6 +113,24 @@ impl Meters {
         Ok(held)
     }
 
+    /// Counts what an audited action would have reserved. Nothing is held to a limit by it.
+    pub(super) fn rehearse(&mut self, passport: &Passport, due: &[Reservation], now: Timestamp) {
+        let mut counted: Vec<MeterKey> = Vec::with_capacity(due.len());
+        for Reservation { limit, amount, .. } in due {
+            let Some(limit) = passport.limits.get(*limit) else {
+                continue;
+            };
+            let key = MeterKey::new(&passport.name, limit);
+            if !counted.contains(&key) {
+                let meter = self.0.entry(key.clone());
+                let meter = meter.or_insert_with(|| LimitState::new(limit));
+                // Out of range only beyond all limits, where it makes no difference any more.
+                meter.reserve(now, *amount).ok();
+                counted.push(key);
+            }
+        }
+    }
+
     /// Gives back what a permit held.
     pub(super) fn release(&mut self, held: &[Held]) {
         for Held {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::approvals::{Approval, ApprovalState, expiry};
+use super::facts::Reckoned;
 use super::intents::OpenIntent;
 use super::{PERMIT_LIFE, State, StateError, Stream, after, meters, ruling};
 use crate::bundle::Bundle;
@@ -10,6 +11,7 @@ use crate::decide::DenyReason;
 use crate::evidence::leaf::{LeafHeader, Ruling, RulingApproval, RulingVerdict};
 use crate::evidence::record::{Body, Judged, Outcome, OutcomeResult, RESTARTED, Record};
 use crate::hash::unhex32;
+use crate::mode::Mode;
 use crate::passport::Passport;
 
 /// One intent with its ruling, in its place.
@@ -43,6 +45,12 @@ impl State {
             {
                 Err(StateError::Form("a verdict that its record cannot have"))
             }
+            Body::Decision(judged) if !judged.enforced => {
+                self.rehearse(judged, ruling, &stream, at.time)
+            }
+            Body::Decision(_) | Body::Outcome(_) | Body::Note(_) if ruling.would.is_some() => Err(
+                StateError::Form("what is enforced, ruled on as if it were not"),
+            ),
             Body::Decision(judged) => {
                 if judged.verdict == "deny" {
                     self.history.deny(&stream.passport, judged.count, at.time);
@@ -86,14 +94,21 @@ impl State {
 
     fn intent(&mut self, asked: &Asked<'_>) -> Result<(), StateError> {
         let Asked {
-            ruling, stream, at, ..
+            judged,
+            ruling,
+            stream,
+            at,
+            ..
         } = asked;
         match ruling.verdict {
             RulingVerdict::Recorded => {
                 Err(StateError::Form("a verdict that its record cannot have"))
             }
-            _ if ruling.settles.is_some() => {
-                Err(StateError::Form("an intent that settles something"))
+            _ if ruling.settles.is_some() || ruling.would.is_some() => Err(StateError::Form(
+                "an intent that settles something, or is not enforced",
+            )),
+            RulingVerdict::Permit | RulingVerdict::Escalate if !judged.enforced => {
+                Err(StateError::BadPermit("it says that nothing is enforced"))
             }
             RulingVerdict::Permit => self.permit(asked),
             _ if grants(ruling) => Err(StateError::Form("a refusal that grants something")),
@@ -218,6 +233,9 @@ impl State {
                 "it was judged by another bundle than the active one",
             ));
         }
+        if bundle.spec().mode == Mode::Audit {
+            return Err(StateError::BadPermit("the namespace is under audit"));
+        }
         let action = judged
             .action
             .as_ref()
@@ -235,7 +253,13 @@ impl State {
             .ok_or(StateError::BadPermit("its passport is unknown"))?
             .clone();
         if ruling.facts
-            != Some(self.shown_facts(&passport, &action.capability, ruling.resource, at.time))
+            != Some(self.shown_facts(
+                Reckoned::Enforced,
+                &passport,
+                &action.capability,
+                ruling.resource,
+                at.time,
+            ))
         {
             return Err(StateError::Form(
                 "a ruling by facts that are not those of the log",

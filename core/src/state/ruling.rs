@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::approvals::expiry;
+use super::facts::Reckoned;
+use super::unenforced::{UNDER_AUDIT, UNDER_AUDIT_DETAIL};
 use super::{State, Stream, after};
 use crate::action::{Action, ActionEvidence};
 use crate::bundle::Bundle;
@@ -14,6 +16,7 @@ use crate::evidence::leaf::{
 };
 use crate::evidence::record::{Body, Judged, Outcome, OutcomeResult, Record};
 use crate::hash::{RecordHash, StreamId, hex, sha256};
+use crate::mode::Mode;
 use crate::policy::Obligations;
 
 /// A permit may be used for this long.
@@ -88,6 +91,9 @@ impl State {
                 Ok(self.rule_on_intent(record, judged, bundle, stream, given, now))
             }
             Body::Outcome(outcome) => self.rule_on_outcome(record, outcome, skewed),
+            Body::Decision(judged) if !judged.enforced => {
+                Ok(self.rule_on_unenforced(record, judged, stream, action, now))
+            }
             Body::Decision(judged) => {
                 let foreign = judged
                     .action
@@ -123,6 +129,9 @@ impl State {
     ) -> Ruling {
         if judged.bundle != bundle.digest() {
             return denial(&DenyReason::StalePolicy, macs);
+        }
+        if bundle.spec().mode == Mode::Audit || !judged.enforced {
+            return refusal(UNDER_AUDIT, UNDER_AUDIT_DETAIL, macs);
         }
         let Some(evidence) = judged
             .action
@@ -161,7 +170,13 @@ impl State {
             shadow: decision.shadow().to_vec(),
             digest: Some(macs.digest),
             resource: macs.resource,
-            facts: Some(self.shown_facts(passport, &action.capability, macs.resource, now)),
+            facts: Some(self.shown_facts(
+                Reckoned::Enforced,
+                passport,
+                &action.capability,
+                macs.resource,
+                now,
+            )),
             ..ruling
         }
     }
@@ -259,7 +274,7 @@ fn not_revealed() -> Ruling {
     }
 }
 
-fn denial(reason: &DenyReason, macs: &ActionMacs) -> Ruling {
+pub(super) fn denial(reason: &DenyReason, macs: &ActionMacs) -> Ruling {
     let limit = match reason {
         DenyReason::LimitExceeded(left) => Some(left.clone()),
         _ => None,
@@ -270,7 +285,7 @@ fn denial(reason: &DenyReason, macs: &ActionMacs) -> Ruling {
     }
 }
 
-fn refusal(reason: &str, detail: &str, macs: &ActionMacs) -> Ruling {
+pub(super) fn refusal(reason: &str, detail: &str, macs: &ActionMacs) -> Ruling {
     Ruling {
         reason: Some(reason.to_owned()),
         detail: Some(bounded(detail)),

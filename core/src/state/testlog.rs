@@ -157,6 +157,32 @@ impl TestLog {
             .unwrap()
     }
 
+    /// Records an action that was passed on under audit.
+    pub(crate) fn passed_on(&mut self, sidecar: &mut Sidecar, action: &Action) -> Ruling {
+        let judged = self.judged(None, "needs_facts");
+        self.passed_on_by(judged.bundle, sidecar, action)
+    }
+
+    /// The same, as decided by this bundle.
+    pub(crate) fn passed_on_by(
+        &mut self,
+        bundle: BundleDigest,
+        sidecar: &mut Sidecar,
+        action: &Action,
+    ) -> Ruling {
+        self.salt = self.salt.wrapping_add(1);
+        let salt = [self.salt; 32];
+        let (evidence, openings) = ActionEvidence::conceal(action, &mut || salt);
+        let judged = Judged {
+            bundle,
+            enforced: false,
+            ..self.judged(Some(evidence), "needs_facts")
+        };
+        let body = Body::Decision(Box::new(judged));
+        self.record(sidecar, body, Some((action, openings)))
+            .unwrap()
+    }
+
     pub(crate) fn outcome(
         &mut self,
         sidecar: &mut Sidecar,
@@ -207,6 +233,7 @@ impl TestLog {
             shadow: Vec::new(),
             count: 1,
             containment: Containment::NetworkOnly,
+            enforced: true,
         }
     }
 

@@ -1,6 +1,7 @@
 mod forged;
 mod pods;
 mod random;
+mod unenforced;
 mod votes;
 
 use std::time::Duration;

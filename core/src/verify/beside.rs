@@ -120,9 +120,11 @@ impl<'a> Beside<'a> {
             return Ok(Revealed::Nothing);
         };
         // Then the ledger never had the texts, and said so.
-        let unrevealed = matches!(record.body, Body::Intent(_))
-            && logged.verdict == RulingVerdict::Deny
-            && logged.reason.as_deref() == Some(NOT_REVEALED);
+        let ruled = match &record.body {
+            Body::Intent(_) => logged.verdict == RulingVerdict::Deny,
+            _ => !judged.enforced,
+        };
+        let unrevealed = ruled && logged.reason.as_deref() == Some(NOT_REVEALED);
         let openings = if !evidence.commitments.is_empty() {
             self.texts.committed += 1;
             self.inputs.openings(leaf.h.seq)

@@ -56,6 +56,7 @@ impl<'a> Replay<'a> {
             .record()
             .filter(|(record, _)| matches!(record.body, Body::Intent(_)));
         self.redecided.intents += u64::from(intent.is_some());
+        self.redecided.unenforced += u64::from(is_unenforced(leaf));
         if self.gap.is_some() {
             return;
         }
@@ -110,6 +111,21 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// Whether the leaf is of an action that was decided and not held to it.
+fn is_unenforced(leaf: &Leaf) -> bool {
+    let Some((
+        Record {
+            body: Body::Decision(judged),
+            ..
+        },
+        _,
+    )) = leaf.record()
+    else {
+        return false;
+    };
+    !judged.enforced && judged.action.is_some()
+}
+
 /// Rules on the record again, and compares.
 fn rerun(
     state: &State,
@@ -120,16 +136,24 @@ fn rerun(
     inputs: &dyn Inputs,
     redecided: &mut Redecided,
 ) -> Result<(), What> {
-    let Body::Intent(_) = &record.body else {
+    let asks = match &record.body {
+        Body::Intent(_) => true,
+        Body::Decision(judged) => !judged.enforced && judged.action.is_some(),
+        Body::Outcome(_) | Body::Note(_) => false,
+    };
+    if !asks {
         // What asks nothing needs nothing; a record out of place is the state's to refuse.
         let again = state.rule_on(record, None, leaf.h.time);
         return again.map_or(Ok(()), |again| compare(logged, &again));
-    };
+    }
+    let enforced = matches!(&record.body, Body::Intent(_));
     let given = match revealed {
         Revealed::Action(action) => Some(with_macs(*action, logged, inputs)?),
         Revealed::Nothing => None,
         Revealed::Missing => {
-            *redecided.missing.entry("side frame").or_default() += 1;
+            if enforced {
+                *redecided.missing.entry("side frame").or_default() += 1;
+            }
             return Ok(());
         }
     };
@@ -137,6 +161,11 @@ fn rerun(
     let Ok(again) = state.rule_on(record, given, leaf.h.time) else {
         return Ok(());
     };
+    if !enforced {
+        compare(logged, &again)?;
+        redecided.unenforced_same += 1;
+        return Ok(());
+    }
     if logged.reason.as_deref() == Some(CREDENTIAL_UNAVAILABLE) {
         // Policy permitted and the vault did not: the vault's word is not in the log.
         *redecided.missing.entry("vault").or_default() += 1;
@@ -191,6 +220,7 @@ fn compare(logged: &Ruling, again: &Ruling) -> Result<(), What> {
         ("not_after", logged.not_after == again.not_after),
         ("settles", logged.settles == again.settles),
         ("late", logged.late == again.late),
+        ("would", logged.would == again.would),
     ];
     match parts.iter().find(|(_, same)| !same) {
         Some((part, _)) => Err(What::Ruling(part)),

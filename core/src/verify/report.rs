@@ -105,6 +105,10 @@ pub struct Redecided {
     pub same: u64,
     /// Of the others, how many lack which input.
     pub missing: BTreeMap<&'static str, u64>,
+    /// Actions that were passed on under audit, whatever was decided.
+    pub unenforced: u64,
+    /// Of those, decided again with the logged result. The others lack their texts, or what they were decided by.
+    pub unenforced_same: u64,
 }
 
 /// Something that could not be checked.

@@ -3,6 +3,7 @@
 use actpass_core::evidence::leaf::{EventBody, Leaf, RulingApproval, StreamEnd};
 use actpass_core::evidence::record::Body;
 use actpass_core::hash::{StreamId, b64u_encode};
+use actpass_core::mode::Mode;
 use actpass_core::passport::Passport;
 use actpass_core::passport::jws;
 use actpass_core::state::ApprovalState;
@@ -260,6 +261,10 @@ pub(super) async fn lease(
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
         let passport = acting(log, &stream, Timestamp::now())?;
         let bundle = log.state().active().ok_or_else(no_policy)?;
+        if bundle.spec().mode == Mode::Audit {
+            let detail = "the namespace is under audit, where no credential is lent".to_owned();
+            return Err(ApiError::Forbidden(detail));
+        }
         let declared = bundle
             .upstream(&request.upstream)
             .ok_or(ApiError::NotFound("upstream"))?;

@@ -30,6 +30,7 @@ fn decision(verdict: &str, reason: Option<&str>, count: u64) -> Record {
         action: None,
         bundle: BundleDigest::from_bytes([1; 32]),
         containment: Containment::NetworkOnly,
+        enforced: true,
         count,
         detail: None,
         reason: reason.map(str::to_owned),
@@ -152,9 +153,48 @@ fn decisions_are_counted_by_labels_that_nobody_can_make_up() {
     {
         let metrics = Metrics::default();
         metrics.ruling(&counted(), &record, &ruling);
+        let want = want.replace('}', ",enforced=\"true\"}");
         let want = format!(
             "actpass_ledger_decisions_total{{tenant=\"local/support/1\",agent=\"treasury\",capability=\"none\",{want}"
         );
+        assert!(metrics.text().contains(&want), "{name}: {}", metrics.text());
+    }
+}
+
+#[test]
+fn what_was_not_enforced_is_counted_apart_and_by_what_would_have_been_answered() {
+    let would = |would, reason: Option<&str>| Ruling {
+        would,
+        reason: reason.map(str::to_owned),
+        ..recorded()
+    };
+    for (name, verdict, ruling, want) in [
+        (
+            "the ledger's word",
+            "needs_facts",
+            would(Some(RulingVerdict::Deny), Some("limit_exceeded")),
+            "verdict=\"deny\",reason=\"limit_exceeded\"",
+        ),
+        (
+            "a question to people",
+            "needs_facts",
+            would(Some(RulingVerdict::Escalate), Some("approval_required")),
+            "verdict=\"escalate\",reason=\"approval_required\"",
+        ),
+        (
+            "the sidecar's, where the ledger has none",
+            "permit",
+            would(None, None),
+            "verdict=\"permit\",reason=\"none\"",
+        ),
+    ] {
+        let metrics = Metrics::default();
+        let mut record = decision(verdict, None, 1);
+        if let Body::Decision(judged) = &mut record.body {
+            judged.enforced = false;
+        }
+        metrics.ruling(&counted(), &record, &ruling);
+        let want = format!("{want},enforced=\"false\"}} 1");
         assert!(metrics.text().contains(&want), "{name}: {}", metrics.text());
     }
 }

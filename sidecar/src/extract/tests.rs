@@ -21,6 +21,7 @@ fn bundle() -> Bundle {
         v: BUNDLE_VERSION.to_owned(),
         tenant: "local/default/1".to_owned(),
         environment: Some("production".to_owned()),
+        mode: actpass_core::mode::Mode::Enforce,
         passports: vec![],
         upstreams: vec![shop],
         policies: vec![],

@@ -89,7 +89,7 @@ fn a_scrape_ends_and_counts() {
     let text = touched();
     assert!(text.ends_with("# EOF\n"), "{text}");
     for want in [
-        "actpass_sidecar_decisions_total{verdict=\"deny\",reason=\"undeclared\",effect=\"none\"} 1",
+        "actpass_sidecar_decisions_total{verdict=\"deny\",reason=\"undeclared\",effect=\"none\",enforced=\"true\"} 1",
         "actpass_sidecar_unacknowledged_records 3",
         "actpass_sidecar_ring_used_bytes 4000",
         "actpass_sidecar_ledger_reachable 1",

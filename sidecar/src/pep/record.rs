@@ -57,6 +57,7 @@ impl Pep {
             shadow: decision.shadow().to_vec(),
             count: 1,
             containment: self.containment,
+            enforced: true,
         };
         JudgedRequest {
             judged,
@@ -83,6 +84,7 @@ impl Pep {
             shadow: Vec::new(),
             count: 1,
             containment: self.containment,
+            enforced: true,
         };
         JudgedRequest {
             judged,
@@ -206,7 +208,7 @@ impl Pep {
 }
 
 /// What a refusal's record names of a request.
-fn target_of(method: &str, host: &HostName) -> String {
+pub(super) fn target_of(method: &str, host: &HostName) -> String {
     format!("{method} {host}")
         .chars()
         .take(TARGET_CHARS_MAX)

@@ -32,8 +32,14 @@ impl Pep {
                     ("unparsable", "DNS query".to_owned(), reason.to_owned())
                 }
             };
-            self.metrics().denied_name(code);
             let target = target.chars().take(TARGET_CHARS_MAX).collect();
+            if code == "undeclared_name" && self.audit().is_some() {
+                // It is resolved all the same.
+                let code = code.to_owned();
+                self.would_refuse(Refusal { code, target }, &detail);
+                continue;
+            }
+            self.metrics().denied_name(code);
             // That it may be unrecorded is logged where it is tried; the name stays unknown.
             drop(self.refuse(
                 Refusal {

@@ -24,7 +24,7 @@ impl Unrecorded {
         since.count += 1;
         if since.logged.is_none_or(|last| last.elapsed() >= EVERY) {
             let count = since.count;
-            tracing::error!(%error, count, "Denials could not be recorded");
+            tracing::error!(%error, count, "Denials, or what is passed on under audit, could not be recorded");
             *since = Since {
                 logged: Some(Instant::now()),
                 count: 0,

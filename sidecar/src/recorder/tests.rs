@@ -28,6 +28,7 @@ fn denied(target: &str) -> Judged {
         action: None,
         bundle: BundleDigest::from_bytes([1; 32]),
         containment: Containment::NetworkOnly,
+        enforced: true,
         count: 1,
         detail: None,
         reason: Some(code.clone()),

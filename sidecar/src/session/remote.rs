@@ -80,6 +80,7 @@ pub struct RemoteSession {
 #[derive(Debug)]
 struct Held {
     name: Arc<str>,
+    agent: Arc<str>,
     token: String,
     tenant: String,
     expires: Timestamp,
@@ -148,6 +149,7 @@ fn nothing_declared() -> Result<Bundle, ClientError> {
         v: BUNDLE_VERSION.to_owned(),
         tenant: "none/none/none".to_owned(),
         environment: None,
+        mode: actpass_core::mode::Mode::Enforce,
         passports: Vec::new(),
         upstreams: Vec::new(),
         policies: Vec::new(),
@@ -212,6 +214,7 @@ impl RemoteSession {
             Timestamp::from_second(claims.exp).map_err(|_| wrong("its end is no time"))?;
         Ok(Held {
             name: name.into(),
+            agent: claims.agent.into(),
             token,
             tenant: claims.tenant,
             expires,
@@ -244,6 +247,10 @@ impl Session for RemoteSession {
 
     fn passport(&self) -> Result<Arc<str>, SessionError> {
         self.held(|held| held.name.clone())
+    }
+
+    fn agent(&self) -> Option<Arc<str>> {
+        self.held(|held| held.agent.clone()).ok()
     }
 
     fn token(&self) -> Result<String, SessionError> {

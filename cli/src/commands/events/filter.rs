@@ -59,6 +59,7 @@ pub(crate) struct Filter {
     capability: Option<CapabilityPattern>,
     words: Vec<Word>,
     reason: Option<String>,
+    not_enforced: bool,
     since: Option<Timestamp>,
 }
 
@@ -75,6 +76,7 @@ impl Filter {
             capability: args.capability.clone(),
             words: args.verdict.clone(),
             reason: args.reason.clone(),
+            not_enforced: args.not_enforced,
             since: since.transpose()?,
         })
     }
@@ -83,11 +85,13 @@ impl Filter {
     pub(crate) fn of_cluster(
         passport: Option<String>,
         words: Vec<Word>,
+        not_enforced: bool,
         since: Option<Timestamp>,
     ) -> Self {
         Self {
             passport,
             words,
+            not_enforced,
             since,
             ..Self::default()
         }
@@ -103,6 +107,7 @@ impl Filter {
             && (self.passport.as_ref()).is_none_or(|passport| *passport == row.passport)
             && self.capability.as_ref().is_none_or(capability)
             && (self.words.is_empty() || self.words.contains(&row.word))
+            && (!self.not_enforced || !row.enforced)
             && (self.reason.is_none() || self.reason == row.reason)
             && self.since.is_none_or(|since| row.time >= since)
     }

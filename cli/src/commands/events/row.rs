@@ -42,6 +42,12 @@ pub(super) struct Row {
     /// Method, host and path as declared; what was dialled where no action could be read.
     pub(super) target: Option<String>,
     pub(super) reason: Option<String>,
+    /// Rules that matched.
+    pub(super) rules: Vec<String>,
+    /// How many decisions it stands for, where it is of one.
+    pub(super) decisions: Option<u64>,
+    /// Whether what was decided held.
+    pub(super) enforced: bool,
     /// Reason, rules and what else explains it.
     pub(super) why: String,
     /// `<stream>/<seq>`, as the agent got it in `actpass-evidence`.
@@ -88,6 +94,9 @@ impl Streams {
             host: None,
             target: None,
             reason: None,
+            rules: Vec::new(),
+            decisions: None,
+            enforced: true,
             why: String::new(),
             evidence: None,
         };
@@ -106,7 +115,7 @@ impl Streams {
             Body::Decision(judged) | Body::Intent(judged) => {
                 let about = About::of(judged);
                 judge(row, judged, ruling);
-                if row.word == Word::Permit {
+                if row.word == Word::Permit || !row.enforced {
                     self.open.insert((record.stream, record.seq), about.clone());
                 }
                 row.about(about);
@@ -271,7 +280,10 @@ impl About {
 }
 
 fn judge(row: &mut Row, judged: &Judged, ruling: &Ruling) {
-    row.word = match (ruling.verdict, judged.verdict.as_str()) {
+    (row.enforced, row.decisions) = (judged.enforced, Some(judged.count));
+    // Of what was passed on: what would have been answered.
+    let ruled = ruling.would.unwrap_or(ruling.verdict);
+    row.word = match (ruled, judged.verdict.as_str()) {
         (RulingVerdict::Permit, _) | (RulingVerdict::Recorded, "permit") => Word::Permit,
         (RulingVerdict::Escalate, _) | (RulingVerdict::Recorded, "escalate") => Word::Escalate,
         (RulingVerdict::Deny | RulingVerdict::Recorded, _) => Word::Deny,
@@ -283,8 +295,9 @@ fn judge(row: &mut Row, judged: &Judged, ruling: &Ruling) {
         true => &judged.rules,
         false => &ruling.rules,
     };
+    row.rules = rules.iter().map(ToString::to_string).collect();
     let mut parts: Vec<String> = row.reason.iter().cloned().collect();
-    parts.extend(rules.iter().map(ToString::to_string));
+    parts.extend(row.rules.iter().cloned());
     match &ruling.approval {
         Some(RulingApproval::Asked { id, .. } | RulingApproval::Pending { id }) => {
             parts.push(format!("asks {id}"));
@@ -294,6 +307,9 @@ fn judge(row: &mut Row, judged: &Judged, ruling: &Ruling) {
     }
     let detail = judged.refusal.as_ref().and(judged.detail.as_ref());
     parts.extend(detail.map(|detail| format!("({detail})")));
+    if !judged.enforced {
+        parts.push("not enforced".to_owned());
+    }
     if judged.count > 1 {
         parts.push(format!("{} times", judged.count));
     }
@@ -359,6 +375,9 @@ mod tests {
             host: None,
             target: target.map(str::to_owned),
             reason: None,
+            rules: Vec::new(),
+            decisions: None,
+            enforced: true,
             why: why.to_owned(),
             evidence: None,
         }

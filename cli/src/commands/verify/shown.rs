@@ -129,6 +129,12 @@ fn redecided(report: &Report) -> String {
     for (input, count) in &done.missing {
         text.push_str(&format!(", {count} without their {input}"));
     }
+    if done.unenforced > 0 {
+        text.push_str(&format!(
+            "; {} of {} actions passed on under audit",
+            done.unenforced_same, done.unenforced
+        ));
+    }
     text
 }
 
@@ -211,6 +217,8 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "intents": report.redecided.intents,
         "redecided": report.redecided.same,
         "not_redecided": report.redecided.missing,
+        "not_enforced": report.redecided.unenforced,
+        "not_enforced_redecided": report.redecided.unenforced_same,
         "findings": findings,
         "found": report.found,
         "gaps": gaps,

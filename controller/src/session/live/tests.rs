@@ -292,3 +292,70 @@ async fn a_session_ends_for_who_does_not_read_or_comes_again() {
     while sidecar.lines.recv().await.is_some() {}
     assert!(matches!(sidecar.running.await.unwrap(), Ended::Closed));
 }
+
+#[test]
+fn under_audit_a_pod_without_a_passport_in_force_has_none_and_goes_on() {
+    struct Case {
+        name: &'static str,
+        passports: Vec<String>,
+        want: Result<&'static str, Code>,
+    }
+    let case = |name, passports: &[String], want| Case {
+        name,
+        passports: passports.to_vec(),
+        want,
+    };
+    let named = |name: &str, more: &str| {
+        PASSPORT.replace("{name: clerk}", &format!("{{name: {name}}}")) + more
+    };
+    let none = Ok("no_passport serviceaccount:clerk");
+    let cases = [
+        case("none", &[], none),
+        case("one", &[PASSPORT.to_owned()], Ok("clerk clerk-agent")),
+        case("two", &[named("a", ""), named("b", "")], none),
+        case(
+            "one that has ended",
+            &[named("clerk", "  notAfter: 2020-01-01T00:00:00Z\n")],
+            none,
+        ),
+        case(
+            "one that is suspended",
+            &[named("clerk", "  suspended: true\n")],
+            Err(Code::Suspended),
+        ),
+    ];
+    for Case {
+        name,
+        passports,
+        want,
+    } in cases
+    {
+        let audit = Namespace {
+            labels: [(MODE_LABEL.to_owned(), "audit".to_owned())].into(),
+            ..namespace()
+        };
+        let world = World::default();
+        world.put_namespace(audit.clone());
+        let objects: Vec<Object> = passports.iter().map(|it| object("shop", it)).collect();
+        let place = Place {
+            cluster: "c-1",
+            install: "actpass-system",
+            namespace: &audit,
+        };
+        let bundle = compile(place, &objects, None).bundle.unwrap();
+        let map = ConfigMap {
+            data: Some(Published::data(&bundle).unwrap()),
+            ..ConfigMap::default()
+        };
+        world.put_published(Published::of(&map).unwrap());
+        objects.into_iter().for_each(|object| world.put(object));
+        let found = standing(&world, &pod(), Timestamp::now());
+        let got = found.map(|it| format!("{} {}", it.terms.name, it.terms.agent));
+        let got = got.map_err(|refusal| refusal.code);
+        assert_eq!(got.as_deref().map_err(|code| *code), want, "{name}");
+        // The label says more than the bundle of the mode before, which may still be published.
+        world.put_namespace(namespace());
+        let now = standing(&world, &pod(), Timestamp::now());
+        assert_eq!(now.is_ok(), name == "one", "{name} under enforcement");
+    }
+}

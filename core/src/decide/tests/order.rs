@@ -651,6 +651,7 @@ fn every_reason_has_a_listed_code_and_says_something() {
     };
     let reasons = [
         DenyReason::PassportInvalid,
+        DenyReason::NoPassport,
         DenyReason::PassportSuspended,
         DenyReason::PassportExpired,
         DenyReason::PassportRevoked,

@@ -63,6 +63,9 @@ pub struct Ruling {
     /// The record arrived over 30 s after its time.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub late: bool,
+    /// What the ledger would have answered to what was not enforced, by the limits as audited actions count on them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub would: Option<RulingVerdict>,
 }
 
 impl Ruling {
@@ -85,6 +88,7 @@ impl Ruling {
             not_after: None,
             settles: None,
             late: false,
+            would: None,
         }
     }
 }

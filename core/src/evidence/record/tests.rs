@@ -51,6 +51,7 @@ fn judged() -> Judged {
         shadow: Vec::new(),
         count: 1,
         containment: Containment::NetworkOnly,
+        enforced: true,
     }
 }
 
