@@ -38,6 +38,15 @@ pub fn possible() -> bool {
     asked && possible
 }
 
+/// The same, for a test of minutes that watches a whole installation change: only where loops have their full length.
+pub fn possible_at_length() -> bool {
+    if crate::scaled(1_000) < 1_000 {
+        println!("LEFT OUT: it takes minutes; run `make test-full` as root");
+        return false;
+    }
+    possible()
+}
+
 /// A cluster of one test's own, where what all share would be in the way; it ends with the test, whichever way that ends.
 #[derive(Debug)]
 pub struct Own {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use actpass_tests::cluster::{Cluster, Own, eventually, possible};
+use actpass_tests::cluster::{Cluster, Own, eventually, possible_at_length};
 use actpass_tests::home::text;
 use actpass_tests::installed::{CHART, Installed, SYSTEM};
 use actpass_tests::shop::Shop;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_behind() {
-    if !possible() {
+    if !possible_at_length() {
         return;
     }
     // One of its own: it ends without ActPass.

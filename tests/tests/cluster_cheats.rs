@@ -5,13 +5,15 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
-use std::process::Output;
+use std::fs;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use actpass_tests::cluster::{Cluster, eventually, possible};
 use actpass_tests::home::text;
-use actpass_tests::installed::Installed;
+use actpass_tests::installed::{Installed, SYSTEM};
 use actpass_tests::shop::{SHOP, Shop, agent};
+use anyhow::Context;
 
 /// A refusal that says `why`.
 fn refused(what: &str, output: &Output, why: &str) {
@@ -390,4 +392,98 @@ fn a_passport_that_is_suspended_stops_within_two_seconds_and_a_sidecar_that_is_k
             since.elapsed()
         );
     });
+}
+
+/// The strongest of them: who has the machine's root took the pod's token, and asks from the pod's network as the sidecar's
+/// own user. What it lacks is the key that the pod's session was opened with, which is in the sidecar's memory only.
+#[test]
+fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
+    with_shop("second", |shop| {
+        assert_eq!(shop.pay(100, "first").unwrap().0, "200");
+        let cluster = shop.installed.cluster;
+        let pod = |path: &str| {
+            let path = format!("-o=jsonpath={path}");
+            shop.namespace.ask(&["get", "pod", "agent", &path]).unwrap()
+        };
+        let volume = cluster
+            .state()
+            .join("kubelet/pods")
+            .join(pod("{.metadata.uid}"))
+            .join("volumes/kubernetes.io~projected/actpass-token");
+        let token = fs::read_dir(&volume).unwrap();
+        let token = token
+            .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+            .find(|text| text.starts_with("ey"))
+            .unwrap();
+        let uid = pod("{.metadata.annotations.actpass\\.org/sidecar-uid}");
+        let process = sidecar_of(&pod("{.metadata.uid}"));
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let service = [
+            "get",
+            "service",
+            "actpass-controller",
+            "-n",
+            SYSTEM,
+            "-o=jsonpath={.spec.clusterIP}",
+        ];
+        let ip = cluster.ask(&service).unwrap();
+        let script = format!(
+            "cd {at} && chmod 755 . && openssl req -x509 -newkey ed25519 -noenc -subj /CN=other -keyout key.pem -out cert.pem 2>/dev/null && chmod 644 key.pem \
+             && nsenter --net=/proc/{process}/ns/net setpriv --reuid {uid} --regid {uid} --clear-groups \
+             curl -sk -m 10 --http1.1 --cert cert.pem --key key.pem -H 'authorization: Bearer {token}' https://{ip}:8443/v1/session",
+            token = token.trim(),
+        );
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(
+            text(&output).contains("second_session"),
+            "a second session: {}",
+            text(&output)
+        );
+        assert_eq!(shop.pay(100, "still").unwrap().0, "200");
+
+        // Of a host that the platform declares for all, a namespace has no Upstream of its own, whoever writes it.
+        let shared = SHOP.split("---").next().unwrap();
+        let host = format!("shared.{}.example", shop.namespace.name);
+        let name = format!("shared-{}", shop.namespace.name);
+        let shared = shared
+            .replace("HOST", &host)
+            .replace("    caBundle: |\nCA\n", "")
+            .replace(
+                "name: pay}",
+                &format!("name: {name}, namespace: {SYSTEM}}}"),
+            );
+        cluster.apply(&shared).unwrap();
+        let shadow = shared
+            .replace("  allowedNamespaces: {from: All}\n", "")
+            .replace(
+                &format!("name: {name}, namespace: {SYSTEM}}}"),
+                "name: mine}",
+            );
+        let error = eventually(Duration::from_secs(20), || {
+            let taken = shop.namespace.apply(&shadow);
+            shop.namespace
+                .kubectl(&["delete", "upstream", "mine", "--ignore-not-found"])?;
+            Ok(taken
+                .err()
+                .context("an Upstream of a shared host is taken")?)
+        })
+        .unwrap();
+        cluster
+            .ask(&["delete", "upstream", &name, "-n", SYSTEM])
+            .unwrap();
+        assert!(error.to_string().contains(&host), "{error:#}");
+    });
+}
+
+/// Process id, as the machine counts, of the sidecar of the pod with that uid.
+fn sidecar_of(uid: &str) -> String {
+    let is_its = |process: &std::path::Path| {
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let group = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+        name.trim() == "actpass-sidecar" && group.contains(uid)
+    };
+    let mut processes = fs::read_dir("/proc").unwrap().map(|it| it.unwrap().path());
+    let found = processes.find(|process| is_its(process)).unwrap();
+    found.file_name().unwrap().to_string_lossy().into_owned()
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use actpass_tests::cluster::{Cluster, eventually, possible};
+use actpass_tests::cluster::{Cluster, eventually, possible_at_length};
 use actpass_tests::fed;
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
@@ -46,7 +46,7 @@ fn replica(cluster: &Cluster) -> anyhow::Result<(String, String, bool)> {
 
 #[test]
 fn a_replica_that_is_not_answered_is_not_ready_until_it_is() {
-    if !possible() {
+    if !possible_at_length() {
         return;
     }
     let cluster = Cluster::up().unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use actpass_tests::actpass;
 use actpass_tests::chart::Chart;
-use actpass_tests::cluster::{Cluster, possible};
+use actpass_tests::cluster::{Cluster, possible_at_length};
 use actpass_tests::home::text;
 
 /// A volume for the ledger: the node has no class of them.
@@ -34,7 +34,7 @@ fn ran(command: &mut Command) -> String {
 
 #[test]
 fn the_plain_file_with_images_in_it_is_an_installation() {
-    if !possible() || Chart::here().is_none() {
+    if !possible_at_length() || Chart::here().is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
