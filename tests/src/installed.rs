@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -42,6 +43,30 @@ impl<'a> Installed<'a> {
     /// # Errors
     /// Where something does not build, install or start.
     pub fn on(cluster: &'a Cluster) -> anyhow::Result<Self> {
+        Self::with(cluster, false)
+    }
+
+    /// The same, with a ledger that keeps its log when its pod is made anew.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lasting(cluster: &'a Cluster) -> anyhow::Result<Self> {
+        let volume = cluster.state().join("ledger-volume");
+        fs::create_dir_all(&volume)?;
+        // No driver gives a directory of the node to the ledger's user.
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o777))?;
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "ledger"},
+            "spec": {
+                "capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": "/run/actpass/ledger-volume"},
+            },
+        });
+        cluster.apply(&volume.to_string())?;
+        Self::with(cluster, true)
+    }
+
+    fn with(cluster: &'a Cluster, lasting: bool) -> anyhow::Result<Self> {
         let installed = Self { cluster };
         // Tests of several programs begin at once.
         let lock = fs::File::create(cluster.state().join("install.lock"))?;
@@ -54,7 +79,7 @@ impl<'a> Installed<'a> {
             CHART.to_owned(),
             format!("--namespace={SYSTEM}"),
             "--create-namespace".to_owned(),
-            "--set=ledger.storage.persistent=false".to_owned(),
+            format!("--set=ledger.storage.persistent={lasting}"),
         ];
         for (name, image) in &images {
             let value = if name == "sidecar" { "proxy" } else { name };

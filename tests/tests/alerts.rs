@@ -25,8 +25,8 @@ struct Case {
     fires: &'static [&'static [(&'static str, &'static str)]],
 }
 
-const DENIED: &str =
-    r#"actpass_ledger_decisions_total{tenant="c/shop/1",agent="clerk",verdict="deny"}"#;
+const DENIED: &str = r#"actpass_ledger_decisions_total{tenant="c/shop/1",agent="clerk",verdict="deny",enforced="true"}"#;
+const AUDITED: &str = r#"actpass_ledger_decisions_total{tenant="c/shop/1",agent="clerk",verdict="deny",enforced="false"}"#;
 const PERMITTED: &str =
     r#"actpass_ledger_decisions_total{tenant="c/shop/1",agent="clerk",verdict="permit"}"#;
 const REFUNDED: &str = r#"actpass_ledger_decisions_total{tenant="c/shop/1",agent="clerk",verdict="permit",capability="stripe.refunds.create"}"#;
@@ -82,6 +82,7 @@ const CASES: &[Case] = &[
     case!("ActPassDenials", "a first burst within one scrape", [(DENIED, "_x20 4x5")], "22m", CLERK),
     case!("ActPassDenials", "as many as are expected", [(DENIED, "_x20 3x5")], "22m", QUIET),
     case!("ActPassDenials", "one a minute after a quiet hour", [(DENIED, "7x60 8+1x10")], "68m", CLERK),
+    case!("ActPassDenials", "what an audit passed on", [(AUDITED, "_x20 4x5")], "22m", QUIET),
     case!("ActPassDenials", "many long ago", [(DENIED, "400x60")], "50m", QUIET),
     case!("ActPassDenials", "permits", [(PERMITTED, "0+10x30")], "20m", QUIET),
     case!("ActPassWrites", "a hundred a minute", [(WRITTEN, "0+100x30")], "20m", POD),

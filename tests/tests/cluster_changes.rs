@@ -35,7 +35,7 @@ fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_be
     }
     // One of its own: it ends without ActPass.
     let cluster = Own::up().unwrap();
-    let installed = Installed::on(&cluster).unwrap();
+    let installed = Installed::lasting(&cluster).unwrap();
     let shop = Shop::working(&installed, "changes", &["sh", "-c", AGENT]).unwrap();
     pays(&shop, "the start");
 
@@ -201,6 +201,7 @@ fn uninstalled(cluster: &Cluster, shop: &Shop<'_>) {
             | "Passport"
             | "ActionPolicy"
             | "EvidenceLog" => true,
+            "PersistentVolumeClaim" => line.ends_with(" data-actpass-ledger-0"),
             "Secret" => ["controller", "ledger", "webhook"]
                 .iter()
                 .any(|part| line.ends_with(&format!("actpass-{part}"))),

@@ -464,9 +464,7 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
             let taken = shop.namespace.apply(&shadow);
             shop.namespace
                 .kubectl(&["delete", "upstream", "mine", "--ignore-not-found"])?;
-            Ok(taken
-                .err()
-                .context("an Upstream of a shared host is taken")?)
+            taken.err().context("an Upstream of a shared host is taken")
         })
         .unwrap();
         cluster

@@ -57,8 +57,8 @@ fn a_replica_that_is_not_answered_is_not_ready_until_it_is() {
     nft(
         &cluster,
         &format!(
-            "table ip {TABLE} {{ chain in {{ type filter hook input priority -300; \
-             ip saddr {address} tcp sport != 8080 drop; }} }}"
+            "table ip {TABLE} {{\nchain in {{\ntype filter hook input priority -300\n\
+             ip saddr {address} tcp sport != 8080 drop\n}}\n}}\n"
         ),
     );
     let becomes = |want: bool| {
