@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use actpass_tests::cluster::{Cluster, eventually, possible};
+use actpass_tests::fed;
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
 use actpass_tests::shop::{SHOP, Shop, agent};
@@ -405,16 +406,14 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
             let path = format!("-o=jsonpath={path}");
             shop.namespace.ask(&["get", "pod", "agent", &path]).unwrap()
         };
-        let volume = cluster
-            .state()
-            .join("kubelet/pods")
-            .join(pod("{.metadata.uid}"))
-            .join("volumes/kubernetes.io~projected/actpass-token");
-        let token = fs::read_dir(&volume).unwrap();
-        let token = token
-            .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-            .find(|text| text.starts_with("ey"))
-            .unwrap();
+        // Mounted in the node's own file system.
+        let volume = format!(
+            "/run/actpass/kubelet/pods/{}/volumes/kubernetes.io~projected/actpass-token",
+            pod("{.metadata.uid}")
+        );
+        let read = ["-c", &format!("cat {volume}/*")];
+        let token = cluster.node("sh").args(read).output().unwrap();
+        let token = text(&token);
         let uid = pod("{.metadata.annotations.actpass\\.org/sidecar-uid}");
         let process = sidecar_of(&pod("{.metadata.uid}"));
         let dir = tempfile::tempdir().unwrap();
@@ -449,11 +448,15 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
         let shared = shared
             .replace("HOST", &host)
             .replace("    caBundle: |\nCA\n", "")
+            .replace("spec:\n", "spec:\n  allowedNamespaces: {from: All}\n")
             .replace(
                 "name: pay}",
                 &format!("name: {name}, namespace: {SYSTEM}}}"),
             );
-        cluster.apply(&shared).unwrap();
+        let mut apply = cluster.kube("kubectl");
+        apply.args(["apply", "--namespace", SYSTEM, "--filename", "-"]);
+        let applied = fed(&mut apply, shared.as_bytes()).unwrap();
+        assert!(applied.status.success(), "{}", text(&applied));
         let shadow = shared
             .replace("  allowedNamespaces: {from: All}\n", "")
             .replace(
@@ -467,10 +470,12 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
             taken.err().context("an Upstream of a shared host is taken")
         })
         .unwrap();
+        let why = format!("{host}` ");
+        assert!(error.to_string().contains(&why), "{error:#}");
+        assert_eq!(shop.pay(100, "and on").unwrap().0, "200");
         cluster
             .ask(&["delete", "upstream", &name, "-n", SYSTEM])
             .unwrap();
-        assert!(error.to_string().contains(&host), "{error:#}");
     });
 }
 
