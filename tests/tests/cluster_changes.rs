@@ -188,9 +188,6 @@ fn uninstalled(cluster: &Cluster, shop: &Shop<'_>) {
     let kinds = kinds.collect::<Vec<_>>().join(",");
     let path =
         "-o=jsonpath={range .items[*]}{.kind} {.metadata.namespace} {.metadata.name}{\"\\n\"}{end}";
-    let all = cluster
-        .ask(&["get", &kinds, "--all-namespaces", path])
-        .unwrap();
     let kept = |line: &&str| {
         let (kind, _) = line.split_once(' ').unwrap_or((line, ""));
         let at_home = line.contains(&format!(" {} ", shop.namespace.name));
@@ -201,12 +198,18 @@ fn uninstalled(cluster: &Cluster, shop: &Shop<'_>) {
             | "Passport"
             | "ActionPolicy"
             | "EvidenceLog" => true,
+            // Kubernetes' own, of our kinds.
+            "APIService" => true,
+            // Of pods that still run.
+            "Lease" => line.contains(" actpass-session-"),
             "PersistentVolumeClaim" => line.ends_with(" data-actpass-ledger-0"),
             "Secret" => ["controller", "ledger", "webhook"]
                 .iter()
                 .any(|part| line.ends_with(&format!("actpass-{part}"))),
             "Namespace" | "ServiceAccount" | "ConfigMap" => {
                 !line.contains("actpass-")
+                    || line.contains(" actpass-bundle-")
+                    || line.ends_with(" tests-admin")
                     || line.ends_with(SYSTEM)
                     || line.ends_with("kube-root-ca.crt")
                     || line.ends_with(" default")
@@ -214,12 +217,15 @@ fn uninstalled(cluster: &Cluster, shop: &Shop<'_>) {
             _ => at_home,
         }
     };
-    let left: Vec<&str> = all
-        .lines()
-        .filter(|line| line.contains("actpass"))
-        .filter(|line| !kept(line))
-        .collect();
-    assert!(left.is_empty(), "left behind: {left:#?}");
+    // Pods take a moment to end.
+    eventually(PATIENCE, || {
+        let all = cluster.ask(&["get", &kinds, "--all-namespaces", path])?;
+        let left = all.lines().filter(|line| line.contains("actpass"));
+        let left: Vec<&str> = left.filter(|line| !kept(line)).collect();
+        ensure!(left.is_empty(), "left behind: {left:#?}");
+        Ok(())
+    })
+    .unwrap();
 
     let pod = actpass_tests::shop::agent(&["sleep", "inf"]).replace("name: agent", "name: plain");
     shop.namespace.start("plain", &pod).unwrap();
