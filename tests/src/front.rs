@@ -78,6 +78,35 @@ impl Front {
     }
 }
 
+/// A server for a [`Front`] that answers every request with `body`. Its port on 127.0.0.1.
+///
+/// # Errors
+/// Where there is no port.
+pub fn answering(body: &'static str) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            // One that breaks off is the client's business.
+            std::thread::spawn(move || answer(socket, body).ok());
+        }
+    });
+    Ok(port)
+}
+
+/// Answers one request, once it is there to its last byte: what is unread at the end would break the connection off.
+fn answer(socket: TcpStream, body: &str) -> anyhow::Result<()> {
+    let mut client = BufReader::new(socket);
+    if read(&mut client)?.is_some() {
+        write!(
+            client.get_mut(),
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+    }
+    Ok(())
+}
+
 fn pass_on(
     socket: TcpStream,
     config: Arc<ServerConfig>,

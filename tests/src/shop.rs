@@ -1,7 +1,5 @@
 //! A namespace under ActPass with an agent that pays bills, and the provider it pays.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::Duration;
 
@@ -10,10 +8,9 @@ use serde_json::{Value, json};
 
 use crate::authority::Authority;
 use crate::cluster::{Namespace, eventually};
-use crate::front::Front;
+use crate::front::{Front, answering};
 use crate::home::text;
 use crate::installed::{Installed, Person};
-use crate::raw::header;
 
 /// An upstream of the test's own, at `HOST` by the authority `CA`, an agent and what it may: small payments at once, large
 /// ones after a yes.
@@ -111,7 +108,7 @@ impl<'a> Shop<'a> {
         let namespace = installed.namespace(prefix)?;
         let host = format!("pay.{}.example", namespace.name);
         let authority = Authority::new()?;
-        let paid = pays()?;
+        let paid = answering("{\"paid\":true}")?;
         let listener = cluster.serve(&host, 443)?;
         let front = Front::on(listener, &authority, &host, paid)?;
         let manifests = SHOP
@@ -204,35 +201,4 @@ impl<'a> Shop<'a> {
 /// The agent's pod, with that command.
 pub fn agent(command: &[&str]) -> String {
     AGENT.replace("COMMAND", &json!(command).to_string())
-}
-
-/// A provider that takes every payment. The port to ask at.
-fn pays() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    std::thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            // One that breaks off is the client's business.
-            std::thread::spawn(move || paid(socket).ok());
-        }
-    });
-    Ok(port)
-}
-
-/// Answers one request, once it is there to its last byte: what is unread at the end would break the connection off.
-fn paid(socket: TcpStream) -> anyhow::Result<()> {
-    let mut reader = BufReader::new(socket);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        ensure!(reader.read_line(&mut head)? > 0, "cut off");
-    }
-    let length = header(&head, "content-length").map_or(Ok(0), str::parse)?;
-    reader.read_exact(&mut vec![0; length])?;
-    let body = "{\"paid\":true}";
-    write!(
-        reader.get_mut(),
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    Ok(())
 }

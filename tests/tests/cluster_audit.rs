@@ -6,13 +6,11 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use actpass_tests::authority::Authority;
 use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
-use actpass_tests::front::Front;
+use actpass_tests::front::{Front, answering};
 use actpass_tests::home::text;
 use actpass_tests::installed::Installed;
 use serde_json::Value;
@@ -106,23 +104,6 @@ fn curl(method: &str, url: &str, more: &str) -> String {
     )
 }
 
-/// Answers every request at a listener of this machine with `body`.
-fn answers(body: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let length = socket.read(&mut request).unwrap_or(0);
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}", body.len());
-            if length > 0 {
-                write!(socket, "{head}\r\nconnection: close\r\n\r\n{body}").ok();
-            }
-        }
-    });
-    port
-}
-
 /// What was passed on: agent, what it was about, what would have been answered, and why.
 fn unenforced(leaves: &[Value]) -> Vec<[String; 4]> {
     let mut agents = std::collections::BTreeMap::new();
@@ -180,7 +161,7 @@ fn an_audit_breaks_nothing_says_what_would_have_been_and_becomes_enforcement_in_
     let authority = Authority::new().unwrap();
     let front = |host: &str, body: &'static str| {
         let listener = cluster.serve(host, 443).unwrap();
-        Front::on(listener, &authority, host, answers(body)).unwrap()
+        Front::on(listener, &authority, host, answering(body).unwrap()).unwrap()
     };
     let (shop_front, other_front) = (front(&shop, "shop"), front(&other, "other"));
     let own_key = |front: &Front, count: usize| {

@@ -8,17 +8,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use actpass_tests::authority::Authority;
 use actpass_tests::chart::{Chart, dashboard, metrics_of, panels};
 use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
-use actpass_tests::front::Front;
+use actpass_tests::front::{Front, answering};
 use actpass_tests::home::text;
 use actpass_tests::installed::Installed;
+use actpass_tests::shop::agent;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
@@ -65,16 +64,6 @@ spec:
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: clerk}
-"#;
-
-const AGENT: &str = r#"apiVersion: v1
-kind: Pod
-metadata: {name: agent}
-spec:
-  serviceAccountName: clerk
-  terminationGracePeriodSeconds: 1
-  containers:
-  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf], securityContext: {runAsUser: 1000}}
 "#;
 
 /// Where Prometheus listens, in the node's network.
@@ -238,22 +227,6 @@ impl Drop for Prometheus<'_> {
     }
 }
 
-/// A provider that takes every payment. The port to ask at.
-fn pays() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            if socket.read(&mut request).unwrap_or(0) > 0 {
-                let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-                socket.write_all(answer.as_bytes()).ok();
-            }
-        }
-    });
-    port
-}
-
 /// A namespace with an agent that may pay small bills, and the host that it pays at.
 fn opened<'a>(installed: &Installed<'a>) -> (Namespace<'a>, String) {
     let cluster = installed.cluster;
@@ -261,13 +234,13 @@ fn opened<'a>(installed: &Installed<'a>) -> (Namespace<'a>, String) {
     let host = format!("pay.{}.example", namespace.name);
     let authority = Authority::new().unwrap();
     let listener = cluster.serve(&host, 443).unwrap();
-    Front::on(listener, &authority, &host, pays()).unwrap();
+    Front::on(listener, &authority, &host, answering("{}").unwrap()).unwrap();
     let manifests = SHOP
         .replace("HOST", &host)
         .replace("CA\n", &authority.block(6));
     namespace.apply(&manifests).unwrap();
     namespace
-        .start("agent", AGENT)
+        .start("agent", &agent(&["sleep", "inf"]))
         .unwrap_or_else(|error| panic!("{error}\n{}", installed.standing()));
     (namespace, host)
 }
