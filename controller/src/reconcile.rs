@@ -11,6 +11,7 @@ mod writing;
 pub(crate) use writing::apply;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,12 +81,14 @@ pub struct Leader {
 
 /// What a leader did, so that it does it once.
 #[derive(Debug, Default)]
-pub struct Done(Mutex<DoneState>);
+pub struct Done {
+    /// How many bundles were given to the ledger; the rest may be forgotten, this never.
+    given: AtomicU64,
+    state: Mutex<DoneState>,
+}
 
 #[derive(Debug, Default)]
 struct DoneState {
-    /// How many bundles were given to the ledger.
-    given: u64,
     /// Bundles that the ledger has, by uid of the namespace.
     bundles: BTreeMap<String, BundleDigest>,
     /// What was published, by uid of the namespace: what is watched may lag behind it, and an older bundle must not be held.
@@ -98,14 +101,13 @@ struct DoneState {
 
 impl Done {
     fn state(&self) -> MutexGuard<'_, DoneState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Orders what is given to the ledger. Never begins anew: a request may have been late.
     fn next(&self) -> u64 {
-        let mut state = self.state();
-        state.given = state.given.saturating_add(1);
-        state.given
+        let before = self.given.fetch_add(1, Ordering::Relaxed);
+        before.saturating_add(1)
     }
 
     fn forget(&self, uid: &str) {
@@ -151,10 +153,7 @@ impl Leader {
                 _ = trust.changed() => all(),
                 _ = again.tick() => {
                     // Also what the ledger lost and what was deleted of ours.
-                    let mut state = self.done.state();
-                    let given = state.given;
-                    *state = DoneState { given, ..DoneState::default() };
-                    drop(state);
+                    *self.done.state() = DoneState::default();
                     all()
                 }
                 _ = ends.tick() => self.ended(),
