@@ -24,9 +24,14 @@ pub struct Cluster {
     state: PathBuf,
 }
 
+/// Whether one is asked for; `make setup` made its programs then.
+pub(crate) fn asked_for() -> bool {
+    std::env::var_os("ACTPASS_TEST_CLUSTER").is_some_and(|value| !value.is_empty())
+}
+
 /// Whether one is asked for and this user can start it; where not, that is printed.
 pub fn possible() -> bool {
-    let asked = std::env::var_os("ACTPASS_TEST_CLUSTER").is_some_and(|value| !value.is_empty());
+    let asked = asked_for();
     let possible = User::own().is_root() && has_all_ids();
     match (asked, possible) {
         (false, _) => println!("LEFT OUT: the Kubernetes node; run `make test` as root"),

@@ -35,7 +35,8 @@ pub fn node_modules() -> PathBuf {
 /// What `tests/cluster/tools/build MODULE` made, a program or a file; where it was not made, that is printed.
 ///
 /// # Panics
-/// Where the script that knows its place does not run.
+/// Where the script that knows its place does not run, and where it was not made though the Kubernetes node is there, whose
+/// set-up makes everything.
 pub fn built(module: &str, name: &str) -> Option<PathBuf> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/tools/build");
     let said = Command::new(script)
@@ -47,6 +48,10 @@ pub fn built(module: &str, name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
+    assert!(
+        !crate::cluster::asked_for(),
+        "`{name}` is not built; run `tests/cluster/tools/build {module}`"
+    );
     println!(
         "LEFT OUT: `{name}` is not built; run `tests/cluster/tools/build {module}`, which needs Go 1.26"
     );

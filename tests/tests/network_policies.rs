@@ -271,14 +271,29 @@ fn what_governed_pods_reach_and_who_reaches_them() {
 }
 
 #[test]
-fn with_audit_only_injected_pods_are_held() {
+fn an_audit_closes_nothing_but_metadata_and_only_to_injected_pods() {
+    let metadata = At("169.254.169.254");
     holds(
         &[policy("audit")],
         &[
-            ("an injected pod is held", (Agent, WORLD, 80, "TCP"), false),
             (
-                "a pod that was there before is not",
-                (Plain, WORLD, 80, "TCP"),
+                "an injected pod reaches what is not declared",
+                (Agent, WORLD, 80, "TCP"),
+                true,
+            ),
+            (
+                "but no metadata server",
+                (Agent, metadata, 80, "TCP"),
+                false,
+            ),
+            (
+                "nor is the sidecar's capture reached from elsewhere",
+                (Stranger, Agent, 15_001, "TCP"),
+                false,
+            ),
+            (
+                "a pod that was there before is not held",
+                (Plain, metadata, 80, "TCP"),
                 true,
             ),
         ],
