@@ -10,6 +10,7 @@ mod credentials;
 mod events;
 mod explain;
 mod export;
+mod keys;
 mod kubectl;
 mod ledger;
 mod objects;
@@ -25,7 +26,7 @@ use anyhow::bail;
 use clap::Parser;
 
 pub(crate) use args::Plugin;
-use args::{PluginCommand, PluginOutput};
+use args::{KeysCommand, PluginCommand, PluginOutput};
 
 use crate::exit::Exit;
 use kubectl::Kubectl;
@@ -87,5 +88,15 @@ pub(crate) async fn run(plugin: Plugin) -> anyhow::Result<Exit> {
             credentials::credentials(&kubectl, &reach, command, json).await
         }
         PluginCommand::Onboard(args) => onboard::onboard(&kubectl, args, json),
+        PluginCommand::Keys {
+            system_namespace,
+            command,
+        } => {
+            let system = kubectl.of(&system_namespace);
+            match command {
+                KeysCommand::List => keys::list(&system, json),
+                KeysCommand::Rotate { what } => keys::rotate(&system, what, json),
+            }
+        }
     }
 }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use actpass_core::succession::Rhythm;
 use actpass_transport::program::LogFormat;
 use actpass_webhook::server::args::Injection;
 use clap::Parser;
+use jiff::SignedDuration;
 
 /// The controller of ActPass: issues passports, gives policy to the ledger and to sidecars, keeps what stands in the cluster
 /// true.
@@ -55,9 +57,38 @@ pub struct Args {
     /// Namespace whose Prometheus may read the sidecars' metrics.
     #[arg(long, env = "ACTPASS_METRICS_NAMESPACE")]
     pub metrics_namespace: Option<String>,
+    /// How keys follow one another.
+    #[command(flatten)]
+    pub rotation: Rotation,
     /// What is injected, and what is let pass: as the webhook has it.
     #[command(flatten)]
     pub injection: Injection,
+}
+
+/// How keys follow one another: those that passports and votes are signed with.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Rotation {
+    /// Days that a key is used before another follows; 0: only when `kubectl actpass keys rotate` asks for it.
+    #[arg(long, env = "ACTPASS_KEY_AGE_DAYS", default_value_t = 90, value_parser = clap::value_parser!(i64).range(0..=3650))]
+    pub key_age_days: i64,
+    /// Seconds that a key is announced before it is used.
+    #[arg(long, env = "ACTPASS_KEY_NOTICE_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(i64).range(1..=86_400))]
+    pub key_notice_seconds: i64,
+    /// Seconds that a key counts after another took its place: longer than a passport lives, which is an hour at most.
+    #[arg(long, env = "ACTPASS_KEY_OVERLAP_SECONDS", default_value_t = 3_900, value_parser = clap::value_parser!(i64).range(1..=31_536_000))]
+    pub key_overlap_seconds: i64,
+}
+
+impl Rotation {
+    /// The same, for lists of keys.
+    pub fn rhythm(self) -> Rhythm {
+        let age = SignedDuration::from_hours(self.key_age_days.saturating_mul(24));
+        Rhythm {
+            age: (self.key_age_days > 0).then_some(age),
+            notice: SignedDuration::from_secs(self.key_notice_seconds),
+            overlap: SignedDuration::from_secs(self.key_overlap_seconds),
+        }
+    }
 }
 
 #[cfg(test)]

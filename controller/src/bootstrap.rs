@@ -6,18 +6,18 @@
 //! *Guarantees*: every step may be done again, and by two at once: what exists is never exchanged, only certificates that
 //! are due. Private keys of other parts are never seen.
 
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actpass_core::hash::{b64u_decode_array, b64u_encode};
+use actpass_core::succession::{Purpose, ROTATE_AUTHORITY, ROTATE_ISSUER, ROTATE_VOTES, Rhythm};
 use actpass_kubernetes::kept::Kept;
 use actpass_kubernetes::names::{
     CONTROLLER_SECRET, CONTROLLER_TLS, LEDGER_KEYS, LEDGER_TLS, TLS_AUTHORITY, TLS_CERTIFICATE,
     TLS_KEY, TRUST, VOTE_KEYS, WEBHOOK_TLS,
 };
+use actpass_kubernetes::seeds::{Seeds, asked, turned};
 use actpass_transport::names;
 use anyhow::{Context as _, bail};
-use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -33,24 +33,26 @@ use crate::certificates::{Authority, Facts};
 use crate::http::Part;
 use crate::ledger;
 use crate::metrics::Metrics;
-use crate::trust::{Trust, grown};
+use crate::trust::{Trust, follow};
 
-/// In the controller's Secret: the seed of the key that passports are signed with, base64url.
+/// In the controller's Secret: the keys that passports are signed with, [`actpass_kubernetes::seeds`].
 pub const ISSUER_KEY: &str = "issuer.key";
-/// In the controller's Secret: the authority's certificate, PEM.
+/// In the controller's Secret: the certificates of the authority and of those before it, PEM.
 pub const CA_CERTIFICATE: &str = "ca.crt";
 /// In the controller's Secret: the authority's key, PEM.
 pub const CA_KEY: &str = "ca.key";
+/// In the controller's Secret: what leads from the authority to those before it, PEM.
+pub const CA_CHAIN: &str = "ca.chain";
 
 /// Name of both webhook configurations.
 const WEBHOOK_CONFIGURATION: &str = "actpass";
 
 /// What the controller itself needs of its Secret.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Own {
-    /// The key that passports are signed with.
-    pub issuer: Arc<SigningKey>,
-    /// The authority's certificate.
+    /// The keys that passports are signed with.
+    pub seeds: Seeds,
+    /// The certificates of the authority and of those before it.
     pub authorities: Vec<CertificateDer<'static>>,
 }
 
@@ -64,13 +66,15 @@ impl Own {
             let found = secret.data.as_ref().and_then(|data| data.get(key));
             found.map(|ByteString(bytes)| bytes.as_slice())
         };
-        let (Some(seed), Some(certificate)) = (value(ISSUER_KEY), value(CA_CERTIFICATE)) else {
+        let (Some(seeds), Some(certificate)) = (value(ISSUER_KEY), value(CA_CERTIFICATE)) else {
             return Ok(None);
         };
-        let seed = std::str::from_utf8(seed).unwrap_or_default().trim();
-        let Ok(seed) = b64u_decode_array(seed) else {
-            bail!("`{ISSUER_KEY}` of Secret `{CONTROLLER_SECRET}` is no key");
-        };
+        let seeds = Seeds::read(seeds);
+        let seeds =
+            seeds.with_context(|| format!("`{ISSUER_KEY}` of Secret `{CONTROLLER_SECRET}`"))?;
+        if seeds.keys().is_empty() {
+            return Ok(None);
+        }
         let authorities = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<Vec<_>, _>>()
             .ok()
@@ -78,10 +82,7 @@ impl Own {
         let Some(authorities) = authorities else {
             bail!("`{CA_CERTIFICATE}` of Secret `{CONTROLLER_SECRET}` is no certificate");
         };
-        Ok(Some(Self {
-            issuer: Arc::new(SigningKey::from_bytes(&seed)),
-            authorities,
-        }))
+        Ok(Some(Self { seeds, authorities }))
     }
 }
 
@@ -93,6 +94,8 @@ pub struct Bootstrap {
     pub namespace: String,
     /// Id of the cluster.
     pub cluster: String,
+    /// When keys follow one another.
+    pub rhythm: Rhythm,
     /// What happened is counted here.
     pub metrics: Arc<Metrics>,
 }
@@ -103,39 +106,69 @@ impl Bootstrap {
     /// # Errors
     /// The API server does not answer, a Secret is not there, or what is kept cannot be used.
     pub async fn make(&self) -> anyhow::Result<()> {
+        let now = Timestamp::now();
         let kept = Kept::new(self.client.clone(), &self.namespace, CONTROLLER_SECRET);
-        let (seed, _) = kept.load_or_make(ISSUER_KEY, issuer_seed).await?;
+        let map = self.trust_map().get_opt(TRUST).await?;
+        let listed = Trust::of(map.as_ref().and_then(|map| map.data.as_ref()))?.issuer_keys;
+        let wish = asked(map.as_ref(), ROTATE_ISSUER);
+        let seeds = turned(&kept, ISSUER_KEY, &listed, self.rhythm, wish, now).await?;
+        let wish = asked(map.as_ref(), ROTATE_AUTHORITY);
+        let authority = self.authority(&kept, wish, now).await?;
+        for (secret, name, service) in PARTS {
+            self.certificate(&authority, secret, name, service).await?;
+        }
+        let trust = self
+            .change_trust(|trust, _| {
+                trust.authorities = authority.certificates().to_owned();
+                seeds.list(&mut trust.issuer_keys, Purpose::Passports, self.rhythm, now);
+                Ok(())
+            })
+            .await?;
+        self.ca_bundles(&trust).await
+    }
+
+    /// The authority, made where there is none, and followed by another where that is due.
+    async fn authority(
+        &self,
+        kept: &Kept,
+        asked: Option<Timestamp>,
+        now: Timestamp,
+    ) -> anyhow::Result<Authority> {
         let (key, _) = kept
             .load_or_make(CA_KEY, || Authority::make_key().map(String::into_bytes))
             .await?;
         let key = String::from_utf8(key).context("the authority's key is no text")?;
-        let (certificate, made) = kept
+        let (certificates, made) = kept
             .load_or_make(CA_CERTIFICATE, || {
-                let made = Authority::make_certificate(&key, &self.cluster, Timestamp::now());
+                let made = Authority::make_certificate(&key, &self.cluster, now);
                 made.map(String::into_bytes)
             })
             .await?;
         if made {
             tracing::info!("Made the authority of this installation");
         }
-        let certificate =
-            String::from_utf8(certificate).context("the authority's certificate is no text")?;
-        let authority = Authority::read(&certificate, &key)
+        let chain = kept.load(CA_CHAIN).await?.unwrap_or_default();
+        let facts = Facts::read(&certificates)?;
+        let text =
+            |bytes| String::from_utf8(bytes).context("the authority's certificate is no text");
+        let authority = Authority::read(&text(certificates)?, &text(chain)?, &key);
+        let authority = authority
             .with_context(|| format!("Secret `{CONTROLLER_SECRET}` holds no authority"))?;
-        for (secret, name, service) in PARTS {
-            self.certificate(&authority, secret, name, service).await?;
+        let wanted = asked.is_some_and(|asked| facts.made() < asked && asked <= now);
+        if !wanted && !facts.is_old(now) {
+            return Ok(authority);
         }
-        let issuer = issuer_public(&seed)?;
-        let trust = self
-            .change_trust(|trust| {
-                trust.authorities.clone_from(&certificate);
-                if !trust.issuer_keys.contains(&issuer) {
-                    trust.issuer_keys.push(issuer.clone());
-                }
-                Ok(())
-            })
-            .await?;
-        self.ca_bundles(&trust).await
+        let next = authority.next(&self.cluster, now)?;
+        let values = [
+            (CA_KEY, next.key.clone().into_bytes()),
+            (CA_CERTIFICATE, next.certificates.clone().into_bytes()),
+            (CA_CHAIN, next.chain.clone().into_bytes()),
+        ];
+        if !kept.exchange(CA_KEY, key.as_bytes(), &values).await? {
+            bail!("another leader exchanged the authority");
+        }
+        tracing::info!("Made another authority, which the one before vouches for");
+        Ok(Authority::read(&next.certificates, &next.chain, &next.key)?)
     }
 
     /// Asks a part for its keys, and believes them.
@@ -143,14 +176,19 @@ impl Bootstrap {
     /// # Errors
     /// It does not answer, or lacks a key that is believed.
     pub async fn ask_keys(&self, part: &Part, entry: &'static str) -> anyhow::Result<()> {
-        let now = ledger::keys(part).await?;
-        self.change_trust(|trust| {
-            let believed = match entry {
-                LEDGER_KEYS => &mut trust.ledger_keys,
-                VOTE_KEYS => &mut trust.vote_keys,
+        let named = ledger::keys(part).await?;
+        self.change_trust(|trust, annotations| {
+            let now = Timestamp::now();
+            let (believed, purpose) = match entry {
+                LEDGER_KEYS => (&mut trust.ledger_keys, Purpose::Checkpoints),
+                VOTE_KEYS => (&mut trust.vote_keys, Purpose::Votes),
                 _ => bail!("`{entry}` holds no keys of another part"),
             };
-            *believed = grown(entry, believed, now.clone())?;
+            follow((entry, purpose), believed, &named, self.rhythm, now)?;
+            // The webhook does as it is asked, and has no clock of its own for this.
+            if entry == VOTE_KEYS && believed.is_due(self.rhythm, None, now) {
+                annotations.insert(ROTATE_VOTES.to_owned(), now.to_string());
+            }
             Ok(())
         })
         .await?;
@@ -171,14 +209,14 @@ impl Bootstrap {
         let found = kept.load(TLS_CERTIFICATE).await?;
         let facts = found.and_then(|pem| Facts::read(&pem).ok());
         let ours =
-            kept.load(TLS_AUTHORITY).await?.as_deref() == Some(authority.certificate().as_bytes());
+            kept.load(TLS_AUTHORITY).await?.as_deref() == Some(authority.certificates().as_bytes());
         if let Some(facts) = facts.filter(|facts| ours && !facts.is_due(&wanted, now)) {
             self.metrics.certificate(service, facts.not_after);
             return Ok(());
         }
         let made = authority.leaf(&wanted, now)?;
         let facts = Facts::read(made.certificate.as_bytes())?;
-        let authority = authority.certificate().as_bytes().to_vec();
+        let authority = authority.certificates().as_bytes().to_vec();
         kept.replace(&[
             (TLS_CERTIFICATE, made.certificate.into_bytes()),
             (TLS_KEY, made.key.into_bytes()),
@@ -193,21 +231,23 @@ impl Bootstrap {
     /// Changes the trust ConfigMap as it then stands; made where there is none.
     async fn change_trust(
         &self,
-        mut change: impl FnMut(&mut Trust) -> anyhow::Result<()>,
+        mut change: impl FnMut(&mut Trust, &mut BTreeMap<String, String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Trust> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+        let api = self.trust_map();
         let params = PostParams::default();
         for _ in 0..TRIES {
             let found = api.get_opt(TRUST).await?;
             let exists = found.is_some();
             let mut map = found.unwrap_or_default();
-            let mut trust = Trust::of(map.data.as_ref());
-            change(&mut trust)?;
-            let data = trust.data();
-            if map.data.as_ref() == Some(&data) {
+            let before = map.clone();
+            let mut trust = Trust::of(map.data.as_ref())?;
+            let mut annotations = map.metadata.annotations.take().unwrap_or_default();
+            change(&mut trust, &mut annotations)?;
+            map.data = Some(trust.data());
+            map.metadata.annotations = Some(annotations).filter(|them| !them.is_empty());
+            if map == before {
                 return Ok(trust);
             }
-            map.data = Some(data);
             let written = match exists {
                 true => api.replace(TRUST, &params, &map).await,
                 false => {
@@ -226,6 +266,10 @@ impl Bootstrap {
             }
         }
         bail!("ConfigMap `{TRUST}` changes all the time")
+    }
+
+    fn trust_map(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Tells the API server by whom the webhook's certificate is signed.
@@ -284,17 +328,3 @@ const PARTS: [(&str, &str, &str); 3] = [
 
 /// How often a change is tried after somebody else was quicker.
 const TRIES: u32 = 8;
-
-fn issuer_seed() -> Result<Vec<u8>, impl Display> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map(|()| b64u_encode(&seed).into_bytes())
-}
-
-fn issuer_public(seed: &[u8]) -> anyhow::Result<String> {
-    let text = std::str::from_utf8(seed).unwrap_or_default().trim();
-    let Ok(seed) = b64u_decode_array(text) else {
-        bail!("`{ISSUER_KEY}` of Secret `{CONTROLLER_SECRET}` is no key");
-    };
-    let key = SigningKey::from_bytes(&seed).verifying_key();
-    Ok(b64u_encode(key.as_bytes()))
-}

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-/// Life of the authority. Pods pin it, so it is not changed by itself.
+/// Life of an authority.
 const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 
 /// Life of a part's certificate.
@@ -42,11 +42,29 @@ pub struct Pem {
     pub key: String,
 }
 
-/// The authority that signs the parts' certificates.
+/// The authority that signs the parts' certificates, and those before it.
+///
+/// Pods pin the authority they were made with. Its successor is vouched for by it: whoever believes an earlier one is shown, with
+/// each certificate, the chain that leads there (RFC 5280, section 3.2: cross-certificates).
 pub struct Authority {
-    certificate: String,
+    certificates: String,
+    chain: String,
     issuer: Issuer<'static, KeyPair>,
 }
+
+/// An authority as it is kept, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityPem {
+    /// Its certificate, then those of the authorities before it.
+    pub certificates: String,
+    /// What leads from it to those, one cross-certificate after the other.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// Most authorities that are believed at a time, the one in use among them.
+const AUTHORITIES_MAX: usize = 4;
 
 /// What a certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,32 +96,49 @@ impl Authority {
         now: Timestamp,
     ) -> Result<String, CertificateError> {
         let key = KeyPair::from_pem(key)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(&format!("ActPass {cluster}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = life(now, AUTHORITY_LIFE)?;
-        Ok(params.self_signed(&key)?.pem())
+        Ok(params(cluster, now)?.self_signed(&key)?.pem())
     }
 
-    /// The authority of this key and certificate.
+    /// The authority of this key, these certificates, of which the first is its own, and this chain.
     ///
     /// # Errors
     /// Where they are none.
-    pub fn read(certificate: &str, key: &str) -> Result<Self, CertificateError> {
-        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+    pub fn read(certificates: &str, chain: &str, key: &str) -> Result<Self, CertificateError> {
+        let issuer = Issuer::from_ca_cert_pem(certificates, KeyPair::from_pem(key)?)?;
         Ok(Self {
-            certificate: certificate.to_owned(),
+            certificates: certificates.to_owned(),
+            chain: chain.to_owned(),
             issuer,
         })
     }
 
-    /// Its certificate, PEM.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
+    /// One that follows it, over a fresh key, with this one's word for it.
+    ///
+    /// # Errors
+    /// Where the system gives no randomness.
+    pub fn next(&self, cluster: &str, now: Timestamp) -> Result<AuthorityPem, CertificateError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let params = params(cluster, now)?;
+        let (certificate, crossed) = (
+            params.self_signed(&key)?.pem(),
+            params.signed_by(&key, &self.issuer)?.pem(),
+        );
+        Ok(AuthorityPem {
+            certificates: first(
+                &format!("{certificate}{}", self.certificates),
+                AUTHORITIES_MAX,
+            ),
+            chain: first(&format!("{crossed}{}", self.chain), AUTHORITIES_MAX - 1),
+            key: key.serialize_pem(),
+        })
     }
 
-    /// A certificate for a server of these names over a fresh key.
+    /// Its certificate and those of the authorities before it, PEM.
+    pub fn certificates(&self) -> &str {
+        &self.certificates
+    }
+
+    /// A certificate for a server of these names over a fresh key, followed by the chain.
     ///
     /// # Errors
     /// Where a name is none.
@@ -119,11 +154,36 @@ impl Authority {
         (params.not_before, params.not_after) = life(now, LEAF_LIFE)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Pem {
-            certificate: certificate.pem(),
+            certificate: format!("{}{}", certificate.pem(), self.chain),
             key: key.serialize_pem(),
         })
     }
 }
+
+/// What an authority's certificate says. Its name tells it from those before it, so that nobody has to try several.
+fn params(cluster: &str, now: Timestamp) -> Result<CertificateParams, CertificateError> {
+    let mut params = CertificateParams::default();
+    let second = Timestamp::from_second(now.as_second()).map_err(|_| CertificateError::Time)?;
+    params.distinguished_name = named(&format!("ActPass {cluster} {second}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = life(now, AUTHORITY_LIFE)?;
+    Ok(params)
+}
+
+/// The first so many certificates of a PEM text.
+fn first(pem: &str, count: usize) -> String {
+    let certificates = pem.split_inclusive(PEM_END).take(count);
+    let certificates: Vec<&str> = certificates.map(str::trim).collect();
+    certificates
+        .iter()
+        .filter(|pem| !pem.is_empty())
+        .map(|pem| format!("{pem}\n"))
+        .collect()
+}
+
+/// Last line of a certificate (RFC 7468, section 2).
+const PEM_END: &str = "-----END CERTIFICATE-----";
 
 impl Facts {
     /// Those of the first certificate of a PEM text.
@@ -144,11 +204,20 @@ impl Facts {
         })
     }
 
+    /// When it was made.
+    pub fn made(&self) -> Timestamp {
+        self.not_before.checked_add(SKEW).unwrap_or(self.not_before)
+    }
+
+    /// Whether two thirds of its life are over.
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        let life = self.not_after.duration_since(self.not_before);
+        self.not_after.duration_since(now) < life / 3
+    }
+
     /// Whether a new certificate is due: two thirds of its life are over, or it lacks one of these names.
     pub fn is_due(&self, wanted: &[String], now: Timestamp) -> bool {
-        let life = self.not_after.duration_since(self.not_before);
-        let left = self.not_after.duration_since(now);
-        left < life / 3 || !wanted.iter().all(|name| self.names.contains(name))
+        self.is_old(now) || !wanted.iter().all(|name| self.names.contains(name))
     }
 }
 
@@ -194,7 +263,12 @@ mod tests {
     fn authority(now: Timestamp) -> Authority {
         let key = Authority::make_key().unwrap();
         let certificate = Authority::make_certificate(&key, "c-1", now).unwrap();
-        Authority::read(&certificate, &key).unwrap()
+        Authority::read(&certificate, "", &key).unwrap()
+    }
+
+    fn next(authority: &Authority, now: Timestamp) -> Authority {
+        let made = authority.next("c-1", now).unwrap();
+        Authority::read(&made.certificates, &made.chain, &made.key).unwrap()
     }
 
     fn wanted() -> Vec<String> {
@@ -224,19 +298,50 @@ mod tests {
         let (ours, other) = (authority(now), authority(now));
         for (signer, want) in [(&ours, true), (&other, false)] {
             let leaf = signer.leaf(&wanted(), now).unwrap();
-            assert_eq!(handshake(&ours, &leaf), want);
+            assert_eq!(handshake(ours.certificates(), &leaf), want);
         }
     }
 
-    /// Whether a client that believes `authority` takes a server with `leaf`.
-    fn handshake(authority: &Authority, leaf: &Pem) -> bool {
+    #[test]
+    fn whoever_believes_an_earlier_authority_believes_the_leaves_of_those_after_it() {
+        let now = Timestamp::now();
+        let mut all = vec![authority(now)];
+        for _ in 1..AUTHORITIES_MAX {
+            let later = next(all.last().unwrap(), now);
+            all.push(later);
+        }
+        let newest = all.last().unwrap();
+        let leaf = newest.leaf(&wanted(), now).unwrap();
+        for (at, one) in all.iter().enumerate() {
+            let own = first(one.certificates(), 1);
+            assert!(handshake(&own, &leaf), "{at}");
+        }
+        let believed = newest.certificates();
+        assert_eq!(believed.matches(PEM_END).count(), AUTHORITIES_MAX);
+        let earlier = all[0].leaf(&wanted(), now).unwrap();
+        assert!(handshake(believed, &earlier), "not shown anew yet");
+        let other = next(&authority(now), now).leaf(&wanted(), now).unwrap();
+        assert!(!handshake(believed, &other));
+        let after = next(newest, now);
+        let leaf = after.leaf(&wanted(), now).unwrap();
+        assert!(
+            !handshake(&first(all[0].certificates(), 1), &leaf),
+            "too long ago"
+        );
+        assert!(handshake(&first(all[1].certificates(), 1), &leaf));
+    }
+
+    /// Whether a client that believes `authorities` takes a server with `leaf`.
+    fn handshake(authorities: &str, leaf: &Pem) -> bool {
         use actpass_transport::{client, server};
-        let believed = CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap();
+        let believed: Vec<_> = CertificateDer::pem_slice_iter(authorities.as_bytes())
+            .map(Result::unwrap)
+            .collect();
         let identity =
             server::Identity::from_pem(leaf.certificate.as_bytes(), leaf.key.as_bytes()).unwrap();
         let shown = std::sync::Arc::new(server::Shown::new(identity).unwrap());
         let mut server = rustls::ServerConnection::new(server::config(shown).unwrap()).unwrap();
-        let config = client::config(&[believed], None, "h2").unwrap();
+        let config = client::config(&believed, None, "h2").unwrap();
         let name = actpass_transport::names::LEDGER.try_into().unwrap();
         let mut client = rustls::ClientConnection::new(config, name).unwrap();
         for _ in 0..4 {
@@ -262,6 +367,6 @@ mod tests {
         ] {
             assert!(Facts::read(given.as_bytes()).is_err(), "{given}");
         }
-        assert!(Authority::read("", "").is_err());
+        assert!(Authority::read("", "", "").is_err());
     }
 }

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteVerifier};
-use actpass_core::hash::b64u_encode;
 use actpass_crds::condition::{Condition, ConditionStatus, ConditionType, Reason, set};
 use actpass_crds::evidence_log::EvidenceLogStatus;
 use actpass_crds::instant::Instant as At;
 use actpass_crds::resource::API_VERSION;
 use anyhow::Context as _;
+use ed25519_dalek::VerifyingKey;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::Api;
@@ -59,7 +59,13 @@ pub async fn run(leader: &Leader) {
 
 async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<()> {
     let seen = leader.ledger.checkpoint(tenant).await;
-    let trusted = leader.trust.borrow().ledger_keys.clone();
+    let trusted: Vec<VerifyingKey> = leader
+        .trust
+        .borrow()
+        .ledger_keys
+        .believed()
+        .copied()
+        .collect();
     let seen = match seen {
         Ok(seen) => head(&seen, tenant, &trusted),
         Err(error) => Err(error.to_string()),
@@ -98,13 +104,13 @@ async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<
 }
 
 /// The head that a checkpoint states, signed by a key that is believed.
-fn head(seen: &ledger::Checkpoint, tenant: &str, trusted: &[String]) -> Result<Head, String> {
+fn head(seen: &ledger::Checkpoint, tenant: &str, trusted: &[VerifyingKey]) -> Result<Head, String> {
     let verifier = NoteVerifier::from_vkey(&seen.key).map_err(|error| error.to_string())?;
     let origin = format!("actpass/{tenant}");
     if verifier.name() != origin {
         return Err(format!("the ledger shows the log of `{}`", verifier.name()));
     }
-    if !trusted.contains(&b64u_encode(verifier.key().as_bytes())) {
+    if !trusted.contains(verifier.key()) {
         return Err("the log is signed with a key that is not believed".to_owned());
     }
     let checkpoint =
@@ -228,7 +234,7 @@ mod tests {
             checkpoint: checkpoint.sign(&signer),
             key: signer.verifier().to_vkey(),
         };
-        let trusted = [b64u_encode(key.verifying_key().as_bytes())];
+        let trusted = [key.verifying_key()];
         assert_eq!(
             super::head(&seen, "c-1/shop/n-1", &trusted).unwrap().size,
             0

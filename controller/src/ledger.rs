@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::Revision;
+use actpass_core::hash::b64u_decode_array;
+use actpass_core::succession::KEYS_MAX;
 use actpass_core::vote::SignedVote;
 use actpass_core::wire::{ApprovalBrief, ApprovalView};
 use actpass_kubernetes::encoded;
 use actpass_transport::names;
 use bytes::Bytes;
+use ed25519_dalek::VerifyingKey;
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -143,23 +146,25 @@ impl Ledger {
     }
 }
 
-/// The public keys of a part, `GET /v1/keys`: base64url, and nothing but keys.
+/// The public keys of a part, `GET /v1/keys`, oldest first.
 ///
 /// # Errors
 /// As [`Part::call`].
-pub async fn keys(part: &Part) -> Result<Vec<String>, CallError> {
+pub async fn keys(part: &Part) -> Result<Vec<VerifyingKey>, CallError> {
     let body = part
         .call(Method::GET, "/v1/keys", None, Bytes::new())
         .await?;
     let Keys { keys } = serde_json::from_slice(&body).map_err(|error| part.answer(error))?;
-    let is_key = |key: &String| {
-        let bytes = actpass_core::hash::b64u_decode_array::<32>(key).ok();
-        bytes.is_some_and(|bytes| ed25519_dalek::VerifyingKey::from_bytes(&bytes).is_ok())
+    let key = |text: &String| {
+        let bytes = b64u_decode_array(text).ok()?;
+        // Under a key of small order some signatures fit any message.
+        VerifyingKey::from_bytes(&bytes)
+            .ok()
+            .filter(|key| !key.is_weak())
     };
-    match keys.is_empty() || !keys.iter().all(is_key) {
-        true => Err(part.answer("it names no public keys")),
-        false => Ok(keys),
-    }
+    let keys: Option<Vec<_>> = keys.iter().map(key).collect();
+    let keys = keys.filter(|keys| !keys.is_empty() && keys.len() <= KEYS_MAX);
+    keys.ok_or_else(|| part.answer("it names no public keys"))
 }
 
 fn of_tenant(path: &str, tenant: &str) -> String {

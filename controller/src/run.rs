@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actpass_core::error::chain;
+use actpass_core::succession::{Rhythm, Succession};
 use actpass_kubernetes::names::{
     CONTROLLER_LEASE, CONTROLLER_SECRET, CONTROLLER_TLS, LEDGER_KEYS, TRUST, VOTE_KEYS,
 };
@@ -15,6 +17,7 @@ use actpass_transport::{names, serve, server};
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,6 +31,7 @@ use crate::events::Events;
 use crate::evidence;
 use crate::health::{self, Health};
 use crate::http::Part;
+use crate::issuing::Issuing;
 use crate::lease::Election;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -59,6 +63,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     events: Events,
     network: NetworkSettings,
+    rhythm: Rhythm,
 }
 
 /// Runs until SIGTERM.
@@ -80,8 +85,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exempt_namespaces,
         dns_namespace,
         metrics_namespace,
+        rotation,
         injection,
     } = args;
+    let rhythm = rotation.rhythm();
     let settings = injection.settings(&install)?;
     let mut network = NetworkSettings {
         dns_namespace,
@@ -143,6 +150,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             metrics: metrics.clone(),
             events,
             network,
+            rhythm,
         };
         let election = Election::new(
             client.clone(),
@@ -153,7 +161,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         );
         let leading = elected(election, stopped.clone(), &mut tasks);
         tasks.spawn(lead(shared.clone(), leading));
-        let own = own(&shared).await?;
+        let issuing = issuing(&shared, &mut tasks).await?;
         let (shown, following) = shown::from_secret(client, &install, CONTROLLER_TLS).await?;
         tasks.spawn(async move {
             following.await.ok();
@@ -165,7 +173,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             client: shared.client,
             world: shared.world,
             contact,
-            issuer: own.issuer,
+            issuing,
             cluster: shared.cluster,
             install,
             settings,
@@ -224,12 +232,19 @@ fn trust_of(
     tasks.spawn(async move {
         loop {
             let seen = watched.current.borrow_and_update().clone();
-            let now = Trust::of(seen.as_ref().and_then(|map| map.data.as_ref()));
-            sender.send_if_modified(|before| {
-                let changed = *before != now;
-                *before = now;
-                changed
-            });
+            match Trust::of(seen.as_ref().and_then(|map| map.data.as_ref())) {
+                Ok(now) => {
+                    sender.send_if_modified(|before| {
+                        let changed = *before != now;
+                        *before = now;
+                        changed
+                    });
+                }
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(error, "What the parts believe stays as it was");
+                }
+            }
             if watched.current.changed().await.is_err() {
                 return "the watch of the trust";
             }
@@ -277,21 +292,85 @@ async fn cluster_id(client: &Client) -> String {
     }
 }
 
-/// What the controller's Secret holds, once the leader filled it. The other parts are believed by it from then on.
-async fn own(shared: &Shared) -> anyhow::Result<Own> {
+/// What passports are signed with, as the controller's Secret and the trust say it, once the leader filled them. The other
+/// parts are believed by the authorities there.
+async fn issuing(
+    shared: &Shared,
+    tasks: &mut JoinSet<&'static str>,
+) -> anyhow::Result<watch::Receiver<Arc<Issuing>>> {
     let api = Api::<Secret>::namespaced(shared.client.clone(), &shared.install);
     let mut watched = watched::watch(api, CONTROLLER_SECRET);
+    let (sender, receiver) = watch::channel(Arc::new(Issuing::default()));
+    let mut parts = Parts {
+        ledger: shared.ledger.clone(),
+        webhook: shared.webhook.clone(),
+        believed: Vec::new(),
+    };
+    let mut trust = shared.trust.clone();
+    let mut take = move |secret: Option<&Secret>, list: Succession| -> anyhow::Result<bool> {
+        let Some(own) = secret.map(Own::of).transpose()?.flatten() else {
+            return Ok(false);
+        };
+        parts.believe(own.authorities)?;
+        let seeds = own.seeds;
+        let now = Arc::new(Issuing { seeds, list });
+        sender.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+        Ok(true)
+    };
     loop {
-        let seen = watched.current.borrow_and_update().clone();
-        if let Some(own) = seen.as_ref().map(Own::of).transpose()?.flatten() {
-            shared.ledger.part().believe(&own.authorities)?;
-            shared.webhook.believe(&own.authorities)?;
-            watched.watching.abort();
-            return Ok(own);
+        let list = trust.borrow_and_update().issuer_keys.clone();
+        if take(watched.current.borrow_and_update().as_ref(), list)? {
+            break;
         }
         if watched.current.changed().await.is_err() {
             bail!("the watch of Secret `{CONTROLLER_SECRET}` ended");
         }
+    }
+    tasks.spawn(async move {
+        loop {
+            let changed = tokio::select! {
+                changed = watched.current.changed() => changed,
+                changed = trust.changed() => changed,
+            };
+            if changed.is_err() {
+                return "the watch of the controller's keys";
+            }
+            let list = trust.borrow_and_update().issuer_keys.clone();
+            match take(watched.current.borrow_and_update().as_ref(), list) {
+                Ok(true) => {}
+                Ok(false) => tracing::error!("The controller's keys are gone; those before stay"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "The controller's keys cannot be used; those before stay"
+                    );
+                }
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// Parts whose certificates have to lead to an authority of ours.
+struct Parts {
+    ledger: Arc<Ledger>,
+    webhook: Arc<Part>,
+    believed: Vec<CertificateDer<'static>>,
+}
+
+impl Parts {
+    fn believe(&mut self, authorities: Vec<CertificateDer<'static>>) -> anyhow::Result<()> {
+        if self.believed != authorities {
+            self.ledger.part().believe(&authorities)?;
+            self.webhook.believe(&authorities)?;
+            self.believed = authorities;
+        }
+        Ok(())
     }
 }
 
@@ -332,6 +411,7 @@ async fn term(shared: &Shared, number: u64) {
         client: shared.client.clone(),
         namespace: shared.install.clone(),
         cluster: shared.cluster.clone(),
+        rhythm: shared.rhythm,
         metrics: shared.metrics.clone(),
     };
     let leader = Leader {

@@ -2,19 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use actpass_core::hash::b64u_encode;
+use actpass_core::succession::{Purpose, Rhythm, Succession, SuccessionError};
 use actpass_kubernetes::names::{AUTHORITIES, ISSUER_KEYS, LEDGER_KEYS, VOTE_KEYS};
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
 
 /// The content of the ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// Certificates of authorities, PEM.
     pub authorities: String,
-    /// Keys that passports are signed with, base64url.
-    pub issuer_keys: Vec<String>,
+    /// Keys that passports are signed with.
+    pub issuer_keys: Succession,
     /// Keys that checkpoints are signed with.
-    pub ledger_keys: Vec<String>,
+    pub ledger_keys: Succession,
     /// Keys that votes are stamped with.
-    pub vote_keys: Vec<String>,
+    pub vote_keys: Succession,
+}
+
+/// An entry that nobody of ours has written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{entry}` of ConfigMap `actpass-trust` was changed; put it back as it was")]
+pub struct TrustError {
+    /// The entry of the ConfigMap.
+    pub entry: &'static str,
+    /// Where and why.
+    #[source]
+    pub source: SuccessionError,
 }
 
 /// Keys that a part says are its own now, and that lack one believed before.
@@ -31,29 +46,30 @@ pub struct KeyLost {
 
 impl Trust {
     /// That of a ConfigMap's data.
-    pub fn of(data: Option<&BTreeMap<String, String>>) -> Self {
+    ///
+    /// # Errors
+    /// A list of keys that is none.
+    pub fn of(data: Option<&BTreeMap<String, String>>) -> Result<Self, TrustError> {
         let text = |key: &str| {
-            data.and_then(|data| data.get(key))
-                .cloned()
-                .unwrap_or_default()
+            let found = data.and_then(|data| data.get(key));
+            found.map_or("", String::as_str)
         };
-        let lines = |key: &str| {
-            let text = text(key);
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            lines.map(str::to_owned).collect()
+        let keys = |entry| {
+            let parsed = text(entry).parse::<Succession>();
+            parsed.map_err(|source| TrustError { entry, source })
         };
-        Self {
-            authorities: text(AUTHORITIES),
-            issuer_keys: lines(ISSUER_KEYS),
-            ledger_keys: lines(LEDGER_KEYS),
-            vote_keys: lines(VOTE_KEYS),
-        }
+        Ok(Self {
+            authorities: text(AUTHORITIES).to_owned(),
+            issuer_keys: keys(ISSUER_KEYS)?,
+            ledger_keys: keys(LEDGER_KEYS)?,
+            vote_keys: keys(VOTE_KEYS)?,
+        })
     }
 
     /// The data of the ConfigMap.
     pub fn data(&self) -> BTreeMap<String, String> {
         let mut data = self.for_agents();
-        data.insert(VOTE_KEYS.to_owned(), lines(&self.vote_keys));
+        data.insert(VOTE_KEYS.to_owned(), self.vote_keys.to_string());
         data
     }
 
@@ -61,16 +77,15 @@ impl Trust {
     pub fn for_agents(&self) -> BTreeMap<String, String> {
         [
             (AUTHORITIES.to_owned(), self.authorities.clone()),
-            (ISSUER_KEYS.to_owned(), lines(&self.issuer_keys)),
-            (LEDGER_KEYS.to_owned(), lines(&self.ledger_keys)),
+            (ISSUER_KEYS.to_owned(), self.issuer_keys.to_string()),
+            (LEDGER_KEYS.to_owned(), self.ledger_keys.to_string()),
         ]
         .into()
     }
 
     /// Whether everybody can begin.
     pub fn is_complete(&self) -> bool {
-        let keys = [&self.issuer_keys, &self.ledger_keys, &self.vote_keys];
-        !self.authorities.is_empty() && keys.iter().all(|keys| !keys.is_empty())
+        self.missing().is_empty()
     }
 
     /// What is missing, for people.
@@ -86,62 +101,108 @@ impl Trust {
     }
 }
 
-/// The keys to believe of a part after it named `now`: pods pin them, so keys are added and none is exchanged.
+/// Takes up the keys that a part names as its own, `named`, and ends those whose time is over. Pods pin keys, so they are
+/// added and none is exchanged.
 ///
 /// # Errors
 /// It lacks one that is believed.
-pub fn grown(
-    entry: &'static str,
-    believed: &[String],
-    now: Vec<String>,
-) -> Result<Vec<String>, KeyLost> {
-    match believed.iter().find(|key| !now.contains(key)) {
-        Some(missing) => Err(KeyLost {
-            entry,
-            missing: missing.clone(),
-        }),
-        None => Ok(now),
+pub fn follow(
+    (entry, purpose): (&'static str, Purpose),
+    believed: &mut Succession,
+    named: &[VerifyingKey],
+    rhythm: Rhythm,
+    now: Timestamp,
+) -> Result<(), KeyLost> {
+    believed.end(rhythm, now);
+    if let Some(missing) = believed.believed().find(|key| !named.contains(key)) {
+        let missing = b64u_encode(missing.as_bytes());
+        return Err(KeyLost { entry, missing });
     }
-}
-
-fn lines(keys: &[String]) -> String {
-    keys.iter().map(|key| format!("{key}\n")).collect()
+    for key in named {
+        believed.put(*key, purpose, None, rhythm, now);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
+    use jiff::SignedDuration;
+
     use super::*;
 
-    fn keys(keys: &[&str]) -> Vec<String> {
-        keys.iter().map(|key| (*key).to_owned()).collect()
+    const RHYTHM: Rhythm = Rhythm {
+        age: None,
+        notice: SignedDuration::from_mins(2),
+        overlap: SignedDuration::from_mins(65),
+    };
+
+    fn keys(seeds: &[u8]) -> Vec<VerifyingKey> {
+        let seeds = seeds.iter();
+        seeds
+            .map(|seed| SigningKey::from_bytes(&[*seed; 32]).verifying_key())
+            .collect()
+    }
+
+    fn list(seeds: &[u8]) -> Succession {
+        let lines = keys(seeds);
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|key| b64u_encode(key.as_bytes()))
+            .collect();
+        lines.join("\n").parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-05-04T{text}Z").parse().unwrap()
     }
 
     #[test]
     fn trust_is_read_as_it_is_written_and_agents_get_no_vote_keys() {
         let trust = Trust {
             authorities: "PEM\n".to_owned(),
-            issuer_keys: keys(&["a", "b"]),
-            ledger_keys: keys(&["c"]),
-            vote_keys: keys(&["d"]),
+            issuer_keys: list(&[1, 2]),
+            ledger_keys: list(&[3]),
+            vote_keys: list(&[4]),
         };
         assert!(trust.is_complete());
-        assert_eq!(Trust::of(Some(&trust.data())), trust);
-        let copy = Trust::of(Some(&trust.for_agents()));
+        assert_eq!(Trust::of(Some(&trust.data())).unwrap(), trust);
+        let copy = Trust::of(Some(&trust.for_agents())).unwrap();
         assert_eq!(copy.missing(), [VOTE_KEYS]);
         assert!(!copy.is_complete());
-        assert_eq!(Trust::of(None).missing().len(), 4);
+        assert_eq!(Trust::of(None).unwrap().missing().len(), 4);
+        let mut broken = trust.data();
+        broken.insert(LEDGER_KEYS.to_owned(), "x".to_owned());
+        assert_eq!(Trust::of(Some(&broken)).unwrap_err().entry, LEDGER_KEYS);
     }
 
     #[test]
     fn keys_are_added_and_none_is_exchanged() {
-        for (believed, now, want) in [
-            (&[][..], &["a"][..], true),
-            (&["a"], &["a"], true),
-            (&["a"], &["b", "a"], true),
-            (&["a"], &["b"], false),
+        let entry = (LEDGER_KEYS, Purpose::Checkpoints);
+        for (believed, named, want) in [
+            (&[][..], &[1][..], true),
+            (&[1], &[1], true),
+            (&[1], &[1, 2], true),
+            (&[1], &[2], false),
         ] {
-            let found = grown(LEDGER_KEYS, &keys(believed), keys(now));
-            assert_eq!(found.is_ok(), want, "{believed:?} {now:?}");
+            let mut list = list(believed);
+            let found = follow(entry, &mut list, &keys(named), RHYTHM, at("10:00:00"));
+            assert_eq!(found.is_ok(), want, "{believed:?} {named:?}");
+            if want {
+                assert_eq!(list.believed().copied().collect::<Vec<_>>(), keys(named));
+            }
         }
+    }
+
+    #[test]
+    fn a_part_may_forget_a_key_once_it_has_ended() {
+        let entry = (VOTE_KEYS, Purpose::Votes);
+        let mut list = list(&[1]);
+        let mut named = |seeds: &[u8], now| follow(entry, &mut list, &keys(seeds), RHYTHM, at(now));
+        named(&[1, 2], "10:00:00").unwrap();
+        assert!(named(&[2], "11:00:00").is_err());
+        named(&[1, 2], "11:00:00").unwrap();
+        named(&[2], "11:10:00").unwrap();
+        assert_eq!(list.believed().copied().collect::<Vec<_>>(), keys(&[2]));
     }
 }

@@ -24,6 +24,7 @@ pub mod pod;
 pub mod policy;
 pub mod session;
 pub mod state;
+pub mod succession;
 pub mod upstream;
 pub mod verify;
 pub mod vote;

@@ -29,6 +29,11 @@ pub enum SessionLine {
         /// The bundle's exact bytes, as [`crate::bundle::Bundle::parse`] reads them.
         bundle: String,
     },
+    /// The keys that passports are signed with from now on: before the first passport, and again when they change.
+    Keys {
+        /// An [`crate::succession`]; sidecars believe what leads back to a key that their pod was made with.
+        issuer: String,
+    },
     /// A passport, bound to the connection's key; a newer one follows at a third of its life.
     Passport {
         /// Name of the Passport resource.
@@ -60,6 +65,12 @@ mod tests {
                     bundle: r#"{"v":"actpass.bundle/1"}"#.to_owned(),
                 },
                 r#"{"kind":"bundle","bundle":"{\"v\":\"actpass.bundle/1\"}"}"#,
+            ),
+            (
+                SessionLine::Keys {
+                    issuer: "AAAA ended\n".to_owned(),
+                },
+                r#"{"kind":"keys","issuer":"AAAA ended\n"}"#,
             ),
             (
                 SessionLine::Passport {

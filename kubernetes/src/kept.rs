@@ -74,6 +74,52 @@ impl Kept {
         .await
     }
 
+    /// Sets these values, if `key` still has the value `expected`; whether it had.
+    ///
+    /// # Errors
+    /// As [`Kept::load`].
+    pub async fn exchange(
+        &self,
+        key: &str,
+        expected: &[u8],
+        values: &[(&str, Vec<u8>)],
+    ) -> Result<bool, Error> {
+        self.change(|secret| {
+            let data = secret.data.get_or_insert_default();
+            let same = data
+                .get(key)
+                .is_some_and(|ByteString(bytes)| bytes == expected);
+            if same {
+                let values = values.iter();
+                data.extend(
+                    values.map(|(key, value)| ((*key).to_owned(), ByteString(value.clone()))),
+                );
+            }
+            same
+        })
+        .await
+    }
+
+    /// Replaces one value by what `change` makes of it as it then stands; what it is afterwards.
+    ///
+    /// # Errors
+    /// As [`Kept::load`], or where `change` fails.
+    pub async fn update(
+        &self,
+        key: &str,
+        mut change: impl FnMut(Option<&[u8]>) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<u8>, Error> {
+        let changed = self.change(|secret| {
+            let data = secret.data.get_or_insert_default();
+            let before = data.get(key).map(|ByteString(bytes)| bytes.as_slice());
+            let after = change(before)?;
+            data.insert(key.to_owned(), ByteString(after.clone()));
+            Ok(after)
+        });
+        let changed: Result<_, String> = changed.await?;
+        changed.map_err(|why| self.content(format!("`{key}`: {why}")))
+    }
+
     /// Changes the Secret as it then stands: what others change in between is not lost.
     async fn change<T>(&self, mut change: impl FnMut(&mut Secret) -> T) -> Result<T, Error> {
         for _ in 0..TRIES {
@@ -105,7 +151,7 @@ impl Kept {
         format!("Secret `{}`", self.name)
     }
 
-    fn content(&self, why: String) -> Error {
+    pub(crate) fn content(&self, why: String) -> Error {
         Error::Content {
             what: self.what(),
             why,

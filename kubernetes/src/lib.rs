@@ -5,6 +5,7 @@ mod encoded;
 pub mod kept;
 pub mod names;
 pub mod namespaces;
+pub mod seeds;
 pub mod shown;
 pub mod watched;
 pub mod who;

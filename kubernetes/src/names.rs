@@ -29,12 +29,12 @@ pub const TLS_AUTHORITY: &str = "ca.crt";
 pub const TRUST: &str = contract::AUTHORITIES_CONFIG_MAP;
 /// In [`TRUST`]: authorities of the parts' certificates, PEM.
 pub const AUTHORITIES: &str = contract::AUTHORITIES_FILE;
-/// In [`TRUST`]: public keys that passports are signed with, one base64url line each.
+/// In [`TRUST`]: public keys that passports are signed with, an [`actpass_core::succession`].
 pub const ISSUER_KEYS: &str = contract::ISSUER_KEYS_FILE;
-/// In [`TRUST`]: public keys that checkpoints are signed with, one base64url line each.
+/// In [`TRUST`]: public keys that checkpoints are signed with, another.
 pub const LEDGER_KEYS: &str = contract::LEDGER_KEYS_FILE;
-/// In [`TRUST`]: public keys that votes are stamped with, one base64url line each.
-pub const VOTE_KEYS: &str = "vote-keys";
+/// In [`TRUST`]: public keys that votes are stamped with, another.
+pub const VOTE_KEYS: &str = contract::VOTE_KEYS_FILE;
 
 /// Audience of tokens for the ledger, so that a part's token is good for nothing else.
 pub const LEDGER_AUDIENCE: &str = "actpass-ledger";

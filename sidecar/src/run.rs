@@ -110,6 +110,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         authorities: config.authorities.clone(),
         token: Path::new(TOKEN_DIR).join(TOKEN_FILE),
         issuer_keys: config.issuer_keys.clone(),
+        issuer_pins: config.issuer_pins.clone(),
     };
     let (session, follower) = session(controller, &key)?;
     serving.spawn(async move {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_kubernetes::names::{TRUST, WEBHOOK_TLS};
-use actpass_kubernetes::{shown, watched};
+use actpass_kubernetes::shown;
+use actpass_kubernetes::watched::{self, Watched};
 use actpass_transport::server::Shown;
 use actpass_transport::{program, serve, server};
 use actpass_webhook::server::args::Args;
@@ -13,7 +14,7 @@ use actpass_webhook::server::health::{self, Readiness};
 use actpass_webhook::server::metrics::Metrics;
 use actpass_webhook::server::routes::{Serving, places, router};
 use actpass_webhook::server::world::World;
-use actpass_webhook::server::{secrets, trust};
+use actpass_webhook::server::{secrets, stamps, trust};
 use actpass_webhook::settings::Settings;
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -102,7 +103,9 @@ async fn start(
     let client = actpass_kubernetes::client()
         .await
         .context("a client of the API server")?;
-    let secrets::Secrets { uid, vote_key } = secrets::load(client.clone(), namespace).await?;
+    let kept = secrets::kept(client.clone(), namespace);
+    let uid_secret = secrets::uid(&kept).await?;
+    let (stamping, stamps) = watch::channel(Arc::new(stamps::load(&kept).await?));
     let world = World::start(client.clone(), namespace, settings.clone(), tasks);
     readiness.send_replace(Some(
         "waiting for the certificate, which the controller makes".to_owned(),
@@ -116,9 +119,11 @@ async fn start(
         bail!("the watches of the API server ended");
     }
     let api = Api::<ConfigMap>::namespaced(client, namespace);
+    let trusted = watched::watch(api, TRUST);
+    tasks.spawn(stamps::follow(kept, trusted.current.clone(), stamping));
     let (complete, settings_now) = watch::channel(None);
     tasks.spawn(follow(
-        api,
+        trusted,
         settings,
         complete,
         metrics.clone(),
@@ -126,8 +131,8 @@ async fn start(
     ));
     let serving = Serving {
         settings: settings_now,
-        uid_secret: uid,
-        vote_key,
+        uid_secret,
+        stamps,
         world,
         metrics,
         places: places(),
@@ -137,13 +142,12 @@ async fn start(
 
 /// Completes the settings by what sidecars may trust, as the controller says it. Without that there are none.
 async fn follow(
-    api: Api<ConfigMap>,
+    mut trusted: Watched<ConfigMap>,
     settings: Settings,
     complete: watch::Sender<Option<Arc<Settings>>>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
 ) -> &'static str {
-    let mut trusted = watched::watch(api, TRUST);
     loop {
         let pins = trust::pins(trusted.current.borrow_and_update().as_ref());
         metrics.ready(pins.is_ok());

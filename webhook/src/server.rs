@@ -15,6 +15,7 @@ pub mod resources;
 pub mod review;
 pub mod routes;
 pub mod secrets;
+pub mod stamps;
 pub mod trust;
 pub mod votes;
 pub mod world;

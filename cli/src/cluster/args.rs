@@ -134,6 +134,51 @@ pub(crate) enum PluginCommand {
         command: CredentialsCommand,
     },
     Onboard(OnboardArgs),
+    /// Keys of the installation: what passports, checkpoints and votes are signed with
+    ///
+    /// Example: kubectl actpass keys list
+    Keys {
+        /// Namespace of the installation
+        #[arg(
+            long,
+            env = "ACTPASS_NAMESPACE",
+            default_value = "actpass-system",
+            value_name = "NAME"
+        )]
+        system_namespace: String,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Each key that is or was believed, by its id
+    ///
+    /// Example: kubectl actpass keys list
+    List,
+    /// Let another key follow
+    ///
+    /// It is announced, then used; the one before goes on counting until whatever it signed is over. Nothing is refused
+    /// meanwhile and no pod has to be made anew. Where a key was stolen that is not enough: see docs/install.md.
+    ///
+    /// Example: kubectl actpass keys rotate passports
+    Rotate {
+        /// What is signed with it
+        #[arg(value_enum)]
+        what: Rotated,
+    },
+}
+
+/// Keys that can be followed by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rotated {
+    /// What passports are signed with
+    Passports,
+    /// What votes are signed with
+    Votes,
+    /// The authority of the parts' certificates
+    Authority,
 }
 
 /// The evidence of a namespace, one line per leaf of its log

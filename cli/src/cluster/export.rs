@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::pod::contract::LEDGER_KEYS_FILE;
+use actpass_core::succession::Succession;
 use actpass_crds::evidence_log::EvidenceLogStatus;
 use actpass_ledger::export::First;
 use actpass_ledger::offline::{LogKey, key_of, verify_export};
@@ -94,8 +95,11 @@ pub(super) async fn verify(
         .trust
         .get(LEDGER_KEYS_FILE)
         .map_or("", String::as_str);
-    let keys: Result<Vec<LogKey>, _> = keys.lines().map(LogKey::parse).collect();
+    let keys = keys.parse::<Succession>();
     let keys = keys.context("the ledger's keys in ConfigMap `actpass-trust`")?;
+    // What was signed before a key ended still stands.
+    let keys = keys.lines().iter().map(|listed| LogKey::Public(listed.key));
+    let keys: Vec<LogKey> = keys.collect();
     if keys.is_empty() && key.is_none() {
         bail!(
             "ConfigMap `actpass-trust` names no key of the ledger yet; is the controller running?"

@@ -7,6 +7,7 @@ use actpass_core::hash::{BundleDigest, b64u_encode};
 use actpass_core::passport::jws::{self, Claims, Cnf, Jwk};
 use actpass_core::passport::{ABSENT, Passport};
 use actpass_core::session::{PING_EVERY, SessionLine};
+use actpass_core::succession::Succession;
 use actpass_crds::passport::PassportSpec;
 use actpass_kubernetes::who::BoundPod;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::{self, Code, Refusal};
 use crate::contact::Contact;
+use crate::issuing::Issuing;
 use crate::world::{Published, World, line_bytes};
 
 /// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
@@ -57,7 +59,7 @@ pub(super) struct Standing {
 /// Signs passports.
 #[derive(Clone)]
 pub(super) struct Issuer {
-    pub(super) key: Arc<SigningKey>,
+    pub(super) keys: watch::Receiver<Arc<Issuing>>,
     pub(super) name: String,
 }
 
@@ -78,7 +80,9 @@ pub(super) struct Live {
 #[derive(Default)]
 struct Told {
     bundle: Option<BundleDigest>,
-    passport: Option<(Terms, Instant)>,
+    keys: Option<Succession>,
+    /// Its terms, the key it is signed with, and when the next is due.
+    passport: Option<(Terms, VerifyingKey, Instant)>,
     revoked: Option<Refusal>,
 }
 
@@ -197,12 +201,14 @@ impl Live {
             }
             // What changes from here on is seen by `changed`.
             changes.mark_unchanged();
+            self.issuer.keys.mark_unchanged();
             let next = match self.tell(&mut told).await {
                 Ok(next) => next,
                 Err(ended) => return ended,
             };
             tokio::select! {
                 _ = changes.changed() => {}
+                Ok(()) = self.issuer.keys.changed() => {}
                 () = sleep_until(next.min(ping)) => {}
                 () = self.contact.lost() => {}
                 () = self.lines.closed() => return Ended::Closed,
@@ -241,17 +247,26 @@ impl Live {
             self.send(standing.published.line.clone()).await?;
             told.bundle = Some(digest);
         }
+        let issuing = self.issuer.keys.borrow().clone();
+        if told.keys.as_ref() != Some(&issuing.list) {
+            let issuer = issuing.list.to_string();
+            self.say(&SessionLine::Keys { issuer }).await?;
+            told.keys = Some(issuing.list.clone());
+        }
+        let key = issuing.key(now);
+        let key = key.ok_or_else(|| Ended::Made("there is no key to sign it with".to_owned()))?;
+        let signer = key.verifying_key();
         let due = match &told.passport {
-            Some((terms, renew)) if *terms == standing.terms => *renew,
+            Some((terms, by, renew)) if *terms == standing.terms && *by == signer => *renew,
             _ => Instant::now(),
         };
         if due > Instant::now() {
             return Ok(due);
         }
-        let (line, renew) = self.passport(&standing, now)?;
+        let (line, renew) = self.passport(&standing, key, now)?;
         self.say(&line).await?;
         told.revoked = None;
-        told.passport = Some((standing.terms, renew));
+        told.passport = Some((standing.terms, signer, renew));
         Ok(renew)
     }
 
@@ -259,14 +274,15 @@ impl Live {
     fn passport(
         &self,
         standing: &Standing,
+        issuer: &SigningKey,
         now: Timestamp,
     ) -> Result<(SessionLine, Instant), Ended> {
         let terms = &standing.terms;
         let tenant = &standing.published.bundle.spec().tenant;
         let claims = claims(&self.issuer.name, tenant, terms, &self.pod, &self.key, now)?;
         let life = Duration::from_secs(u64::try_from(claims.exp - claims.iat).unwrap_or_default());
-        let kid = jws::key_id(&self.issuer.key.verifying_key());
-        let token = jws::issue(&claims, &self.issuer.key, &kid);
+        let kid = jws::key_id(&issuer.verifying_key());
+        let token = jws::issue(&claims, issuer, &kid);
         let token = token.map_err(|error| Ended::Made(error.to_string()))?;
         let line = SessionLine::Passport {
             name: terms.name.clone(),

@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 use futures_util::stream;
 use jiff::Timestamp;
 use kube::Client;
@@ -31,11 +31,12 @@ use super::bindings::Bindings;
 use super::live::{Issuer, Live, standing};
 use crate::contact::Contact;
 use crate::events::{Events, Regarding};
+use crate::issuing::Issuing;
 use crate::metrics::Metrics;
 use crate::world::World;
 
-/// Lines on their way to one sidecar: a bundle and a passport.
-const LINES: usize = 2;
+/// Lines on their way to one sidecar: a bundle, keys and a passport.
+const LINES: usize = 3;
 
 /// Pods that are looked up at a time: each asks the API server three times.
 const ADMISSIONS: usize = 64;
@@ -55,7 +56,7 @@ pub struct SessionsOptions {
     /// Whether it still answers.
     pub contact: Arc<Contact>,
     /// Signs passports.
-    pub issuer: Arc<SigningKey>,
+    pub issuing: watch::Receiver<Arc<Issuing>>,
     /// Id of the cluster.
     pub cluster: String,
     /// The install namespace.
@@ -103,7 +104,7 @@ impl Sessions {
             client,
             world,
             contact,
-            issuer,
+            issuing,
             cluster,
             install,
             settings,
@@ -118,7 +119,7 @@ impl Sessions {
             world,
             contact,
             issuer: Issuer {
-                key: issuer,
+                keys: issuing,
                 name: format!("actpass/{cluster}"),
             },
             settings,

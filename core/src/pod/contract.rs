@@ -73,10 +73,13 @@ pub const VERIFY_VOLUME: &str = "actpass-verify";
 pub const AUTHORITIES_CONFIG_MAP: &str = "actpass-trust";
 /// In [`AUTHORITIES_CONFIG_MAP`]: authorities of the parts' certificates, PEM.
 pub const AUTHORITIES_FILE: &str = "ca.pem";
-/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that passports are signed with, one base64url line each.
+/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that passports are signed with, an [`crate::succession`].
 pub const ISSUER_KEYS_FILE: &str = "issuer-keys";
-/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that checkpoints are signed with, one base64url line each.
+/// In [`AUTHORITIES_CONFIG_MAP`]: public keys that checkpoints are signed with, an [`crate::succession`].
 pub const LEDGER_KEYS_FILE: &str = "ledger-keys";
+
+/// The same for votes; only in the ConfigMap of the installation, since sidecars judge none.
+pub const VOTE_KEYS_FILE: &str = "vote-keys";
 
 /// Under which all our mounts are.
 pub const MOUNT_ROOT: &str = "/run/actpass";

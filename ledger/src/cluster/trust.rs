@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use actpass_core::hash::b64u_decode_array;
 use actpass_core::passport::jws::{IssuerKeys, key_id};
+use actpass_core::succession::{Succession, SuccessionError};
 use actpass_core::vote::VoteKeys;
 use actpass_kubernetes::names::{ISSUER_KEYS, TRUST, VOTE_KEYS};
 use actpass_kubernetes::{Client, watched};
@@ -80,31 +80,14 @@ fn take(
                 tracing::info!(name, ?ids, "Keys believed from now on");
             }
         }
-        Err(line) => {
-            tracing::error!(
-                name,
-                line,
-                "No Ed25519 public key in base64url; the keys before stay"
-            );
-        }
+        Err(error) => tracing::error!(name, %error, "No list of keys; those before stay"),
     }
 }
 
-/// Public keys, one base64url line each, by their ids. The error is the number of a line that is none.
-fn keys(text: &str) -> Result<BTreeMap<String, VerifyingKey>, usize> {
-    let lines = text.lines().map(str::trim).enumerate();
-    lines
-        .filter(|(_, line)| !line.is_empty())
-        .map(|(at, line)| {
-            let bytes = b64u_decode_array(line).ok();
-            let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-            // Under a key of small order some signatures fit any message.
-            let key = key
-                .filter(|key| !key.is_weak())
-                .ok_or(at.saturating_add(1))?;
-            Ok((key_id(&key), key))
-        })
-        .collect()
+/// The keys of a list that count, by their ids.
+fn keys(text: &str) -> Result<BTreeMap<String, VerifyingKey>, SuccessionError> {
+    let list: Succession = text.parse()?;
+    Ok(list.believed().map(|key| (key_id(key), *key)).collect())
 }
 
 #[cfg(test)]
@@ -130,20 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_lines() {
-        let text = format!("\n{}\n {} \n\n", line(1), line(2));
+    fn a_key_that_has_ended_is_not_believed() {
+        let text = format!(
+            "\n{} ended\n {} from=2026-05-04T10:00:00Z\n\n",
+            line(1),
+            line(2)
+        );
         let found: Vec<VerifyingKey> = keys(&text).unwrap().into_values().collect();
-        assert_eq!(found.len(), 2);
-        assert!(found.contains(&public(1)) && found.contains(&public(2)));
+        assert_eq!(found, [public(2)]);
         assert!(keys("").unwrap().is_empty());
-        let weak = b64u_encode(&[0; 32]);
-        for (name, text) in [
-            ("short", format!("{}\nAAAA", line(1))),
-            ("padded", format!("{}\n{}=", line(1), line(2))),
-            ("weak", format!("{}\n{weak}", line(1))),
-        ] {
-            assert_eq!(keys(&text), Err(2), "{name}");
-        }
     }
 
     #[test]

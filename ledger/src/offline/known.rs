@@ -78,15 +78,18 @@ pub enum LogKeyError {
 }
 
 impl LogKey {
-    /// Reads a C2SP verifier key, or 32 bytes of public key in base64url.
+    /// Reads a C2SP verifier key, or 32 bytes of public key in base64url; whatever a list of keys says besides is left aside.
     ///
     /// # Errors
     /// Where it is neither.
     pub fn parse(text: &str) -> Result<Self, LogKeyError> {
-        let text = text.trim();
-        if text.starts_with("actpass.ed25519/") {
+        if text.trim_start().starts_with("actpass.ed25519/") {
             return Err(LogKeyError::Private);
         }
+        let text = match text.trim().split_once(" from=") {
+            Some((key, _)) => key,
+            None => text.trim(),
+        };
         if text.contains('+') {
             return Ok(Self::Named(NoteVerifier::from_vkey(text)?));
         }

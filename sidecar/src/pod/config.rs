@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actpass_core::hash::{b64u_decode_array, sha256, unhex32};
+use actpass_core::hash::{sha256, unhex32};
 use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_core::pod::contract::*;
+use actpass_core::succession::{Purpose, Succession};
 use ed25519_dalek::VerifyingKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -26,6 +27,8 @@ pub struct Config {
     pub authorities: Vec<CertificateDer<'static>>,
     /// Keys that passports are signed with.
     pub issuer_keys: IssuerKeys,
+    /// SHA-256 of those that the pod was made with.
+    pub issuer_pins: BTreeSet<[u8; 32]>,
     /// The key that checkpoints are signed with.
     pub ledger_key: VerifyingKey,
     /// Where the kubelet and Prometheus ask.
@@ -80,8 +83,10 @@ impl Config {
         };
         let pinned = Pinned { dir, text: &text };
         let authorities = pinned.authorities()?;
-        let issuer_keys = pinned.keys(ISSUER_KEYS_FILE, ENV_ISSUER_KEYS_SHA256)?;
-        let ledger_keys = pinned.keys(LEDGER_KEYS_FILE, ENV_LEDGER_KEYS_SHA256)?;
+        let passports = (ISSUER_KEYS_FILE, Purpose::Passports);
+        let issuer_keys = pinned.keys(passports, ENV_ISSUER_KEYS_SHA256)?;
+        let checkpoints = (LEDGER_KEYS_FILE, Purpose::Checkpoints);
+        let ledger_keys = pinned.keys(checkpoints, ENV_LEDGER_KEYS_SHA256)?;
         let ledger_key = ledger_keys.first().copied();
         let pod_ips = text(ENV_POD_IPS)?
             .split(',')
@@ -94,6 +99,7 @@ impl Config {
             ledger: text(ENV_LEDGER)?,
             authorities,
             issuer_keys: issuer_keys.iter().map(|key| (key_id(key), *key)).collect(),
+            issuer_pins: pinned.digests(ENV_ISSUER_KEYS_SHA256)?,
             ledger_key: ledger_key.ok_or(ConfigError::Variable(ENV_LEDGER_KEYS_SHA256))?,
             pod_ips,
             drain: Duration::from_secs(drain),
@@ -120,17 +126,20 @@ impl Pinned<'_> {
         any(known, path, ENV_CA_SHA256)
     }
 
-    fn keys(&self, file: &str, variable: &'static str) -> Result<Vec<VerifyingKey>, ConfigError> {
+    /// The keys of a list that count and lead back to one that is named.
+    fn keys(
+        &self,
+        (file, purpose): (&str, Purpose),
+        variable: &'static str,
+    ) -> Result<Vec<VerifyingKey>, ConfigError> {
         let (path, bytes) = self.file(file)?;
         let digests = self.digests(variable)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let all = text
-            .lines()
-            .filter_map(|line| b64u_decode_array::<32>(line.trim()).ok());
-        let known = all.filter(|key| digests.contains(&sha256(&[key])));
-        let known: Vec<_> = known
-            .filter_map(|key| VerifyingKey::from_bytes(&key).ok())
-            .collect();
+        let list = String::from_utf8_lossy(&bytes).parse::<Succession>();
+        let list = list.map_err(|error| ConfigError::File {
+            path: path.clone(),
+            source: std::io::Error::other(error),
+        })?;
+        let known = list.led_to(purpose, |key| digests.contains(&sha256(&[key.as_bytes()])));
         any(known, path, variable)
     }
 
@@ -227,9 +236,13 @@ mod tests {
             let told = told();
             let path = told.dir.path().join(file);
             let ours = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(&path, format!("{other}\nnonsense\n{ours}")).unwrap();
+            std::fs::write(&path, format!("{other}\n{ours}")).unwrap();
             let config = read(&told).unwrap();
             assert_eq!(config.issuer_keys.len(), 1, "{file}");
+            for broken in [format!("{ours}nonsense"), format!("{} ended", ours.trim())] {
+                std::fs::write(&path, &broken).unwrap();
+                assert!(read(&told).is_err(), "{broken}");
+            }
             std::fs::write(&path, &other).unwrap();
             assert!(matches!(
                 read(&told).unwrap_err(),

@@ -9,14 +9,17 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use actpass_core::error::chain;
+use actpass_core::hash::sha256;
 use actpass_core::passport::jws::{self, IssuerKeys};
 use actpass_core::session::{LINE_BYTES_MAX, SESSION_PATH, SILENCE_MAX, SessionLine};
+use actpass_core::succession::{Purpose, Succession};
 use actpass_core::wire::Problem;
 use actpass_transport::client::ClientError;
 use actpass_transport::{client, names};
@@ -62,15 +65,18 @@ pub struct Controller {
     pub authorities: Vec<CertificateDer<'static>>,
     /// The pod's token, read anew for each connection: the kubelet replaces it.
     pub token: PathBuf,
-    /// Keys that passports are signed with.
+    /// Keys that passports are signed with, until it says which they are now.
     pub issuer_keys: IssuerKeys,
+    /// SHA-256 of those that the pod was made with: later ones have to lead back to them.
+    pub issuer_pins: BTreeSet<[u8; 32]>,
 }
 
 /// The session of one pod.
 #[derive(Debug)]
 pub struct RemoteSession {
     holder: VerifyingKey,
-    issuer_keys: IssuerKeys,
+    issuer_keys: ArcSwap<IssuerKeys>,
+    issuer_pins: BTreeSet<[u8; 32]>,
     policy: watch::Sender<Arc<Bundle>>,
     passport: ArcSwap<Result<Held, SessionError>>,
     heard: watch::Sender<bool>,
@@ -130,7 +136,8 @@ pub fn session(
     let none_yet = SessionError("the controller was not reached yet".to_owned());
     let session = Arc::new(RemoteSession {
         holder: key.verifying_key(),
-        issuer_keys: controller.issuer_keys.clone(),
+        issuer_keys: ArcSwap::from_pointee(controller.issuer_keys.clone()),
+        issuer_pins: controller.issuer_pins.clone(),
         policy: watch::Sender::new(Arc::new(nothing_declared()?)),
         passport: ArcSwap::from_pointee(Err(none_yet)),
         heard: watch::Sender::new(false),
@@ -184,6 +191,14 @@ impl RemoteSession {
                 tracing::info!(digest = %bundle.digest(), "Policy received");
                 self.policy.send_replace(Arc::new(bundle));
             }
+            SessionLine::Keys { issuer } => {
+                let keys = self.led_to(&issuer).map_err(Ended::Line)?;
+                if **self.issuer_keys.load() != keys {
+                    let ids: Vec<&String> = keys.keys().collect();
+                    tracing::info!(?ids, "Keys of passports from now on");
+                    self.issuer_keys.store(Arc::new(keys));
+                }
+            }
             SessionLine::Passport { name, token } => {
                 let held = self.checked(name, token).map_err(Ended::Line)?;
                 tracing::debug!(passport = %held.name, expires = %held.expires, "Passport received");
@@ -196,9 +211,25 @@ impl RemoteSession {
         Ok(())
     }
 
+    /// The keys of a list that lead back to one that the pod was made with.
+    fn led_to(&self, list: &str) -> Result<IssuerKeys, String> {
+        let list: Succession = list.parse().map_err(|error| format!("keys: {error}"))?;
+        let pinned = |key: &VerifyingKey| self.issuer_pins.contains(&sha256(&[key.as_bytes()]));
+        let led = list.led_to(Purpose::Passports, pinned);
+        match led.is_empty() {
+            true => {
+                Err("keys: none leads back to what this pod was made with; make it anew".to_owned())
+            }
+            false => Ok(led
+                .into_iter()
+                .map(|key| (jws::key_id(&key), key))
+                .collect()),
+        }
+    }
+
     fn checked(&self, name: String, token: String) -> Result<Held, String> {
         let wrong = |what: &str| format!("a passport: {what}");
-        let claims = jws::verify(&token, &self.issuer_keys, Timestamp::now())
+        let claims = jws::verify(&token, &self.issuer_keys.load(), Timestamp::now())
             .map_err(|error| wrong(&error.to_string()))?;
         let bound = (claims.cnf.jwk.key()).map_err(|error| wrong(&error.to_string()))?;
         if bound != self.holder {

@@ -317,7 +317,7 @@ impl<'a> Installed<'a> {
             .and_then(|data| data.get(key)?.as_str())
             .context("no such key")?;
         let text = String::from_utf8(STANDARD.decode(text)?)?;
-        b64u_decode_array(&text).map_err(|error| anyhow::anyhow!("{error}"))
+        b64u_decode_array(text.trim()).map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     /// Ends the webhook and leaves all else.

@@ -12,7 +12,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +23,7 @@ use crate::settings::Settings;
 
 use super::metrics::Metrics;
 use super::review::{Answer, Request, Status, Verdict};
+use super::stamps::Stamps;
 use super::votes::Stamping;
 use super::world::World;
 use super::{namespaces, pods, resources, votes};
@@ -49,7 +49,7 @@ pub struct Serving {
     /// What sidecars' uids are made from.
     pub uid_secret: UidSecret,
     /// What votes are stamped with.
-    pub vote_key: SigningKey,
+    pub stamps: watch::Receiver<Arc<Stamps>>,
     /// The cluster.
     pub world: World,
     /// What is counted.
@@ -122,8 +122,9 @@ pub fn router(serving: Arc<Serving>) -> Router {
 
 /// What votes are stamped with, for the controller to hand on.
 async fn keys(State(serving): State<Arc<Serving>>) -> Json<Value> {
-    let key = serving.vote_key.verifying_key();
-    Json(json!({"keys": [b64u_encode(key.as_bytes())]}))
+    let keys = serving.stamps.borrow().public();
+    let keys: Vec<String> = keys.iter().map(|key| b64u_encode(key.as_bytes())).collect();
+    Json(json!({"keys": keys}))
 }
 
 async fn review(serving: &Serving, path: Path, body: &[u8]) -> Response {
@@ -157,8 +158,9 @@ async fn review(serving: &Serving, path: Path, body: &[u8]) -> Response {
 }
 
 async fn answer(serving: &Serving, path: Path, request: &Request) -> Result<Answer, Error> {
+    let stamps = serving.stamps.borrow().clone();
     let stamping = || Stamping {
-        key: &serving.vote_key,
+        stamps: &stamps,
         now: Timestamp::now(),
     };
     Ok(match path {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use actpass_core::hash::{b64u_decode_array, sha256};
+use actpass_core::hash::sha256;
+use actpass_core::succession::Succession;
 use actpass_kubernetes::names::{AUTHORITIES, ISSUER_KEYS, LEDGER_KEYS};
 use k8s_openapi::api::core::v1::ConfigMap;
 use rustls_pki_types::CertificateDer;
@@ -34,15 +35,9 @@ pub fn pins(trust: Option<&ConfigMap>) -> Result<Pins, TrustError> {
             .ok_or(TrustError::Missing(key))
     };
     let keys = |key: &'static str| {
-        let lines = text(key)?
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty());
-        let hashed = |line: &str| -> Result<[u8; 32], TrustError> {
-            let raw: [u8; 32] = b64u_decode_array(line).map_err(|_| TrustError::Form(key))?;
-            Ok(sha256(&[&raw]))
-        };
-        lines.map(hashed).collect::<Result<BTreeSet<_>, _>>()
+        let list: Succession = text(key)?.parse().map_err(|_| TrustError::Form(key))?;
+        let counting = list.believed().map(|key| sha256(&[key.as_bytes()]));
+        Ok(counting.collect::<BTreeSet<_>>())
     };
     let certificates = CertificateDer::pem_slice_iter(text(AUTHORITIES)?.as_bytes());
     let ca = certificates
@@ -65,11 +60,16 @@ pub fn pins(trust: Option<&ConfigMap>) -> Result<Pins, TrustError> {
 #[cfg(test)]
 mod tests {
     use actpass_core::hash::b64u_encode;
+    use ed25519_dalek::{SigningKey, VerifyingKey};
 
     use super::*;
 
     /// A certificate in form only: nothing here looks into it.
     const PEM: &str = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+
+    fn public(seed: u8) -> VerifyingKey {
+        SigningKey::from_bytes(&[seed; 32]).verifying_key()
+    }
 
     fn trust(entries: &[(&str, &str)]) -> ConfigMap {
         let data = entries
@@ -82,9 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn pins_are_the_digests_of_every_certificate_and_key() {
-        let (one, two) = (b64u_encode(&[1; 32]), b64u_encode(&[2; 32]));
-        let both = format!("{one}\n{two}\n");
+    fn pins_are_the_digests_of_every_certificate_and_every_key_that_counts() {
+        let (one, two) = (public(1), public(2));
+        let lines = [&public(3), &one, &two].map(|key| b64u_encode(key.as_bytes()));
+        let [ended, one, two] = lines;
+        let both = format!("{ended} ended\n{one}\n{two} from=2026-05-04T10:00:00Z\n");
         let pins = pins(Some(&trust(&[
             (AUTHORITIES, PEM),
             (ISSUER_KEYS, &both),
@@ -93,12 +95,12 @@ mod tests {
         .unwrap();
         assert!(pins.ca.contains(&sha256(&[&[1, 2, 3]])) && pins.ca.len() == 1);
         assert_eq!(pins.issuer_keys.len(), 2);
-        assert!(pins.ledger_keys.contains(&sha256(&[&[1; 32]])));
+        assert!(pins.ledger_keys.contains(&sha256(&[public(1).as_bytes()])));
     }
 
     #[test]
     fn half_of_it_is_none() {
-        let key = b64u_encode(&[1; 32]);
+        let key = b64u_encode(public(1).as_bytes());
         struct Case {
             name: &'static str,
             given: Option<ConfigMap>,

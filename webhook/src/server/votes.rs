@@ -11,12 +11,12 @@ use actpass_crds::approval::{ApprovalState, ApprovalStatus, EscalationSpec};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision, VoteStamp, vote_name};
 use actpass_crds::instant::Instant;
 use actpass_crds::resource::API_VERSION;
-use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::review::{Answer, Cause, Operation, Request, Status, User};
+use super::stamps::Stamps;
 
 /// What only a reader of the cluster knows of a vote.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +64,8 @@ struct Sent {
 /// What is stamped with, and when.
 #[derive(Clone, Copy)]
 pub struct Stamping<'a> {
-    /// The vote key.
-    pub key: &'a SigningKey,
+    /// The vote keys.
+    pub stamps: &'a Stamps,
     /// Now.
     pub now: Timestamp,
 }
@@ -116,8 +116,14 @@ pub fn mutate(request: &Request, facts: &Facts, stamping: Stamping<'_>) -> Answe
         }
     }
     let accepted_uid = accepted.approval_uid.clone();
-    let id = key_id(&stamping.key.verifying_key());
-    let signed = match accepted.signed(stamping.key, &id) {
+    let Some(key) = stamping.stamps.key(stamping.now) else {
+        return refused(cause(
+            VOTE,
+            "",
+            "there is no key to sign it with; try again",
+        ));
+    };
+    let signed = match accepted.signed(key, &key_id(&key.verifying_key())) {
         Ok(signed) => signed,
         Err(error) => return refused(cause(VOTE, "", format!("it cannot be signed: {error}"))),
     };
@@ -179,7 +185,7 @@ fn stamped(request: &Request, want: &Vote, stamping: Stamping<'_>) -> Result<(),
         time,
         user,
     };
-    let key = stamping.key.verifying_key();
+    let key = stamping.stamps.of(&id).ok_or_else(changed)?;
     let signed = SignedVote {
         key_id: id,
         signature,
@@ -196,7 +202,7 @@ fn stamped(request: &Request, want: &Vote, stamping: Stamping<'_>) -> Result<(),
         .and_then(|metadata| metadata.get("name"))
         .and_then(Value::as_str);
     let named = name == Some(&vote_name(&vote.approval_uid, &vote.user));
-    match same && named && apart <= APART_MAX && signed.key_id == key_id(&key) {
+    match same && named && apart <= APART_MAX {
         true => Ok(()),
         false => Err(changed()),
     }

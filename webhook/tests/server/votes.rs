@@ -1,8 +1,11 @@
 //! `/mutate-votes` and `/validate-votes`.
 
+use actpass_core::hash::b64u_encode;
 use actpass_core::vote::{SignedVote, Vote};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision, vote_name};
+use actpass_kubernetes::seeds::Seeds;
 use actpass_webhook::server::review::{Answer, Verdict};
+use actpass_webhook::server::stamps::Stamps;
 use actpass_webhook::server::votes::{Facts, Stamping, approval_name, mutate, validate};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -14,6 +17,14 @@ const NOW: &str = "2026-05-04T10:00:00Z";
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
+}
+
+fn stamps(keys: &[SigningKey]) -> Stamps {
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|key| b64u_encode(&key.to_bytes()))
+        .collect();
+    Stamps::new(Seeds::read(lines.join("\n").as_bytes()).unwrap())
 }
 
 fn approval() -> Value {
@@ -49,7 +60,12 @@ fn at(
     facts: &Facts,
 ) -> Answer {
     let now: Timestamp = now.parse().unwrap();
-    how(&request(review), facts, Stamping { key: &key(), now })
+    let stamps = stamps(&[key()]);
+    let stamping = Stamping {
+        stamps: &stamps,
+        now,
+    };
+    how(&request(review), facts, stamping)
 }
 
 /// The review as it comes back after the patch.
@@ -166,8 +182,9 @@ fn a_stamp_that_is_not_ours_for_this_request_is_refused() {
 }
 
 fn at_with(key: &SigningKey, review: Value) -> Value {
+    let stamps = stamps(std::slice::from_ref(key));
     let stamping = Stamping {
-        key,
+        stamps: &stamps,
         now: NOW.parse().unwrap(),
     };
     let answer = mutate(&request(review.clone()), &facts(approval()), stamping);
@@ -367,5 +384,24 @@ fn only_a_name_becomes_part_of_a_path() {
     ] {
         let review = with(vote(), "/object/spec/approvalName", json!(given));
         assert_eq!(approval_name(&request(review)).is_some(), want, "{given}");
+    }
+}
+
+#[test]
+fn a_stamp_of_the_key_that_another_replica_still_uses_counts() {
+    let (ours, earlier) = (key(), SigningKey::from_bytes(&[6; 32]));
+    let stamped = at_with(&earlier, vote());
+    let both = stamps(&[earlier, ours.clone()]);
+    for (stamps, want) in [(both, true), (self::stamps(&[ours]), false)] {
+        let stamping = Stamping {
+            stamps: &stamps,
+            now: NOW.parse().unwrap(),
+        };
+        let answer = validate(&request(stamped.clone()), &facts(approval()), stamping);
+        assert_eq!(
+            matches!(answer.verdict, Verdict::Allowed),
+            want,
+            "{answer:?}"
+        );
     }
 }

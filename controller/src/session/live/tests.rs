@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
-
 use actpass_core::passport::jws::IssuerKeys;
+use actpass_core::succession::{Purpose, Rhythm};
 use actpass_kubernetes::names::MODE_LABEL;
+use actpass_kubernetes::seeds::Seeds;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::*;
@@ -62,12 +62,30 @@ fn publish(world: &World, object: &Object) {
     world.put_published(Published::of(&map).unwrap());
 }
 
+/// Keys of which each follows the one before at once.
+fn issued(seeds: &[u8]) -> Issuing {
+    let rhythm = Rhythm {
+        age: None,
+        notice: jiff::SignedDuration::ZERO,
+        overlap: jiff::SignedDuration::from_hours(1),
+    };
+    let lines: Vec<String> = seeds.iter().map(|seed| b64u_encode(&[*seed; 32])).collect();
+    let seeds = Seeds::read(lines.join("\n").as_bytes()).unwrap();
+    let mut list = Succession::default();
+    let before = Timestamp::now() - jiff::SignedDuration::from_secs(5);
+    seeds.list(&mut list, Purpose::Passports, rhythm, before);
+    Issuing { seeds, list }
+}
+
 struct Sidecar {
     world: Arc<World>,
     contact: Arc<Contact>,
     lines: mpsc::Receiver<Bytes>,
     key: SigningKey,
-    issuer: SigningKey,
+    /// What passports are signed with.
+    issuing: watch::Sender<Arc<Issuing>>,
+    /// The keys that it was told, as one would believe them whose pod was made with the first.
+    keys: IssuerKeys,
     /// Held, or the session would be over.
     place: Option<oneshot::Sender<()>>,
     /// The same.
@@ -84,15 +102,13 @@ impl Sidecar {
         let (lines, receiver) = mpsc::channel(1);
         let (place, replaced) = oneshot::channel();
         let (stop, stopped) = watch::channel(false);
-        let (key, issuer) = (
-            SigningKey::from_bytes(&[1; 32]),
-            SigningKey::from_bytes(&[2; 32]),
-        );
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let (issuing, keys) = watch::channel(Arc::new(issued(&[2])));
         let live = Live {
             world: world.clone(),
             contact: contact.clone(),
             issuer: Issuer {
-                key: Arc::new(issuer.clone()),
+                keys,
                 name: "actpass/c-1".to_owned(),
             },
             pod: pod(),
@@ -106,20 +122,30 @@ impl Sidecar {
             contact,
             lines: receiver,
             key,
-            issuer,
+            issuing,
+            keys: IssuerKeys::new(),
             place: Some(place),
             _stop: stop,
             running: tokio::spawn(live.run()),
         }
     }
 
-    /// The next line that is no ping.
+    /// The next line that is no ping; keys are taken in.
     async fn line(&mut self) -> SessionLine {
         loop {
             let line = self.lines.recv().await.unwrap();
-            let line = serde_json::from_slice(&line).unwrap();
-            if line != SessionLine::Ping {
-                return line;
+            match serde_json::from_slice(&line).unwrap() {
+                SessionLine::Ping => {}
+                SessionLine::Keys { issuer } => {
+                    let list: Succession = issuer.parse().unwrap();
+                    let first = SigningKey::from_bytes(&[2; 32]).verifying_key();
+                    let led = list.led_to(Purpose::Passports, |key| *key == first);
+                    self.keys = led
+                        .into_iter()
+                        .map(|key| (jws::key_id(&key), key))
+                        .collect();
+                }
+                line => return line,
             }
         }
     }
@@ -135,9 +161,7 @@ impl Sidecar {
         let SessionLine::Passport { name, token } = self.line().await else {
             panic!("a passport");
         };
-        let issuer = self.issuer.verifying_key();
-        let keys: IssuerKeys = BTreeMap::from([(jws::key_id(&issuer), issuer)]);
-        let claims = jws::verify(&token, &keys, Timestamp::now()).unwrap();
+        let claims = jws::verify(&token, &self.keys, Timestamp::now()).unwrap();
         assert_eq!(claims.passport, name);
         claims
     }
@@ -185,6 +209,26 @@ async fn a_passport_is_renewed_at_a_third_of_its_life_and_pings_come_in_between(
     assert_eq!(begun.elapsed().as_secs(), 300);
     assert_ne!(first.jti, second.jti);
     answering.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_follows_is_told_before_the_first_passport_under_it() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    let first = sidecar.claims().await;
+    assert_eq!(sidecar.keys.len(), 1);
+    let begun = Instant::now();
+    sidecar.issuing.send_replace(Arc::new(issued(&[2, 3])));
+    let second = sidecar.claims().await;
+    assert_eq!(sidecar.keys.len(), 2);
+    assert_ne!(first.jti, second.jti);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    // Announced only: nothing is signed with it yet.
+    let mut announced = issued(&[2, 3]);
+    announced.seeds = issued(&[2, 3, 4]).seeds;
+    sidecar.issuing.send_replace(Arc::new(announced));
+    let ping = sidecar.lines.recv().await.unwrap();
+    assert_eq!(ping, "{\"kind\":\"ping\"}\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use actpass_core::passport::jws::{Claims, Cnf, Jwk, key_id};
+use actpass_core::succession::Rhythm;
 use actpass_transport::serve::{Peer, serve};
 use actpass_transport::server::{Identity, Shown, config};
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -111,6 +113,7 @@ impl Stage {
                 key_id(&issuer.verifying_key()),
                 issuer.verifying_key(),
             )]),
+            issuer_pins: [sha256(&[issuer.verifying_key().as_bytes()])].into(),
         };
         let (session, follower) = session(controller, &holder).unwrap();
         Self {
@@ -304,4 +307,52 @@ async fn a_passport_ends_with_its_time_though_nobody_says_so() {
     let error = stage.session.passport().unwrap_err().to_string();
     assert!(error.contains("expired"), "{error}");
     stage.following.abort();
+}
+
+#[tokio::test]
+async fn a_key_that_follows_is_believed_where_the_one_before_signed_for_it() {
+    let now = Timestamp::now();
+    let rhythm = Rhythm {
+        age: None,
+        notice: SignedDuration::ZERO,
+        overlap: SignedDuration::from_hours(1),
+    };
+    let (later, stranger) = (
+        SigningKey::from_bytes(&[3; 32]),
+        SigningKey::from_bytes(&[9; 32]),
+    );
+    for (name, signed_by, want) in [
+        ("the one before", SigningKey::from_bytes(&[2; 32]), true),
+        ("nobody who counts", stranger, false),
+    ] {
+        let (say, next) = lines();
+        let mut stage = Stage::set(vec![next]).await;
+        let mut list = Succession::default();
+        for (key, by) in [(&stage.issuer, None), (&later, Some(&signed_by))] {
+            list.put(key.verifying_key(), Purpose::Passports, by, rhythm, now);
+        }
+        say.send(bundle("test").0).unwrap();
+        say.send(stage.passport(|_| {})).unwrap();
+        stage.until(|session| session.passport().is_ok()).await;
+        let before = stage.session.token().unwrap();
+        let issuer = list.to_string();
+        say.send(line(&SessionLine::Keys { issuer })).unwrap();
+        stage.issuer = later.clone();
+        say.send(stage.passport(|claims| claims.exp -= 1)).unwrap();
+        let asked_again = async {
+            while stage.played.seen.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match want {
+            true => {
+                stage
+                    .until(|session| session.token() != Ok(before.clone()))
+                    .await
+            }
+            false => timeout(SOON, asked_again).await.unwrap(),
+        }
+        assert_eq!(stage.session.token() != Ok(before), want, "{name}");
+        stage.following.abort();
+    }
 }
