@@ -563,3 +563,19 @@ impl Person {
         Path::new(self.dir.path()).join("config")
     }
 }
+
+/// Serial number of the certificate that a part shows.
+///
+/// # Errors
+/// Where it shows none.
+pub fn shown(cluster: &Cluster, part: &str) -> anyhow::Result<String> {
+    let service = format!("actpass-{part}");
+    let of = "-o=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
+    let address = cluster.ask(&["get", "service", &service, "-n", SYSTEM, of])?;
+    let script = format!(
+        "openssl s_client -connect {address} -servername {part}.actpass.internal </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    );
+    let output = cluster.kube("sh").args(["-c", &script]).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    Ok(text(&output))
+}

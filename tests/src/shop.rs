@@ -74,6 +74,17 @@ spec:
   - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: COMMAND, securityContext: {runAsUser: 1000}}
 "#;
 
+/// Pays small bills for ever, two at once, and writes down each answer's status, and what is said where it is not 200.
+const PAYING: &str = r#"
+pay() { i=0; while true; do i=$((i+1))
+  said=$(curl -sS -m 20 -w ' %{http_code}' -H 'content-type: application/json' \
+    -d "{\"amount\":100,\"note\":\"$1-$i\"}" https://PROVIDER/v1/payments 2>&1)
+  case $said in *' 200') echo 200 ;; *) echo "$said" | tr '\n' ' '; echo ;; esac >>/tmp/codes
+  sleep 0.05
+done; }
+for k in 1 2; do pay $k & done; wait
+"#;
+
 /// A namespace with a governed agent that pays.
 pub struct Shop<'a> {
     /// The installation that governs it.
@@ -93,6 +104,53 @@ impl<'a> Shop<'a> {
     /// Where it does not start.
     pub fn open(installed: &'a Installed<'a>, prefix: &str) -> anyhow::Result<Self> {
         Self::working(installed, prefix, &["sleep", "inf"])
+    }
+
+    /// Makes one whose agent pays small bills for ever, once it has begun.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn paying(installed: &'a Installed<'a>, prefix: &str) -> anyhow::Result<Self> {
+        let shop = Self::working(installed, prefix, &["sh", "-c", PAYING])?;
+        shop.goes_on("the start")?;
+        Ok(shop)
+    }
+
+    /// Waits until an agent that pays for ever has paid another twenty.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn goes_on(&self, after: &str) -> anyhow::Result<()> {
+        let before = self.front.seen().len();
+        let paid = eventually(Duration::from_secs(120), || {
+            let paid = self.front.seen().len();
+            ensure!(paid >= before + 20, "{paid} payments, {before} before");
+            Ok(())
+        });
+        paid.with_context(|| format!("after {after}:\n{}", self.installed.standing()))
+    }
+
+    /// What became of all payments of an agent that pays for ever: statuses, and what was said where it is not 200.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn statuses(&self) -> anyhow::Result<Vec<String>> {
+        let read = self.namespace.exec("agent", "cat /tmp/codes")?;
+        ensure!(read.status.success(), "{}", text(&read));
+        Ok(text(&read).lines().map(str::to_owned).collect())
+    }
+
+    /// How many containers of the agent's pod were started anew.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn restarts(&self) -> anyhow::Result<usize> {
+        let path = "-o=jsonpath={.status.containerStatuses[*].restartCount} {.status.initContainerStatuses[*].restartCount}";
+        let restarts = self.namespace.ask(&["get", "pod", "agent", path])?;
+        Ok(restarts
+            .split_whitespace()
+            .filter(|count| *count != "0")
+            .count())
     }
 
     /// Makes one whose agent does that; in it `PROVIDER` stands for the provider's name.

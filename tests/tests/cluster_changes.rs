@@ -1,7 +1,6 @@
 //! What operators do to an installation while agents work: certificates made anew, upgrade, rollback, uninstall.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
@@ -10,20 +9,9 @@ use std::time::Duration;
 
 use actpass_tests::cluster::{Cluster, Own, eventually, possible_at_length};
 use actpass_tests::home::text;
-use actpass_tests::installed::{CHART, Installed, SYSTEM};
+use actpass_tests::installed::{CHART, Installed, SYSTEM, shown};
 use actpass_tests::shop::Shop;
 use anyhow::ensure;
-
-/// Pays small bills for ever, two at once, and writes down each answer's status, and what is said where it is not 200.
-const AGENT: &str = r#"
-pay() { i=0; while true; do i=$((i+1))
-  said=$(curl -sS -m 20 -w ' %{http_code}' -H 'content-type: application/json' \
-    -d "{\"amount\":100,\"note\":\"$1-$i\"}" https://PROVIDER/v1/payments 2>&1)
-  case $said in *' 200') echo 200 ;; *) echo "$said" | tr '\n' ' '; echo ;; esac >>/tmp/codes
-  sleep 0.05
-done; }
-for k in 1 2; do pay $k & done; wait
-"#;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,13 +24,13 @@ fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_be
     // One of its own: it ends without ActPass.
     let cluster = Own::up().unwrap();
     let installed = Installed::lasting(&cluster).unwrap();
-    let shop = Shop::working(&installed, "changes", &["sh", "-c", AGENT]).unwrap();
-    pays(&shop, "the start");
+    let shop = Shop::paying(&installed, "changes").unwrap();
+    shop.goes_on("the start").unwrap();
 
-    let before = codes(&shop).len();
+    let before = shop.statuses().unwrap().len();
     certificates_are_made_anew(&cluster);
-    pays(&shop, "new certificates");
-    let since: Vec<String> = codes(&shop).split_off(before);
+    shop.goes_on("new certificates").unwrap();
+    let since: Vec<String> = shop.statuses().unwrap().split_off(before);
     let failed: Vec<&String> = since.iter().filter(|code| *code != "200").collect();
     assert!(
         failed.is_empty(),
@@ -67,51 +55,23 @@ fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_be
         ("upgrade", &upgrade[..]),
         ("rollback", &["rollback", "actpass", "1"]),
     ] {
-        let before = codes(&shop).len();
+        let before = shop.statuses().unwrap().len();
         installed.change(args).unwrap();
-        pays(&shop, name);
-        let since = codes(&shop).split_off(before);
+        shop.goes_on(name).unwrap();
+        let since = shop.statuses().unwrap().split_off(before);
         let failed = since.iter().filter(|code| *code != "200").count();
         println!(
             "{name}: {} payments, {failed} refused meanwhile",
             since.len()
         );
     }
-    let restarts = "-o=jsonpath={.status.containerStatuses[*].restartCount} {.status.initContainerStatuses[*].restartCount}";
-    let restarts = shop
-        .namespace
-        .ask(&["get", "pod", "agent", restarts])
-        .unwrap();
-    let restarts = restarts.split_whitespace();
-    assert_eq!(
-        restarts.filter(|count| *count != "0").count(),
-        0,
-        "the agent's pod was restarted"
-    );
+    assert_eq!(shop.restarts().unwrap(), 0, "the agent's pod was restarted");
     // What was refused reached nobody, what was not reached the provider once.
     let paid = shop.paid().unwrap();
     let once: BTreeSet<&String> = paid.iter().collect();
     assert_eq!(once.len(), paid.len(), "a payment arrived twice");
 
     uninstalled(&cluster, &shop);
-}
-
-/// Statuses of all payments so far.
-fn codes(shop: &Shop<'_>) -> Vec<String> {
-    let read = shop.namespace.exec("agent", "cat /tmp/codes").unwrap();
-    assert!(read.status.success(), "{}", text(&read));
-    text(&read).lines().map(str::to_owned).collect()
-}
-
-/// Waits for another twenty payments.
-fn pays(shop: &Shop<'_>, after: &str) {
-    let before = shop.front.seen().len();
-    eventually(PATIENCE, || {
-        let paid = shop.front.seen().len();
-        ensure!(paid >= before + 20, "{paid} payments, {before} before");
-        Ok(())
-    })
-    .unwrap_or_else(|error| panic!("after {after}: {error}\n{}", shop.installed.standing()));
 }
 
 /// Takes each part's certificate away, and waits for the next to be shown.
@@ -148,19 +108,6 @@ fn certificates_are_made_anew(cluster: &Cluster) {
         })
         .unwrap();
     }
-}
-
-/// Serial number of the certificate that a part shows.
-fn shown(cluster: &Cluster, part: &str) -> anyhow::Result<String> {
-    let service = format!("actpass-{part}");
-    let of = "-o=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
-    let address = cluster.ask(&["get", "service", &service, "-n", SYSTEM, of])?;
-    let script = format!(
-        "openssl s_client -connect {address} -servername {part}.actpass.internal </dev/null 2>/dev/null | openssl x509 -noout -serial"
-    );
-    let output = cluster.kube("sh").args(["-c", &script]).output()?;
-    ensure!(output.status.success(), "{}", text(&output));
-    Ok(text(&output))
 }
 
 /// As the documents say; then nothing of ours is there but what they name, and pods start as everywhere.
