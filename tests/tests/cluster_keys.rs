@@ -1,7 +1,6 @@
 //! Keys and the authority of an installation follow one another while agents work and people vote.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
