@@ -41,7 +41,7 @@ pub enum SessionLine {
         /// A compact JWS, as [`crate::passport::jws::verify`] reads it.
         token: String,
     },
-    /// No passport from now on: what was said so far counts no more.
+    /// No passport from now on, or none yet: what was said of one so far counts no more.
     Revoked {
         /// Why, in one line for people.
         why: String,

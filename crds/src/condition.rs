@@ -121,6 +121,13 @@ pub enum Reason {
     Used,
 }
 
+impl Reason {
+    /// As it stands in `reason`.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+}
+
 impl ConditionType {
     /// As it stands in `type`.
     pub fn name(self) -> String {
@@ -144,7 +151,7 @@ impl Condition {
             status,
             observed_generation: generation,
             last_transition_time: Instant(now),
-            reason: format!("{reason:?}"),
+            reason: reason.name(),
             message: match message.len() > MESSAGE_BYTES_MAX {
                 true => excerpt(&message),
                 false => message,

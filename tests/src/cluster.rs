@@ -221,15 +221,11 @@ impl Cluster {
         let mut unique = [0; 4];
         getrandom::fill(&mut unique)?;
         let name = format!("{prefix}-{:08x}", u32::from_be_bytes(unique));
-        self.ask(&["create", "namespace", &name])?;
         let namespace = Namespace {
             cluster: self,
             name,
         };
-        // Pods are refused until it is there.
-        eventually(Duration::from_secs(10), || {
-            namespace.ask(&["get", "serviceaccount", "default"])
-        })?;
+        namespace.make()?;
         Ok(namespace)
     }
 
@@ -439,6 +435,25 @@ impl Namespace<'_> {
     /// Where it cannot be started.
     pub fn exec(&self, pod: &str, script: &str) -> anyhow::Result<Output> {
         self.kubectl(&["exec", pod, "--", "sh", "-c", script])
+    }
+
+    /// Deletes it with all that is in it, waits until it is gone, and makes another of its name.
+    ///
+    /// # Errors
+    /// Where it is not gone within two minutes, or not made.
+    pub fn anew(&self) -> anyhow::Result<()> {
+        let delete = ["delete", "namespace", &self.name, "--timeout=120s"];
+        self.cluster.ask(&delete)?;
+        self.make()
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        self.cluster.ask(&["create", "namespace", &self.name])?;
+        // Pods are refused until it is there.
+        eventually(Duration::from_secs(10), || {
+            self.ask(&["get", "serviceaccount", "default"])
+        })?;
+        Ok(())
     }
 
     fn args<'b>(&'b self, args: &[&'b str]) -> Vec<&'b str> {

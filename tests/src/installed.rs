@@ -175,9 +175,18 @@ impl<'a> Installed<'a> {
     /// As there.
     pub fn namespace_under(&self, mode: &str, prefix: &str) -> anyhow::Result<Namespace<'a>> {
         let namespace = self.cluster.namespace(prefix)?;
+        self.govern(&namespace, mode)?;
+        Ok(namespace)
+    }
+
+    /// Puts a namespace under ActPass, and returns when agents may start there.
+    ///
+    /// # Errors
+    /// Where the label is refused, or it does not become ready.
+    pub fn govern(&self, namespace: &Namespace<'_>, mode: &str) -> anyhow::Result<()> {
         let label = format!("actpass.org/mode={mode}");
-        self.cluster
-            .ask(&["label", "namespace", &namespace.name, &label])?;
+        let label = ["label", "namespace", &namespace.name, &label, "--overwrite"];
+        self.cluster.ask(&label)?;
         eventually(Duration::from_secs(20), || {
             namespace.ask(&[
                 "get",
@@ -186,7 +195,7 @@ impl<'a> Installed<'a> {
             ])
         })
         .with_context(|| self.standing())?;
-        Ok(namespace)
+        Ok(())
     }
 
     /// All leaves of a namespace's log, as JSON, by a copy of the ledger's files.

@@ -95,6 +95,8 @@ pub struct Shop<'a> {
     pub host: String,
     /// What reached the provider.
     pub front: Front,
+    manifests: String,
+    bindings: Value,
 }
 
 impl<'a> Shop<'a> {
@@ -162,6 +164,18 @@ impl<'a> Shop<'a> {
         prefix: &str,
         command: &[&str],
     ) -> anyhow::Result<Self> {
+        let shop = Self::declared(installed, prefix)?;
+        let pod = agent(command).replace("PROVIDER", &shop.host);
+        let started = shop.namespace.start("agent", &pod);
+        started.with_context(|| installed.standing())?;
+        Ok(shop)
+    }
+
+    /// Makes one that has everything but an agent.
+    ///
+    /// # Errors
+    /// Where something of it is not taken.
+    pub fn declared(installed: &'a Installed<'a>, prefix: &str) -> anyhow::Result<Self> {
         let cluster = installed.cluster;
         let namespace = installed.namespace(prefix)?;
         let host = format!("pay.{}.example", namespace.name);
@@ -172,23 +186,40 @@ impl<'a> Shop<'a> {
         let manifests = SHOP
             .replace("HOST", &host)
             .replace("CA\n", &authority.block(6));
-        namespace.apply(&manifests)?;
         let declared = format!("{}\n", authority.pem.trim());
         let digest = actpass_core::hash::sha256(&[declared.as_bytes()]);
         let bindings = json!({
             "hosts": [host], "ports": [443], "header": "authorization", "format": "Bearer {secret}",
             "ca_digest": actpass_core::hash::hex(&digest), "effects": ["Read", "Write"],
         });
-        installed.store(&namespace, "pay", "the-real-key", &bindings)?;
-        let pod = agent(command).replace("PROVIDER", &host);
-        let started = namespace.start("agent", &pod);
-        started.with_context(|| installed.standing())?;
-        Ok(Self {
+        let shop = Self {
             installed,
             namespace,
             host,
             front,
-        })
+            manifests,
+            bindings,
+        };
+        shop.declare()?;
+        shop.lend()?;
+        Ok(shop)
+    }
+
+    /// Says who the agent is, where it goes and what it may: [`SHOP`].
+    ///
+    /// # Errors
+    /// Where that is not taken.
+    pub fn declare(&self) -> anyhow::Result<()> {
+        self.namespace.apply(&self.manifests)
+    }
+
+    /// Stores what the provider knows it by.
+    ///
+    /// # Errors
+    /// Where the ledger does not take it.
+    pub fn lend(&self) -> anyhow::Result<()> {
+        let Self { installed, .. } = self;
+        installed.store(&self.namespace, "pay", "the-real-key", &self.bindings)
     }
 
     /// The agent pays so many cents: status and answer.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::kubectl::Kubectl;
-use super::objects::{List, Meta, Passport, condition, holds};
+use super::objects::{List, Meta, Passport, Pod, condition, holds};
 use crate::commands::show::{self, escaped};
 use crate::exit::Exit;
 
@@ -14,26 +14,6 @@ const LINES_MAX: &str = "--tail=20000";
 
 /// The constant sentence of a denial in the sidecar's log.
 const DENIED: &str = "Action refused";
-
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Meta,
-    spec: PodSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    #[serde(default)]
-    service_account_name: String,
-    #[serde(default)]
-    init_containers: Vec<Container>,
-}
-
-#[derive(Deserialize)]
-struct Container {
-    name: String,
-}
 
 /// A policy, as far as it is shown.
 #[derive(Deserialize)]
@@ -74,12 +54,7 @@ pub(super) fn explain(kubectl: &Kubectl, name: &str, json: bool) -> anyhow::Resu
     let pod: Pod = kubectl.get(&["pod", "--", name])?;
     let passports: List<Passport> = kubectl.get(&["passports.actpass.org"])?;
     let policies: List<Policy> = kubectl.get(&["actionpolicies.actpass.org"])?;
-    let account = match pod.spec.service_account_name.as_str() {
-        "" => "default",
-        named => named,
-    };
-    let injected =
-        (pod.spec.init_containers.iter()).any(|it| it.name == actpass_core::pod::contract::PROXY);
+    let (account, injected) = (pod.account(), pod.is_injected());
     let of_account = |passport: &&Passport| {
         let subject = passport.spec.subject.as_ref();
         subject.is_some_and(|subject| subject.service_account_name == account)

@@ -141,6 +141,56 @@ impl Approval {
     }
 }
 
+/// A pod, as far as it is looked at.
+#[derive(Deserialize)]
+pub(super) struct Pod {
+    pub(super) metadata: Meta,
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    #[serde(default)]
+    service_account_name: String,
+    #[serde(default)]
+    init_containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct PodStatus {
+    #[serde(default)]
+    phase: String,
+}
+
+impl Pod {
+    /// Its ServiceAccount.
+    pub(super) fn account(&self) -> &str {
+        match self.spec.service_account_name.as_str() {
+            "" => "default",
+            named => named,
+        }
+    }
+
+    /// Whether it has a sidecar of ActPass.
+    pub(super) fn is_injected(&self) -> bool {
+        let mut containers = self.spec.init_containers.iter();
+        containers.any(|it| it.name == actpass_core::pod::contract::PROXY)
+    }
+
+    /// Whether all its containers have ended, for good.
+    pub(super) fn has_ended(&self) -> bool {
+        ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
+    }
+}
+
 /// A condition by its type.
 pub(super) fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)

@@ -90,6 +90,14 @@ impl Code {
         }
     }
 
+    /// Whether all that is missing is a Passport in force: the pod itself is as it should be, as far as was looked.
+    pub fn is_of_passport(self) -> bool {
+        matches!(
+            self,
+            Self::NoPassport | Self::Conflicted | Self::Suspended | Self::Expired
+        )
+    }
+
     /// Its HTTP status.
     pub fn status(self) -> u16 {
         match self {

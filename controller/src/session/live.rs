@@ -103,6 +103,14 @@ pub(super) enum Ended {
     Made(String),
 }
 
+/// The policy of a pod's namespace, where ActPass governs that and the ledger has it.
+pub(super) fn policy(world: &World, pod: &BoundPod) -> Option<Arc<Published>> {
+    let namespace = world.namespace(&pod.namespace)?;
+    namespace
+        .is_enrolled()
+        .then(|| world.published(&namespace))?
+}
+
 /// What the pod of a ServiceAccount is to have: its Passport as it now is, and the bundle that the ledger has.
 ///
 /// # Errors
@@ -224,6 +232,10 @@ impl Live {
         let standing = match standing(&self.world, &self.pod, now) {
             Ok(standing) => standing,
             Err(refusal) => {
+                // With the policy its sidecar knows the names that are declared, so that agents are answered why not.
+                if let Some(published) = policy(&self.world, &self.pod) {
+                    self.publish(&published, told).await?;
+                }
                 if told.revoked.as_ref() != Some(&refusal) {
                     let pod = &self.pod;
                     tracing::info!(
@@ -242,11 +254,7 @@ impl Live {
                 return Ok(Instant::now() + PING_EVERY);
             }
         };
-        let digest = standing.published.digest();
-        if told.bundle != Some(digest) {
-            self.send(standing.published.line.clone()).await?;
-            told.bundle = Some(digest);
-        }
+        self.publish(&standing.published, told).await?;
         let issuing = self.issuer.keys.borrow().clone();
         if told.keys.as_ref() != Some(&issuing.list) {
             let issuer = issuing.list.to_string();
@@ -268,6 +276,15 @@ impl Live {
         told.revoked = None;
         told.passport = Some((standing.terms, signer, renew));
         Ok(renew)
+    }
+
+    async fn publish(&self, published: &Published, told: &mut Told) -> Result<(), Ended> {
+        let digest = published.digest();
+        if told.bundle != Some(digest) {
+            self.send(published.line.clone()).await?;
+            told.bundle = Some(digest);
+        }
+        Ok(())
     }
 
     /// A fresh passport, and when the next is due: at a third of its life, or at its Passport's end.

@@ -28,12 +28,12 @@ use tokio::time::Instant;
 
 use super::admit::{self, Caller, Code, Looked, Refusal};
 use super::bindings::Bindings;
-use super::live::{Issuer, Live, standing};
+use super::live::{Issuer, Live, policy, standing};
 use crate::contact::Contact;
 use crate::events::{Events, Regarding};
 use crate::issuing::Issuing;
 use crate::metrics::Metrics;
-use crate::world::World;
+use crate::world::{Published, World};
 
 /// Lines on their way to one sidecar: a bundle, keys and a passport.
 const LINES: usize = 3;
@@ -166,12 +166,9 @@ impl Sessions {
             token: &pod,
             address: peer.address.ip(),
         };
-        let passed = admit::pod(caller, looked)
-            .and_then(|()| self.passport(&pod))
-            .and_then(|()| admit::injected(&pod, looked))
-            .and_then(|()| standing(&self.world, &pod, Timestamp::now()));
-        let standing = passed.inspect_err(|refusal| self.refused(&pod, refusal))?;
-        let tenant = &standing.published.bundle.spec().tenant;
+        let published = admit::pod(caller, looked).and_then(|()| self.policy(&pod, looked));
+        let published = published.inspect_err(|refusal| self.refused(&pod, refusal))?;
+        let tenant = &published.bundle.spec().tenant;
         let holds = self.bindings.holds(tenant, &pod, key.as_bytes()).await;
         if !holds.map_err(|error| away(&error))? {
             let refusal = Refusal::new(
@@ -220,6 +217,26 @@ impl Sessions {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The policy that the pod's session begins with. A pod that lacks nothing but a Passport in force has one too, in which
+    /// it is told why: its agents are denied with that reason, and go on by themselves once there is one.
+    fn policy(&self, pod: &BoundPod, looked: Looked<'_>) -> Result<Arc<Published>, Refusal> {
+        let standing = || {
+            self.passport(pod)?;
+            admit::injected(pod, looked)?;
+            standing(&self.world, pod, Timestamp::now())
+        };
+        let refusal = match standing() {
+            Ok(standing) => return Ok(standing.published),
+            Err(refusal) => refusal,
+        };
+        let alone = refusal.code.is_of_passport() && admit::injected(pod, looked).is_ok();
+        let policy = alone.then(|| policy(&self.world, pod)).flatten();
+        let policy = policy.ok_or_else(|| refusal.clone())?;
+        self.metrics.refused(refusal.code);
+        self.refused(pod, &refusal);
+        Ok(policy)
     }
 
     fn passport(&self, pod: &BoundPod) -> Result<(), Refusal> {

@@ -98,6 +98,18 @@ impl Sidecar {
         let world = Arc::new(World::default());
         world.put_namespace(namespace());
         put(&world, PASSPORT);
+        Self::of(world)
+    }
+
+    /// In a namespace whose policy has that Passport still, which is gone.
+    fn without(passport: &str) -> Self {
+        let world = Arc::new(World::default());
+        world.put_namespace(namespace());
+        publish(&world, &object("shop", passport));
+        Self::of(world)
+    }
+
+    fn of(world: Arc<World>) -> Self {
         let contact = Arc::new(Contact::default());
         let (lines, receiver) = mpsc::channel(1);
         let (place, replaced) = oneshot::channel();
@@ -275,6 +287,27 @@ async fn what_becomes_of_the_passport_is_said_at_once() {
     sidecar.world.remove(&object("shop", PASSPORT).id);
     assert!(sidecar.revoked().await.contains("no Passport is for"));
     assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_passport_a_session_says_the_policy_and_why_and_goes_on_once_there_is_one() {
+    let mut sidecar = Sidecar::without(PASSPORT);
+    assert!(sidecar.bundle().await.contains("clerk-agent"), "policy");
+    assert!(sidecar.revoked().await.contains("no Passport is for"));
+    // It changes meanwhile.
+    let other = PASSPORT.replace("clerk", "other");
+    put(&sidecar.world, &other);
+    assert!(sidecar.bundle().await.contains("other-agent"));
+    put(&sidecar.world, PASSPORT);
+    assert!(sidecar.bundle().await.contains("clerk-agent"));
+    assert_eq!(sidecar.claims().await.passport, "clerk");
+    // Of what is not governed nothing is said but that.
+    sidecar.world.put_namespace(Namespace {
+        labels: BTreeMap::new(),
+        ..namespace()
+    });
+    assert!(sidecar.revoked().await.contains("has no label"));
+    assert!(policy(&sidecar.world, &pod()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
