@@ -5,6 +5,7 @@
 pub mod config;
 pub mod fence;
 pub mod health;
+pub mod passed;
 pub mod resolve;
 pub mod search;
 pub mod trust;

@@ -350,9 +350,8 @@ fn probes(standing: Arc<Standing>) -> Answers {
         let started = standing.started.load(Ordering::Relaxed);
         let stopping = standing.stopping.load(Ordering::Relaxed);
         let status = match path {
-            STARTED_PATH if started => StatusCode::OK,
             READY_PATH if started && !stopping => StatusCode::OK,
-            STARTED_PATH | READY_PATH => StatusCode::SERVICE_UNAVAILABLE,
+            READY_PATH => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::NOT_FOUND,
         };
         (status, "text/plain", String::new())

@@ -29,6 +29,11 @@ pub trait Session: Send + Sync + 'static {
     /// Why none is issued: suspended, past its end, issuer away.
     fn token(&self) -> Result<String, SessionError>;
 
+    /// Whether the issuer has said what counts, be it that nothing does. Before that a pod's agents do not start.
+    fn is_heard(&self) -> bool {
+        true
+    }
+
     /// Asks the issuer for a newer bundle than the one at hand, after the ledger called that stale.
     fn refresh(&self) -> BoxFuture<'_, ()>;
 }

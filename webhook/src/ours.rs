@@ -14,6 +14,13 @@ pub(crate) const ACCOUNT_TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/servi
 /// What the names of volumes with that token begin with.
 pub(crate) const ACCOUNT_TOKEN_VOLUME: &str = "kube-api-access-";
 
+/// What the node may take to run the verifier's probe, besides what the probe waits itself.
+const PROBE_MARGIN_SECONDS: u32 = 2;
+
+/// After about this long without a first pass the verifier is started anew, which is only of use where it hangs: while the
+/// controller is away it waits. By then the kubelet has forgotten earlier starts, and waits 10 s and not minutes.
+const START_SECONDS: u32 = 600;
+
 /// The three init containers in their order.
 pub(crate) fn containers(settings: &Settings, identity: Identity, inbound: &[u16]) -> Vec<Value> {
     vec![
@@ -68,11 +75,10 @@ fn init(settings: &Settings, identity: Identity, inbound: &[u16]) -> Value {
 
 /// The sidecar. Ready also when its policy or the ledger is away: requests are then denied with a reason, which a
 /// restart would not make better.
+///
+/// It has no startup probe: that would hold back the verifier for one more of the kubelet's seconds, and the verifier waits
+/// for the started sidecar by itself.
 fn proxy(settings: &Settings, identity: Identity) -> Value {
-    let probe = |path: &str, period: u32, failures: u32| {
-        json!({"httpGet": {"path": path, "port": HEALTH_PORT, "scheme": "HTTP"}, "timeoutSeconds": 1,
-            "periodSeconds": period, "successThreshold": 1, "failureThreshold": failures})
-    };
     let image = settings.images.proxy.to_string();
     let mut container = common(PROXY, &image, PROXY_COMMAND, settings.resources.proxy);
     let members = json!({
@@ -80,8 +86,8 @@ fn proxy(settings: &Settings, identity: Identity) -> Value {
         "securityContext": unprivileged(identity.uid),
         "env": proxy_env(settings),
         "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
-        "startupProbe": probe(STARTED_PATH, 1, 60),
-        "readinessProbe": probe(READY_PATH, 5, 3),
+        "readinessProbe": {"httpGet": {"path": READY_PATH, "port": HEALTH_PORT, "scheme": "HTTP"}, "timeoutSeconds": 1,
+            "periodSeconds": 5, "successThreshold": 1, "failureThreshold": 3},
         "volumeMounts": [
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIR},
             {"name": STATE_VOLUME, "mountPath": STATE_DIR},
@@ -94,15 +100,20 @@ fn proxy(settings: &Settings, identity: Identity) -> Value {
     Value::Object(container)
 }
 
-/// Tries the ways out. Later containers wait until its startup probe succeeds, which is after a whole first pass.
+/// Waits for the sidecar, then tries the ways out. Later containers wait until its startup probe succeeds, which is after a
+/// whole first pass.
+///
+/// A probe and not a hook after its start, which would be a second faster: a kubelet that is started anew takes a hook that
+/// it did not see end for done, and a probe for open.
 fn verify(settings: &Settings) -> Value {
     let image = settings.images.verify.to_string();
     let mut container = common(VERIFY, &image, VERIFY_COMMAND, settings.resources.verify);
     let members = json!({
         "restartPolicy": "Always",
         "securityContext": unprivileged(VERIFY_UID),
-        "startupProbe": {"exec": {"command": [VERIFY_COMMAND, VERIFY_PASSED]}, "timeoutSeconds": 1,
-            "periodSeconds": 1, "successThreshold": 1, "failureThreshold": 60},
+        "startupProbe": {"exec": {"command": [VERIFY_COMMAND, VERIFY_PASSED]},
+            "timeoutSeconds": VERIFY_PASSED_SECONDS + PROBE_MARGIN_SECONDS, "periodSeconds": 1, "successThreshold": 1,
+            "failureThreshold": START_SECONDS / VERIFY_PASSED_SECONDS},
         "volumeMounts": [{"name": VERIFY_VOLUME, "mountPath": VERIFY_DIR}],
     });
     extend(&mut container, members);

@@ -18,8 +18,12 @@ pub const INIT_COMMAND: &str = "/actpass-init";
 pub const PROXY_COMMAND: &str = "/actpass-sidecar";
 /// Program of [`VERIFY`].
 pub const VERIFY_COMMAND: &str = "/actpass-verify";
-/// Argument of [`VERIFY_COMMAND`] as its startup probe: exit 0 once a whole first pass has succeeded.
+/// Argument of [`VERIFY_COMMAND`] as its startup probe: waits up to [`VERIFY_PASSED_SECONDS`] for a whole first pass that
+/// succeeded, and exits 0 at once when there is one.
 pub const VERIFY_PASSED: &str = "--passed";
+/// How long one run of [`VERIFY_PASSED`] waits: a run that comes too early would cost the agents the kubelet's whole next
+/// second.
+pub const VERIFY_PASSED_SECONDS: u32 = 3;
 
 /// Flag of [`INIT_COMMAND`]: uid and gid of the sidecar, decimal.
 pub const FLAG_SIDECAR_UID: &str = "--sidecar-uid";
@@ -51,9 +55,8 @@ pub const OWN_PORTS: [u16; 5] = [
 /// Name of [`METRICS_PORT`] in the pod, for a PodMonitor. Names of ports have at most 15 characters.
 pub const METRICS_PORT_NAME: &str = "actpass-metrics";
 
-/// On [`HEALTH_PORT`]: 200 once the trust files are written, policy is loaded and the listeners are up.
-pub const STARTED_PATH: &str = "/started";
-/// On [`HEALTH_PORT`]: 200 as long as the sidecar takes requests.
+/// On [`HEALTH_PORT`]: 200 once the trust files are written, policy is loaded and the listeners are up, as long as the
+/// sidecar takes requests.
 pub const READY_PATH: &str = "/ready";
 
 /// Uid and gid of [`VERIFY`]: `nobody`, so that it stands where an agent stands.

@@ -1,28 +1,31 @@
 //! `actpass-verify`: tries the ways out of the pod as an agent would, before the agent starts and while it runs.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use actpass_core::pod::contract::VERIFY_DIR;
-use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass};
+use actpass_core::pod::contract::{VERIFY_DIR, VERIFY_PASSED_SECONDS};
+use actpass_sidecar::pod::passed;
+use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass, started};
 use actpass_transport::program;
 use clap::Parser;
 use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Until the first whole pass the agents wait for it.
-const UNTIL_PASSED: Duration = Duration::from_secs(1);
+/// First and longest wait before what is not as it must be is tried again: until the first whole pass the agents wait for it.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Afterwards.
+/// After a pass that found nothing.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Try the ways out of this pod; agents start after the first pass without a find.
+/// Wait for the sidecar of this pod and try the ways out of it; agents start after the first pass without a find.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {
-    /// Say by exit code whether the last pass found nothing, and end: the startup probe
+    /// Say by exit code whether the last pass found nothing, and end: the startup probe. It waits a while for one that does
     #[arg(long)]
     passed: bool,
     /// Make one pass, print what it found as JSON, and end
@@ -55,41 +58,81 @@ fn main() -> ExitCode {
     }
 }
 
-/// Passes one after the other, until a signal ends them.
+/// Passes one after the other, until a signal ends them; the first once the sidecar has started.
 fn watch(result: &Path) -> std::io::Result<()> {
+    passed::forget(result)?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let (ended, end) = std::sync::mpsc::channel();
+    let (ended, end) = channel();
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
             // Nobody listens any more where the process is ending anyway.
             ended.send(()).ok();
         }
     });
+    if !awaited(&end)? {
+        return Ok(());
+    }
     let mut said = None;
+    let mut again = AGAIN.0;
     loop {
         let pass = tried().map_err(std::io::Error::other)?;
-        write(result, &pass)?;
+        passed::write(result, &pass)?;
         if said.as_ref() != Some(&pass.wrong) {
             say(&pass);
             said = Some(pass.wrong.clone());
         }
         let rest = if pass.wrong.is_empty() {
+            again = AGAIN.0;
             EVERY
         } else {
-            UNTIL_PASSED
+            longer(&mut again)
         };
-        match end.recv_timeout(rest) {
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            _ => return Ok(()),
+        if over(&end, rest) {
+            return Ok(());
         }
     }
 }
 
+/// Waits until the sidecar has started. Whether it has; else a signal came first.
+fn awaited(end: &Receiver<()>) -> std::io::Result<bool> {
+    let server = server().map_err(std::io::Error::other)?;
+    let mut said = None;
+    let mut again = AGAIN.0;
+    while let Err(why) = started(server) {
+        // At first it is only slower than we are.
+        if again > AGAIN.0 && said.as_ref() != Some(&why) {
+            eprintln!("actpass-verify: the sidecar has not started: {why}");
+            said = Some(why);
+        }
+        if over(end, longer(&mut again)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The wait that it is the turn of; the next one is twice as long.
+fn longer(again: &mut Duration) -> Duration {
+    let wait = *again;
+    *again = (wait * 2).min(AGAIN.1);
+    wait
+}
+
+/// Whether a signal came before that time was over.
+fn over(end: &Receiver<()>, rest: Duration) -> bool {
+    end.recv_timeout(rest) != Err(RecvTimeoutError::Timeout)
+}
+
 fn tried() -> Result<Pass, String> {
+    Ok(pass(server()?, Timestamp::now().as_second()))
+}
+
+/// The pod's name server.
+fn server() -> Result<IpAddr, String> {
     let resolv = std::fs::read_to_string("/etc/resolv.conf")
         .map_err(|error| format!("read `/etc/resolv.conf`: {error}"))?;
     let server = nameserver(&resolv).ok_or("`/etc/resolv.conf` names no nameserver")?;
-    Ok(pass(server, Timestamp::now().as_second()))
+    Ok(server)
 }
 
 fn say(pass: &Pass) {
@@ -103,18 +146,9 @@ fn say(pass: &Pass) {
     }
 }
 
-fn write(result: &Path, pass: &Pass) -> std::io::Result<()> {
-    let new = result.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(pass)?)?;
-    std::fs::rename(&new, result)
-}
-
 fn last(result: &Path) -> ExitCode {
-    let read = std::fs::read(result).map_err(|error| error.to_string());
-    let pass = read.and_then(|bytes| {
-        serde_json::from_slice::<Pass>(&bytes).map_err(|error| error.to_string())
-    });
-    match pass {
+    let patience = Duration::from_secs(VERIFY_PASSED_SECONDS.into());
+    match passed::wait(result, patience, std::thread::sleep) {
         Ok(pass) => {
             say(&pass);
             code(&pass)

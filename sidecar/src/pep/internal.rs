@@ -28,6 +28,12 @@ impl Internal for Pep {
                     "containment": self.containment,
                 }),
             ),
+            // The verifier waits for another answer than this, and the agents wait for the verifier.
+            Err(error) if !self.session.is_heard() => problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_started",
+                &error.to_string(),
+            ),
             Err(error) => no_passport(&error),
         };
         Box::pin(std::future::ready(answer))
@@ -167,4 +173,86 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> InternalAnswer {
         status,
         &json!({ "type": "about:blank", "status": status.as_u16(), "code": code, "detail": detail, "message": detail }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actpass_core::bundle::{Bundle, BundleSpec};
+    use actpass_core::evidence::record::{Containment, stream_id};
+    use actpass_core::mode::Mode;
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::ledger_client::{LedgerAddress, LedgerClient};
+    use crate::recorder::Recorder;
+    use crate::ring::Ring;
+    use crate::session::Session;
+
+    /// One without a passport.
+    struct Without {
+        heard: bool,
+    }
+
+    impl Session for Without {
+        fn bundle(&self) -> Arc<Bundle> {
+            let spec = BundleSpec {
+                v: actpass_core::bundle::BUNDLE_VERSION.to_owned(),
+                tenant: "c/n/u".to_owned(),
+                environment: None,
+                mode: Mode::Enforce,
+                passports: Vec::new(),
+                upstreams: Vec::new(),
+                policies: Vec::new(),
+            };
+            Arc::new(Bundle::new(spec).unwrap())
+        }
+
+        fn passport(&self) -> Result<Arc<str>, SessionError> {
+            Err(SessionError("why".to_owned()))
+        }
+
+        fn token(&self) -> Result<String, SessionError> {
+            Err(SessionError("why".to_owned()))
+        }
+
+        fn is_heard(&self) -> bool {
+            self.heard
+        }
+
+        fn refresh(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_has_heard_nothing_yet_is_not_one_that_is_refused() {
+        for (heard, want) in [
+            (
+                false,
+                r#"503 {"code":"not_started","detail":"no passport: why""#,
+            ),
+            (
+                true,
+                r#"403 {"code":"no_passport","detail":"no passport: why""#,
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let key = SigningKey::from_bytes(&[1; 32]);
+            let ring = Ring::create(&dir.path().join("ring"), &key).unwrap();
+            let recorder = Recorder::new(stream_id(&key.verifying_key()), ring);
+            let address = LedgerAddress {
+                address: "127.0.0.1:1".to_owned(),
+                authorities: Vec::new(),
+            };
+            let client = Arc::new(LedgerClient::new(address, &key).unwrap());
+            let session = Arc::new(Without { heard });
+            let pep = Pep::new(session, Arc::new(recorder), client, Containment::Pod);
+            let answer = Internal::passport(&pep).await;
+            let json = String::from_utf8(answer.json).unwrap();
+            let said = format!("{} {json}", answer.status.as_u16());
+            assert!(said.starts_with(want), "{said}");
+        }
+    }
 }

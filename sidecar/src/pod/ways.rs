@@ -27,6 +27,12 @@ const OUTSIDE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
+/// What a proxy that has started answers. 403: there is no passport, and it says so.
+const STARTED: [&str; 2] = ["200", "403"];
+
+/// What any proxy answers. 503: it has not heard from the controller yet.
+const ANSWERING: [&str; 3] = ["200", "403", "503"];
+
 /// Discard (RFC 863).
 const DISCARD: u16 = 9;
 
@@ -82,8 +88,20 @@ pub fn nameserver(resolv_conf: &str) -> Option<IpAddr> {
     servers.find_map(|rest| rest.trim().parse().ok())
 }
 
-/// A declared name leads to the proxy, and the proxy answers.
+/// Whether the sidecar has started: the proxy answers, and has heard from the controller what counts.
+///
+/// # Errors
+/// What it says instead.
+pub fn started(nameserver: IpAddr) -> Result<(), String> {
+    answered(nameserver, &STARTED)
+}
+
+/// A declared name leads to the proxy, and the proxy answers, be it that it has started anew and not heard yet.
 fn proxy(nameserver: IpAddr) -> Result<(), String> {
+    answered(nameserver, &ANSWERING)
+}
+
+fn answered(nameserver: IpAddr, statuses: &[&str]) -> Result<(), String> {
     let answer = ask(nameserver, INTERNAL_NAME)?;
     let mut addresses = answer
         .answers
@@ -116,14 +134,28 @@ fn proxy(nameserver: IpAddr) -> Result<(), String> {
         Ok(answer)
     };
     let answer = asked().map_err(|error| format!("the proxy does not answer: {error}"))?;
-    // 403: there is no passport, and the proxy says so.
-    match answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 403 ") {
-        true => Ok(()),
-        false => Err(format!(
-            "the proxy answers `{}`",
-            answer.lines().next().unwrap_or_default().escape_debug()
-        )),
+    judged(&answer, statuses)
+}
+
+/// Whether an answer has one of these statuses.
+fn judged(answer: &str, statuses: &[&str]) -> Result<(), String> {
+    let status = answer.strip_prefix("HTTP/1.1 ").unwrap_or_default();
+    let status = status.split(' ').next().unwrap_or_default();
+    if statuses.contains(&status) {
+        return Ok(());
     }
+    let said = answer.lines().next().unwrap_or_default().escape_debug();
+    Err(match detail(answer) {
+        Some(detail) => format!("the proxy answers `{said}`: {detail}"),
+        None => format!("the proxy answers `{said}`"),
+    })
+}
+
+/// What a refusal of the proxy says for people.
+fn detail(answer: &str) -> Option<String> {
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let problem: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(problem.get("detail")?.as_str()?.to_owned())
 }
 
 /// A name that nobody declares does not exist.
@@ -243,6 +275,29 @@ mod tests {
         let text = "search a\nnameserver 10.96.0.10\nnameserver 10.96.0.11\n";
         assert_eq!(nameserver(text), Some(IpAddr::from([10, 96, 0, 10])));
         assert_eq!(nameserver("# nameserver 10.0.0.1\n"), None);
+    }
+
+    #[test]
+    fn a_proxy_has_started_once_it_says_anything_but_that_it_waits() {
+        let waiting = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\r\n\
+                       {\"detail\":\"no passport: the controller was not reached yet\"}";
+        let said = "the proxy answers `HTTP/1.1 503 Service Unavailable`: no passport: the controller was not reached yet";
+        for (answer, started, answers) in [
+            ("HTTP/1.1 200 OK\r\n\r\n{}", Ok(()), true),
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", Ok(()), true),
+            (waiting, Err(said), true),
+            (
+                "HTTP/1.1 404 Not Found\r\n\r\n",
+                Err("the proxy answers `HTTP/1.1 404 Not Found`"),
+                false,
+            ),
+            ("SSH-2.0", Err("the proxy answers `SSH-2.0`"), false),
+            ("", Err("the proxy answers ``"), false),
+        ] {
+            let want = started.map_err(str::to_owned);
+            assert_eq!(judged(answer, &STARTED), want, "{answer}");
+            assert_eq!(judged(answer, &ANSWERING).is_ok(), answers, "{answer}");
+        }
     }
 
     #[test]

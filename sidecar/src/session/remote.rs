@@ -288,6 +288,10 @@ impl Session for RemoteSession {
         self.held(|held| held.token.clone())
     }
 
+    fn is_heard(&self) -> bool {
+        *self.heard.borrow()
+    }
+
     fn refresh(&self) -> BoxFuture<'_, ()> {
         let mut policies = self.policy.subscribe();
         let before = policies.borrow_and_update().digest();

@@ -194,6 +194,11 @@ async fn policy_and_passport_count_as_soon_as_they_are_said_and_no_longer() {
     assert!(stage.session.passport().is_err());
     let (text, first) = bundle("test");
     say.send(text).unwrap();
+    // A policy alone is not yet what counts for this pod.
+    stage
+        .until(|session| session.bundle().digest() == first.digest())
+        .await;
+    assert!(!stage.session.is_heard());
     say.send("{\"kind\":\"ping\"}\n{\"kind\":\"later\",\"x\":1}\n".to_owned())
         .unwrap();
     // A line may come in any pieces.
@@ -202,6 +207,7 @@ async fn policy_and_passport_count_as_soon_as_they_are_said_and_no_longer() {
     say.send(head.to_owned()).unwrap();
     say.send(tail.to_owned()).unwrap();
     timeout(SOON, stage.session.heard()).await.unwrap();
+    assert!(stage.session.is_heard());
     assert_eq!(stage.session.passport().unwrap().as_ref(), "clerk");
     assert_eq!(stage.session.bundle().digest(), first.digest());
     assert_eq!(stage.session.tenant().as_deref(), Some(TENANT));
