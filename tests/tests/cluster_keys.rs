@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use actpass_tests::cluster::{Cluster, eventually, possible};
+use actpass_tests::cluster::{Cluster, eventually, possible_at_length};
 use actpass_tests::home::text;
 use actpass_tests::installed::{CHART, Installed, Person, SYSTEM, shown};
 use actpass_tests::shop::{Shop, agent};
@@ -21,7 +21,7 @@ const IDLE: &[&str] = &["sleep", "inf"];
 
 #[test]
 fn keys_and_the_authority_follow_one_another_and_no_payment_is_refused() {
-    if !possible() {
+    if !possible_at_length() {
         return;
     }
     let cluster = Cluster::up().unwrap();

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use actpass_core::passport::jws::IssuerKeys;
 use actpass_core::succession::{Purpose, Rhythm};
 use actpass_kubernetes::names::MODE_LABEL;
