@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "actpass", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Directory of the log, the vault and the keys [default: $XDG_STATE_HOME/actpass]
+    /// Directory of the log, the vault and the keys [default: $XDG_STATE_HOME/actpass, or ~/.local/state/actpass]
     #[arg(long, global = true, env = "ACTPASS_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
@@ -69,7 +69,7 @@ pub(crate) enum Command {
 /// Runs COMMAND in a network of its own, where only what the manifests declare exists, and decides each request.
 ///
 /// In this version local mode contains the network only: files and sockets of your user stay reachable, and every
-/// record says so. Run what you would run under your own account, and not as root: to root's files belongs the machine.
+/// record says so. Run what you would run under your own account, and not as root, to whom every file of the machine belongs.
 ///
 /// Example: actpass run -f policy/ --catalog -- python agent.py
 #[derive(Debug, Args)]
@@ -279,7 +279,7 @@ pub(crate) enum CredentialsCommand {
     Put {
         /// Name that Upstreams refer to
         name: String,
-        /// Host it may be sent to; `*.` covers one label
+        /// Host it may be sent to; `*.` covers one label; may be repeated
         #[arg(long, required = true)]
         host: Vec<String>,
         /// Port it may be sent to
@@ -288,7 +288,7 @@ pub(crate) enum CredentialsCommand {
         /// Header it may be sent in
         #[arg(long, default_value = "authorization")]
         header: String,
-        /// Effect it may be lent for: Read, Write or Irreversible
+        /// Effect it may be lent for: Read, Write or Irreversible; may be repeated
         #[arg(long, required = true)]
         effect: Vec<String>,
         /// PEM file of the upstream's own CA, where its manifest declares one

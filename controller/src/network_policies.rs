@@ -188,8 +188,14 @@ fn audited() -> Vec<NetworkPolicyEgressRule> {
     }]
 }
 
-/// Link-local addresses, and the one of its own that the metadata service of one large cloud has.
-const METADATA: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
+/// Link-local addresses, and those of their own that the metadata services of some large clouds have.
+const METADATA: [&str; 5] = [
+    "169.254.0.0/16",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+];
 
 /// Networks no Upstream is in, whatever it says: loopback, link-local with the metadata servers of clouds, multicast.
 fn is_never(network: &str) -> bool {
@@ -311,7 +317,7 @@ spec:
             found["spec"]["egress"],
             json!([{"to": [
                 {"namespaceSelector": {}},
-                {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+                {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"]}},
                 {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::254/128"]}},
             ]}])
         );

@@ -201,11 +201,21 @@ pub(crate) fn is_passable(ip: IpAddr) -> bool {
     is_unicast(ip) && !ours
 }
 
+/// Metadata services of large clouds that are not link-local: keys of the node's role, and what sets up its machine.
+const METADATA_ELSEWHERE: [Ipv4Addr; 2] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+];
+
 /// Never an upstream, whatever is declared: link-local (cloud metadata among them), multicast, unspecified.
 fn is_unicast(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
-            !(ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())
+            !(ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_unspecified()
+                || ip.is_broadcast()
+                || METADATA_ELSEWHERE.contains(&ip))
         }
         IpAddr::V6(ip) => {
             !(ip.is_unicast_link_local()
@@ -282,7 +292,13 @@ mod tests {
 
     #[test]
     fn metadata_services_are_no_upstream_even_in_a_cluster() {
-        for text in ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"] {
+        for text in [
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "100.100.100.200",
+            "168.63.129.16",
+        ] {
             assert!(!is_unicast(text.parse().unwrap()), "{text}");
         }
         assert!(is_unicast("10.0.0.1".parse().unwrap()));

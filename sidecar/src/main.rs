@@ -10,7 +10,7 @@ use clap::Parser;
 
 /// Decide, record and carry out what the agents of this pod send. It is told what to do by the pod that ActPass made.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Args {
     /// Form of log lines; ACTPASS_LOG chooses which
     #[arg(long, env = "ACTPASS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]

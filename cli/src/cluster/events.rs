@@ -63,7 +63,8 @@ pub(super) async fn events(
         more.push_str("&follow=true");
     }
     // The ledger knows nothing of what is filtered here.
-    if let Some(limit) = limit.filter(|_| !filtered) {
+    // More than the ledger counts off is counted off here.
+    if let Some(limit) = limit.filter(|limit| !filtered && *limit <= 10_000) {
         more.push_str(&format!("&last={limit}"));
     }
     let path = ledger.path("/v1/events", &more);

@@ -345,7 +345,9 @@ impl Found {
             ));
         }
         if !self.without_passport.is_empty() {
-            lines.push("\nWithout a Passport, so their pods start and may do nothing:".to_owned());
+            lines.push(
+                "\nWithout a Passport, so under `enforce` their pods may do nothing:".to_owned(),
+            );
             let accounts = self.without_passport.iter();
             lines.extend(accounts.map(|account| format!("  ServiceAccount {}", escaped(account))));
         }
@@ -355,7 +357,7 @@ impl Found {
             .any(|it| !it.undeclared_hosts.is_empty())
         {
             lines.push(
-                "\nHosts in templates that no Upstream declares, so they will be denied:"
+                "\nHosts in templates that no Upstream declares, so under `enforce` they will be denied:"
                     .to_owned(),
             );
             for tried in self

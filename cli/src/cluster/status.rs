@@ -66,7 +66,7 @@ pub(super) fn status(kubectl: &Kubectl, all: bool, json: bool) -> anyhow::Result
     }
     if passports.items.is_empty() {
         show::line(
-            "No Passports. Write one that says what a ServiceAccount's pods may do: until then they may do nothing.",
+            "No Passports. Write one that says what a ServiceAccount's pods may do: until then, under `enforce`, they may do nothing.",
         )?;
         return Ok(exit);
     }

@@ -299,6 +299,53 @@ fn what_takes_away_comes_into_force_whatever_else_is_wrong() {
             },
         },
         Case {
+            name: "an action no longer declared",
+            change: |all| {
+                let less = UPSTREAM.replace("- name: refund\n", "- name: other\n");
+                assert_ne!(less, UPSTREAM);
+                all[2] = object("actpass-system", &less);
+            },
+            want: |spec| {
+                let actions = spec.upstreams[0].actions.iter();
+                let left: Vec<&str> = actions.map(|it| it.capability.as_str()).collect();
+                left == ["shop.read"] && !spec.passports[0].suspended
+            },
+        },
+        Case {
+            name: "an ActionPolicy deleted",
+            change: |all| drop(all.remove(1)),
+            want: |spec| spec.policies[0].rules.is_empty(),
+        },
+        Case {
+            name: "a scope without what it had",
+            change: |all| {
+                let less = PASSPORT.replace("{capability: shop.read}", "{capability: other.read}");
+                all[0] = object("shop", &less);
+            },
+            want: |spec| {
+                let scope = spec.passports[0].scope.iter();
+                scope
+                    .filter(|it| it.capability.as_str() == "shop.read")
+                    .count()
+                    == 0
+            },
+        },
+        Case {
+            name: "a scope of fewer resources",
+            change: |all| {
+                let less = PASSPORT.replace(
+                    "{capability: shop.read}",
+                    "{capability: shop.read, resources: [\"a*\"]}",
+                );
+                all[0] = object("shop", &less);
+            },
+            want: |spec| {
+                let mut scope = spec.passports[0].scope.iter();
+                let read = scope.find(|it| it.capability.as_str() == "shop.read");
+                read.is_some_and(|it| it.resources.as_ref().is_some_and(|it| it.len() == 1))
+            },
+        },
+        Case {
             name: "no more scope, nor other limits",
             change: |all| {
                 let wider =

@@ -144,9 +144,6 @@ impl Sessions {
             let why = "the API server does not answer this replica; ask another";
             return Err(Refusal::new(Code::NotReady, why));
         }
-        let busy = "this replica holds as many sessions as it may; ask another";
-        let slot = self.slots.clone().try_acquire_owned();
-        let slot = slot.map_err(|_| Refusal::new(Code::Busy, busy))?;
         let away = |error: &dyn std::fmt::Display| {
             tracing::warn!(%error, "A session is not opened: the API server does not answer");
             Refusal::new(Code::NotReady, "the API server does not answer; try again")
@@ -154,6 +151,10 @@ impl Sessions {
         let admission = self.admissions.acquire().await;
         let admission = admission.map_err(|error| away(&error))?;
         let pod = self.token(headers).await?;
+        // Not before it is known to be a pod: whoever reaches this port could take all.
+        let busy = "this replica holds as many sessions as it may; ask another";
+        let slot = self.slots.clone().try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::new(Code::Busy, busy))?;
         let found = tokio::time::timeout(LOOK_TIMEOUT, self.pod(&pod)).await;
         let found = found
             .map_err(|error| away(&error))?

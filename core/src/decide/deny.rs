@@ -142,13 +142,13 @@ impl std::fmt::Display for DenyReason {
             Self::AmbiguousRepeat { record } => write!(
                 f,
                 "The same action was sent before (record {record}) and its outcome is not known. Repeating it could do \
-                 it twice; find out first, then `actpass intents resolve`."
+                 it twice: a person has to find out and settle it first."
             ),
             Self::TooManyPending => {
                 f.write_str("Too many requests of this passport wait for people. Wait until some are answered.")
             }
             Self::StalePolicy => f.write_str("The policy changed while this was judged. Send it again."),
-            Self::ClockSkew => f.write_str("The clocks of sidecar and ledger are more than 30 s apart."),
+            Self::ClockSkew => f.write_str("The clocks of sidecar and ledger are more than 30 s apart. Tell the platform team to set them."),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::{Approval, ApprovalState, State, Vote};
 use crate::hash::b64u_decode_array;
 use crate::vote::SignedVote;
 
-/// A stamped vote further off the ledger's clock is refused, so that none can be kept for a later question.
+/// A vote that was stamped longer before its question was asked, or further in the future, is refused: so none can be kept for a
+/// later question. One that waited for the ledger counts as long as the question is open.
 pub const VOTE_SKEW_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// How the names of ServiceAccounts begin.
@@ -56,7 +57,7 @@ pub enum VoteRefused {
     #[error("it is a vote on another question about the same action")]
     OtherQuestion,
     /// Stamped at another time.
-    #[error("it was stamped at {0}, more than 5 minutes off the ledger's clock")]
+    #[error("it was stamped at {0}, more than 5 minutes before it was asked for, or in the future")]
     Skewed(Timestamp),
 }
 
@@ -117,7 +118,8 @@ impl State {
         if self.answers_another(approval, &vote.approval_uid) {
             return Err(VoteRefused::OtherQuestion);
         }
-        if now.duration_since(vote.time).abs() > VOTE_SKEW_MAX {
+        let early = approval.asked.duration_since(vote.time) > VOTE_SKEW_MAX;
+        if early || vote.time.duration_since(now) > VOTE_SKEW_MAX {
             return Err(VoteRefused::Skewed(vote.time));
         }
         self.check_vote(id, &vote.user, &vote.groups, now)?;

@@ -133,6 +133,9 @@ pub(super) async fn export(
     })
 }
 
+/// Most lines of `last`: they are held until the end of the log is known, at 2 KiB or so each.
+const LAST_MAX: usize = 10_000;
+
 #[derive(Deserialize)]
 pub(super) struct Asked {
     /// RFC 3339.
@@ -155,6 +158,11 @@ pub(super) async fn events(
         ApiError::Malformed("`since` is no instant such as 2026-05-01T09:00:00Z".to_owned())
     })?;
     let Asked { follow, last, .. } = asked;
+    if let Some(last) = last.filter(|last| *last > LAST_MAX) {
+        return Err(ApiError::Malformed(format!(
+            "`last` is {last}, over {LAST_MAX}; ask by `since`"
+        )));
+    }
     let stopped = context.evidence.stopped.clone();
     context.evidence.answer(move |mut reader, lines| {
         let mut first = Kept {

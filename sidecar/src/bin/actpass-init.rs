@@ -11,7 +11,7 @@ use clap::Parser;
 
 /// Load the packet filter of this pod: after this nothing leaves but through the sidecar.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Args {
     /// Uid and gid of the sidecar
     #[arg(long, value_name = "UID")]

@@ -23,7 +23,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Wait for the sidecar of this pod and try the ways out of it; agents start after the first pass without a find.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Args {
     /// Say by exit code whether the last pass found nothing, and end: the startup probe. It waits a while for one that does
     #[arg(long)]

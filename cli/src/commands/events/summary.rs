@@ -8,8 +8,7 @@ use super::row::Row;
 use crate::commands::show::escaped;
 
 /// Names of the columns of [`Summary::lines`].
-pub(super) const HEADER: &str =
-    " COUNT  AGENT         VERDICT     ENFORCED  WHAT                                      WHY";
+pub(super) const HEADER: &str = " COUNT  AGENT                             VERDICT     ENFORCED  WHAT                                      WHY";
 
 /// What makes two decisions equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +63,7 @@ impl Summary {
             }
             let enforced = if *enforced { "yes" } else { "no" };
             let (agent, what, why) = (escaped(agent), escaped(what), escaped(why));
-            format!("{count:>6}  {agent:<12}  {verdict:<10}  {enforced:<8}  {what:<40}  {why}")
+            format!("{count:>6}  {agent:<32}  {verdict:<10}  {enforced:<8}  {what:<40}  {why}")
                 .trim_end()
                 .to_owned()
         };
