@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use actpass_core::evidence::leaf::{EventBody, Leaf, RulingVerdict, StreamEnd};
-use actpass_core::evidence::record::{Body, OutcomeResult};
+use actpass_core::evidence::record::{Body, OutcomeResult, RESTARTED};
 use actpass_core::hash::StreamId;
 use actpass_core::upstream::AttributeValue;
 use actpass_ledger::storage::{Entry, SegmentReader};
@@ -79,6 +79,12 @@ impl Account {
                 );
                 let second = self.outcomes.insert(of, outcome.result);
                 ensure!(second.is_none(), "two outcomes of {of:?}");
+            }
+            // Another process went on with the stream: whatever it found open nobody knows the outcome of.
+            Body::Note(note) if note.note == RESTARTED => {
+                for of in self.permits.keys().filter(|(stream, _)| *stream == id.0) {
+                    self.outcomes.entry(*of).or_insert(OutcomeResult::Ambiguous);
+                }
             }
             _ => {}
         }
