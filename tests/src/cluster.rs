@@ -185,7 +185,8 @@ impl Cluster {
             .stderr(Stdio::piped())
             .spawn()?;
         let stdin = child.stdin.take().context("standard input")?;
-        { stdin }.write_all(yaml.as_bytes())?;
+        // What begins with a brace kubectl takes for JSON first, and depending on how the pipe is read for nothing else.
+        { stdin }.write_all(format!("---\n{yaml}").as_bytes())?;
         let output = child.wait_with_output()?;
         ensure!(output.status.success(), "kubectl: {}", text(&output));
         Ok(())
