@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::Revision;
-use actpass_core::hash::b64u_decode_array;
+use actpass_core::public_key;
 use actpass_core::succession::KEYS_MAX;
 use actpass_core::vote::SignedVote;
 use actpass_core::wire::{ApprovalBrief, ApprovalView};
@@ -155,14 +155,7 @@ pub async fn keys(part: &Part) -> Result<Vec<VerifyingKey>, CallError> {
         .call(Method::GET, "/v1/keys", None, Bytes::new())
         .await?;
     let Keys { keys } = serde_json::from_slice(&body).map_err(|error| part.answer(error))?;
-    let key = |text: &String| {
-        let bytes = b64u_decode_array(text).ok()?;
-        // Under a key of small order some signatures fit any message.
-        VerifyingKey::from_bytes(&bytes)
-            .ok()
-            .filter(|key| !key.is_weak())
-    };
-    let keys: Option<Vec<_>> = keys.iter().map(key).collect();
+    let keys: Option<Vec<_>> = keys.iter().map(|key| public_key::read(key)).collect();
     let keys = keys.filter(|keys| !keys.is_empty() && keys.len() <= KEYS_MAX);
     keys.ok_or_else(|| part.answer("it names no public keys"))
 }

@@ -10,7 +10,6 @@ pub mod events;
 pub mod evidence;
 pub mod health;
 pub mod http;
-pub mod issuing;
 pub mod lease;
 pub mod ledger;
 pub mod metrics;

@@ -12,6 +12,7 @@ use actpass_core::succession::{Rhythm, Succession};
 use actpass_kubernetes::names::{
     CONTROLLER_LEASE, CONTROLLER_SECRET, CONTROLLER_TLS, LEDGER_KEYS, TRUST, VOTE_KEYS,
 };
+use actpass_kubernetes::seeds::Keyring;
 use actpass_kubernetes::{namespaces, shown, watched};
 use actpass_transport::{names, serve, server};
 use anyhow::{Context as _, bail};
@@ -31,7 +32,6 @@ use crate::events::Events;
 use crate::evidence;
 use crate::health::{self, Health};
 use crate::http::Part;
-use crate::issuing::Issuing;
 use crate::lease::Election;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -234,11 +234,7 @@ fn trust_of(
             let seen = watched.current.borrow_and_update().clone();
             match Trust::of(seen.as_ref().and_then(|map| map.data.as_ref())) {
                 Ok(now) => {
-                    sender.send_if_modified(|before| {
-                        let changed = *before != now;
-                        *before = now;
-                        changed
-                    });
+                    watched::tell(&sender, now);
                 }
                 Err(error) => {
                     let error = chain(&error);
@@ -253,8 +249,8 @@ fn trust_of(
     trust
 }
 
-/// Follows what the API server says. Where it was silent for too long everything is listed anew: a watch whose connection was
-/// cut without a word would go on for minutes without showing anything.
+/// Follows what the API server says. Where it was silent for too long, or did not show one kind, everything is listed anew, and
+/// until that is done no session is served.
 async fn watching(
     client: Client,
     install: String,
@@ -265,7 +261,9 @@ async fn watching(
     loop {
         let mut watches = follow(&client, &install, &world);
         tokio::select! {
-            _ = watches.join_next() => return "a watch",
+            ended = watches.join_next() => if !matches!(ended, Some(Ok(()))) {
+                return "a watch";
+            },
             () = contact.lost() => {}
         }
         drop(watches);
@@ -297,10 +295,10 @@ async fn cluster_id(client: &Client) -> String {
 async fn issuing(
     shared: &Shared,
     tasks: &mut JoinSet<&'static str>,
-) -> anyhow::Result<watch::Receiver<Arc<Issuing>>> {
+) -> anyhow::Result<watch::Receiver<Arc<Keyring>>> {
     let api = Api::<Secret>::namespaced(shared.client.clone(), &shared.install);
     let mut watched = watched::watch(api, CONTROLLER_SECRET);
-    let (sender, receiver) = watch::channel(Arc::new(Issuing::default()));
+    let (sender, receiver) = watch::channel(Arc::new(Keyring::default()));
     let mut parts = Parts {
         ledger: shared.ledger.clone(),
         webhook: shared.webhook.clone(),
@@ -312,13 +310,7 @@ async fn issuing(
             return Ok(false);
         };
         parts.believe(own.authorities)?;
-        let seeds = own.seeds;
-        let now = Arc::new(Issuing { seeds, list });
-        sender.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
+        watched::tell(&sender, Arc::new(Keyring::new(own.seeds, list)));
         Ok(true)
     };
     loop {

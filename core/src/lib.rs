@@ -22,6 +22,7 @@ pub mod passport;
 pub mod path;
 pub mod pod;
 pub mod policy;
+pub mod public_key;
 pub mod session;
 pub mod state;
 pub mod succession;

@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::canonical::excerpt;
 use crate::hash::{b64u_decode_array, b64u_encode};
+use crate::public_key;
 
 /// Most lines. A key that is exchanged every quarter leads back four years.
 pub const KEYS_MAX: usize = 16;
@@ -252,12 +253,8 @@ impl FromStr for Listed {
     fn from_str(line: &str) -> Result<Self, String> {
         let mut words = line.split_ascii_whitespace();
         let key = words.next().unwrap_or_default();
-        let bytes = b64u_decode_array(key).ok();
-        let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-        // Under a key of small order some signatures fit any message.
-        let key = key.filter(|key| !key.is_weak());
         let mut listed = Self {
-            key: key.ok_or("no Ed25519 public key in base64url")?,
+            key: public_key::read(key).ok_or("no Ed25519 public key in base64url")?,
             from: None,
             by: None,
             ended: false,

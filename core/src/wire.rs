@@ -407,6 +407,9 @@ pub struct Bindings {
     pub effects: Vec<crate::upstream::Effect>,
 }
 
+/// Most lines of `GET /v1/events?last=N`: they are held until the end of the log is known, at 2 KiB or so each.
+pub const LAST_MAX: usize = 10_000;
+
 /// `GET /v1/credentials`: no secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

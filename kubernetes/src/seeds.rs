@@ -9,8 +9,9 @@
 use std::str;
 
 use actpass_core::hash::{b64u_decode_array, b64u_encode};
+use actpass_core::passport::jws::key_id;
 use actpass_core::succession::{Purpose, Rhythm, Succession};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use zeroize::Zeroizing;
@@ -21,6 +22,41 @@ use crate::kept::Kept;
 /// Private keys, oldest first: the entry of the Secret is one seed in base64url on each line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Seeds(Vec<SigningKey>);
+
+/// Private keys, and the list that says which of them is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keyring {
+    seeds: Seeds,
+    list: Succession,
+}
+
+impl Keyring {
+    /// These.
+    pub fn new(seeds: Seeds, list: Succession) -> Self {
+        Self { seeds, list }
+    }
+
+    /// The list that everybody follows.
+    pub fn list(&self) -> &Succession {
+        &self.list
+    }
+
+    /// The key to sign with.
+    pub fn key(&self, now: Timestamp) -> Option<&SigningKey> {
+        self.seeds.in_use(&self.list, now)
+    }
+
+    /// The public keys that have not ended, oldest first.
+    pub fn public(&self) -> Vec<VerifyingKey> {
+        let keys = self.seeds.0.iter();
+        keys.map(SigningKey::verifying_key).collect()
+    }
+
+    /// The public key of that id, with which another replica may have signed.
+    pub fn of(&self, id: &str) -> Option<VerifyingKey> {
+        self.public().into_iter().find(|key| key_id(key) == id)
+    }
+}
 
 /// What the entry holds is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,7 +25,6 @@ fn agents_go_on_while_operators_change_what_is_under_them_and_nothing_is_left_be
     let cluster = Own::up().unwrap();
     let installed = Installed::lasting(&cluster).unwrap();
     let shop = Shop::paying(&installed, "changes").unwrap();
-    shop.goes_on("the start").unwrap();
 
     let before = shop.statuses().unwrap().len();
     certificates_are_made_anew(&cluster);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use actpass_core::wire::LAST_MAX;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +65,7 @@ pub(super) async fn events(
     }
     // The ledger knows nothing of what is filtered here.
     // More than the ledger counts off is counted off here.
-    if let Some(limit) = limit.filter(|limit| !filtered && *limit <= 10_000) {
+    if let Some(limit) = limit.filter(|limit| !filtered && *limit <= LAST_MAX) {
         more.push_str(&format!("&last={limit}"));
     }
     let path = ledger.path("/v1/events", &more);

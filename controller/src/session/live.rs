@@ -9,6 +9,7 @@ use actpass_core::passport::{ABSENT, Passport};
 use actpass_core::session::{PING_EVERY, SessionLine};
 use actpass_core::succession::Succession;
 use actpass_crds::passport::PassportSpec;
+use actpass_kubernetes::seeds::Keyring;
 use actpass_kubernetes::who::BoundPod;
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -18,7 +19,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::{self, Code, Refusal};
 use crate::contact::Contact;
-use crate::issuing::Issuing;
 use crate::world::{Published, World, line_bytes};
 
 /// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
@@ -59,7 +59,7 @@ pub(super) struct Standing {
 /// Signs passports.
 #[derive(Clone)]
 pub(super) struct Issuer {
-    pub(super) keys: watch::Receiver<Arc<Issuing>>,
+    pub(super) keys: watch::Receiver<Arc<Keyring>>,
     pub(super) name: String,
 }
 
@@ -255,13 +255,13 @@ impl Live {
             }
         };
         self.publish(&standing.published, told).await?;
-        let issuing = self.issuer.keys.borrow().clone();
-        if told.keys.as_ref() != Some(&issuing.list) {
-            let issuer = issuing.list.to_string();
+        let keyring = self.issuer.keys.borrow().clone();
+        if told.keys.as_ref() != Some(keyring.list()) {
+            let issuer = keyring.list().to_string();
             self.say(&SessionLine::Keys { issuer }).await?;
-            told.keys = Some(issuing.list.clone());
+            told.keys = Some(keyring.list().clone());
         }
-        let key = issuing.key(now);
+        let key = keyring.key(now);
         let key = key.ok_or_else(|| Ended::Made("there is no key to sign it with".to_owned()))?;
         let signer = key.verifying_key();
         let due = match &told.passport {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actpass_core::pod::contract::TOKEN_AUDIENCE;
 use actpass_core::session::SESSION_PATH;
 use actpass_core::wire::Problem;
+use actpass_kubernetes::seeds::Keyring;
 use actpass_kubernetes::who::{self, BoundPod};
 use actpass_transport::serve::Peer;
 use actpass_webhook::settings::Settings;
@@ -31,7 +32,6 @@ use super::bindings::Bindings;
 use super::live::{Issuer, Live, policy, standing};
 use crate::contact::Contact;
 use crate::events::{Events, Regarding};
-use crate::issuing::Issuing;
 use crate::metrics::Metrics;
 use crate::world::{Published, World};
 
@@ -56,7 +56,7 @@ pub struct SessionsOptions {
     /// Whether it still answers.
     pub contact: Arc<Contact>,
     /// Signs passports.
-    pub issuing: watch::Receiver<Arc<Issuing>>,
+    pub issuing: watch::Receiver<Arc<Keyring>>,
     /// Id of the cluster.
     pub cluster: String,
     /// The install namespace.

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
 
 use super::approvals::fits;
 use super::{Approval, ApprovalState, State, Vote};
-use crate::hash::b64u_decode_array;
+use crate::public_key;
 use crate::vote::SignedVote;
 
 /// A vote that was stamped longer before its question was asked, or further in the future, is refused: so none can be kept for a
@@ -106,10 +105,8 @@ impl State {
         now: Timestamp,
     ) -> Result<Vec<String>, VoteRefused> {
         let approval = self.approvals.get(id).ok_or(VoteRefused::Unknown)?;
-        let key = keys
-            .get(&signed.key_id)
-            .and_then(|key| VerifyingKey::from_bytes(&b64u_decode_array(key).ok()?).ok())
-            .filter(|key| !key.is_weak());
+        let key = keys.get(&signed.key_id);
+        let key = key.and_then(|key| public_key::read(key));
         let key = key.ok_or_else(|| VoteRefused::UnknownKey(signed.key_id.clone()))?;
         let vote = signed.verified(&key).map_err(|_| VoteRefused::Signature)?;
         if vote.digest != approval.digest.to_string() {

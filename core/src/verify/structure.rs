@@ -14,7 +14,8 @@ use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use crate::evidence::leaf::{EventBody, Leaf, genesis_prev};
 use crate::evidence::merkle::leaf_hash;
 use crate::evidence::record::{Record, stream_id, verify_batch};
-use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot, b64u_decode_array};
+use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot};
+use crate::public_key;
 
 /// The check as it goes through the leaves.
 pub(super) struct Structure<'a> {
@@ -238,10 +239,8 @@ impl<'a> Structure<'a> {
         }
         match leaf.event() {
             Some(EventBody::StreamOpened { stream, key, .. }) => {
-                let key = b64u_decode_array(key)
-                    .ok()
-                    .and_then(|key| VerifyingKey::from_bytes(&key).ok());
-                match key.filter(|key| !key.is_weak() && stream_id(key) == *stream) {
+                let key = public_key::read(key);
+                match key.filter(|key| stream_id(key) == *stream) {
                     Some(key) => {
                         self.streams
                             .entry(*stream)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::{EventBody, Leaf};
+use actpass_core::wire::LAST_MAX;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -132,9 +133,6 @@ pub(super) async fn export(
         Ok(())
     })
 }
-
-/// Most lines of `last`: they are held until the end of the log is known, at 2 KiB or so each.
-const LAST_MAX: usize = 10_000;
 
 #[derive(Deserialize)]
 pub(super) struct Asked {

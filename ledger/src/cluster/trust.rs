@@ -70,12 +70,7 @@ fn take(
             }
         }
         Ok(keys) => {
-            let changed = into.send_if_modified(|current| {
-                let changed = *current != keys;
-                *current = keys;
-                changed
-            });
-            if changed {
+            if watched::tell(into, keys) {
                 let ids: Vec<String> = into.borrow().keys().cloned().collect();
                 tracing::info!(name, ?ids, "Keys believed from now on");
             }

@@ -2,7 +2,7 @@
 
 use actpass_core::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use actpass_core::evidence::receipt::KeptHead;
-use actpass_core::hash::b64u_decode_array;
+use actpass_core::succession::Listed;
 use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
 
@@ -78,7 +78,7 @@ pub enum LogKeyError {
 }
 
 impl LogKey {
-    /// Reads a C2SP verifier key, or 32 bytes of public key in base64url; whatever a list of keys says besides is left aside.
+    /// Reads a C2SP verifier key, or a line of a list of keys: 32 bytes of public key in base64url, and what is said of it.
     ///
     /// # Errors
     /// Where it is neither.
@@ -86,18 +86,12 @@ impl LogKey {
         if text.trim_start().starts_with("actpass.ed25519/") {
             return Err(LogKeyError::Private);
         }
-        let text = match text.trim().split_once(" from=") {
-            Some((key, _)) => key,
-            None => text.trim(),
-        };
+        let text = text.trim();
         if text.contains('+') {
             return Ok(Self::Named(NoteVerifier::from_vkey(text)?));
         }
-        let key = b64u_decode_array(text)
-            .ok()
-            .and_then(|key| VerifyingKey::from_bytes(&key).ok())
-            .filter(|key| !key.is_weak());
-        key.map(Self::Public).ok_or(LogKeyError::Form)
+        let listed = text.parse::<Listed>().map_err(|_| LogKeyError::Form)?;
+        Ok(Self::Public(listed.key))
     }
 
     /// The log that it is of, where it is of one only.
@@ -143,6 +137,11 @@ mod tests {
             Case {
                 name: "the public half of a key file",
                 given: format!("{public}\n"),
+                want: Some(LogKey::Public(key)),
+            },
+            Case {
+                name: "a line of a list of keys",
+                given: format!("{public} from=2026-05-04T10:00:00Z ended\n"),
                 want: Some(LogKey::Public(key)),
             },
             Case {

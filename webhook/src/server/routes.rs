@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actpass_core::error::chain;
 use actpass_core::hash::b64u_encode;
 use actpass_kubernetes::Error;
+use actpass_kubernetes::seeds::Keyring;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,7 +24,6 @@ use crate::settings::Settings;
 
 use super::metrics::Metrics;
 use super::review::{Answer, Request, Status, Verdict};
-use super::stamps::Stamps;
 use super::votes::Stamping;
 use super::world::World;
 use super::{namespaces, pods, resources, votes};
@@ -49,7 +49,7 @@ pub struct Serving {
     /// What sidecars' uids are made from.
     pub uid_secret: UidSecret,
     /// What votes are stamped with.
-    pub stamps: watch::Receiver<Arc<Stamps>>,
+    pub stamps: watch::Receiver<Arc<Keyring>>,
     /// The cluster.
     pub world: World,
     /// What is counted.

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::error::chain;
-use actpass_core::passport::jws::key_id;
 use actpass_core::succession::{ROTATE_VOTES, Rhythm, Succession};
 use actpass_kubernetes::Error;
 use actpass_kubernetes::kept::Kept;
 use actpass_kubernetes::names::VOTE_KEYS;
-use actpass_kubernetes::seeds::{Seeds, asked, turned};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use actpass_kubernetes::seeds::{Keyring, asked, turned};
+use actpass_kubernetes::watched;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
@@ -33,45 +32,11 @@ const ASKED_ONLY: Rhythm = Rhythm {
     overlap: SignedDuration::ZERO,
 };
 
-/// The keys, and the list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stamps {
-    seeds: Seeds,
-    list: Succession,
-}
-
-impl Stamps {
-    /// Keys in use by no list.
-    pub fn new(seeds: Seeds) -> Self {
-        Self {
-            seeds,
-            list: Succession::default(),
-        }
-    }
-
-    /// The keys to ask about: those that have not ended, oldest first.
-    pub fn public(&self) -> Vec<VerifyingKey> {
-        let keys = self.seeds.keys().iter();
-        keys.map(SigningKey::verifying_key).collect()
-    }
-
-    /// The key to stamp with.
-    pub fn key(&self, now: Timestamp) -> Option<&SigningKey> {
-        self.seeds.in_use(&self.list, now)
-    }
-
-    /// The key of that id, with which another replica may have stamped.
-    pub fn of(&self, id: &str) -> Option<VerifyingKey> {
-        let mut keys = self.seeds.keys().iter().map(SigningKey::verifying_key);
-        keys.find(|key| key_id(key) == id)
-    }
-}
-
 /// The keys, made where there are none.
 ///
 /// # Errors
 /// The Secret is not there or holds something else, or the API server does not answer.
-pub async fn load(kept: &Kept) -> Result<Stamps, Error> {
+pub async fn load(kept: &Kept) -> Result<Keyring, Error> {
     look(kept, None).await
 }
 
@@ -79,17 +44,13 @@ pub async fn load(kept: &Kept) -> Result<Stamps, Error> {
 pub async fn follow(
     kept: Kept,
     mut trust: watch::Receiver<Option<ConfigMap>>,
-    stamps: watch::Sender<Arc<Stamps>>,
+    stamps: watch::Sender<Arc<Keyring>>,
 ) -> &'static str {
     loop {
         let seen = trust.borrow_and_update().clone();
         match look(&kept, seen.as_ref()).await {
             Ok(now) => {
-                stamps.send_if_modified(|before| {
-                    let changed = **before != now;
-                    *before = Arc::new(now);
-                    changed
-                });
+                watched::tell(&stamps, Arc::new(now));
             }
             Err(error) => {
                 let error = chain(&error);
@@ -107,7 +68,7 @@ pub async fn follow(
     }
 }
 
-async fn look(kept: &Kept, trust: Option<&ConfigMap>) -> Result<Stamps, Error> {
+async fn look(kept: &Kept, trust: Option<&ConfigMap>) -> Result<Keyring, Error> {
     let text = trust.and_then(|trust| trust.data.as_ref()?.get(VOTE_KEYS));
     let list = text.map_or("", String::as_str).parse::<Succession>();
     let list = list.map_err(|error| Error::Content {
@@ -117,5 +78,5 @@ async fn look(kept: &Kept, trust: Option<&ConfigMap>) -> Result<Stamps, Error> {
     // An empty list says that the controller has not heard of the first key yet.
     let wish = asked(trust, ROTATE_VOTES);
     let seeds = turned(kept, VOTE_KEY, &list, ASKED_ONLY, wish, Timestamp::now()).await?;
-    Ok(Stamps { seeds, list })
+    Ok(Keyring::new(seeds, list))
 }

@@ -11,12 +11,12 @@ use actpass_crds::approval::{ApprovalState, ApprovalStatus, EscalationSpec};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision, VoteStamp, vote_name};
 use actpass_crds::instant::Instant;
 use actpass_crds::resource::API_VERSION;
+use actpass_kubernetes::seeds::Keyring;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::review::{Answer, Cause, Operation, Request, Status, User};
-use super::stamps::Stamps;
 
 /// What only a reader of the cluster knows of a vote.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +65,7 @@ struct Sent {
 #[derive(Clone, Copy)]
 pub struct Stamping<'a> {
     /// The vote keys.
-    pub stamps: &'a Stamps,
+    pub stamps: &'a Keyring,
     /// Now.
     pub now: Timestamp,
 }

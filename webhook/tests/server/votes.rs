@@ -1,11 +1,11 @@
 //! `/mutate-votes` and `/validate-votes`.
 
 use actpass_core::hash::b64u_encode;
+use actpass_core::succession::Succession;
 use actpass_core::vote::{SignedVote, Vote};
 use actpass_crds::approval_vote::{ApprovalVoteSpec, VoteDecision, vote_name};
-use actpass_kubernetes::seeds::Seeds;
+use actpass_kubernetes::seeds::{Keyring, Seeds};
 use actpass_webhook::server::review::{Answer, Verdict};
-use actpass_webhook::server::stamps::Stamps;
 use actpass_webhook::server::votes::{Facts, Stamping, approval_name, mutate, validate};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -19,12 +19,15 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn stamps(keys: &[SigningKey]) -> Stamps {
+fn stamps(keys: &[SigningKey]) -> Keyring {
     let lines: Vec<String> = keys
         .iter()
         .map(|key| b64u_encode(&key.to_bytes()))
         .collect();
-    Stamps::new(Seeds::read(lines.join("\n").as_bytes()).unwrap())
+    Keyring::new(
+        Seeds::read(lines.join("\n").as_bytes()).unwrap(),
+        Succession::default(),
+    )
 }
 
 fn approval() -> Value {

@@ -64,19 +64,23 @@ fn publish(world: &World, object: &Object) {
     world.put_published(Published::of(&map).unwrap());
 }
 
+fn seeds(seeds: &[u8]) -> Seeds {
+    let lines: Vec<String> = seeds.iter().map(|seed| b64u_encode(&[*seed; 32])).collect();
+    Seeds::read(lines.join("\n").as_bytes()).unwrap()
+}
+
 /// Keys of which each follows the one before at once.
-fn issued(seeds: &[u8]) -> Issuing {
+fn issued(seeds: &[u8]) -> Keyring {
     let rhythm = Rhythm {
         age: None,
         notice: jiff::SignedDuration::ZERO,
         overlap: jiff::SignedDuration::from_hours(1),
     };
-    let lines: Vec<String> = seeds.iter().map(|seed| b64u_encode(&[*seed; 32])).collect();
-    let seeds = Seeds::read(lines.join("\n").as_bytes()).unwrap();
+    let seeds = self::seeds(seeds);
     let mut list = Succession::default();
     let before = Timestamp::now() - jiff::SignedDuration::from_secs(5);
     seeds.list(&mut list, Purpose::Passports, rhythm, before);
-    Issuing { seeds, list }
+    Keyring::new(seeds, list)
 }
 
 struct Sidecar {
@@ -85,7 +89,7 @@ struct Sidecar {
     lines: mpsc::Receiver<Bytes>,
     key: SigningKey,
     /// What passports are signed with.
-    issuing: watch::Sender<Arc<Issuing>>,
+    issuing: watch::Sender<Arc<Keyring>>,
     /// The keys that it was told, as one would believe them whose pod was made with the first.
     keys: IssuerKeys,
     /// Held, or the session would be over.
@@ -238,8 +242,8 @@ async fn a_key_that_follows_is_told_before_the_first_passport_under_it() {
     assert_ne!(first.jti, second.jti);
     assert!(begun.elapsed() < Duration::from_secs(1));
     // Announced only: nothing is signed with it yet.
-    let mut announced = issued(&[2, 3]);
-    announced.seeds = issued(&[2, 3, 4]).seeds;
+    let list = issued(&[2, 3]).list().clone();
+    let announced = Keyring::new(seeds(&[2, 3, 4]), list);
     sidecar.issuing.send_replace(Arc::new(announced));
     let ping = sidecar.lines.recv().await.unwrap();
     assert_eq!(ping, "{\"kind\":\"ping\"}\n");

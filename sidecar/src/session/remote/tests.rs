@@ -83,6 +83,17 @@ struct Stage {
 }
 
 impl Stage {
+    /// Waits until the controller is asked for another session.
+    async fn asked_again(&self, name: &str) {
+        let asked = async {
+            while self.played.seen.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let asked = timeout(SOON, asked).await;
+        asked.unwrap_or_else(|_| panic!("{name}"));
+    }
+
     async fn set(nexts: Vec<Next>) -> Self {
         let identity = Identity::make(names::CONTROLLER).unwrap();
         let authority = identity.certificate().unwrap().clone();
@@ -288,14 +299,7 @@ async fn a_passport_that_is_not_ours_is_not_taken() {
         let stage = Stage::set(vec![next]).await;
         say.send(bundle("test").0).unwrap();
         say.send(stage.passport(change)).unwrap();
-        let asked_again = async {
-            while stage.played.seen.lock().unwrap().len() < 2 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(SOON, asked_again)
-            .await
-            .unwrap_or_else(|_| panic!("{name}"));
+        stage.asked_again(name).await;
         assert!(stage.session.passport().is_err(), "{name}");
         stage.following.abort();
     }
@@ -345,18 +349,13 @@ async fn a_key_that_follows_is_believed_where_the_one_before_signed_for_it() {
         say.send(line(&SessionLine::Keys { issuer })).unwrap();
         stage.issuer = later.clone();
         say.send(stage.passport(|claims| claims.exp -= 1)).unwrap();
-        let asked_again = async {
-            while stage.played.seen.lock().unwrap().len() < 2 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
         match want {
             true => {
                 stage
                     .until(|session| session.token() != Ok(before.clone()))
                     .await
             }
-            false => timeout(SOON, asked_again).await.unwrap(),
+            false => stage.asked_again(name).await,
         }
         assert_eq!(stage.session.token() != Ok(before), want, "{name}");
         stage.following.abort();
