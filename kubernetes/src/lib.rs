@@ -11,7 +11,10 @@ pub mod watched;
 pub mod who;
 
 pub use encoded::encoded;
+use std::time::Duration;
+
 pub use kube::Client;
+use kube::Config;
 
 /// The API server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +49,64 @@ impl Error {
     }
 }
 
-/// A client of the API server: by the kubeconfig where there is one, else by the pod's ServiceAccount.
+/// Longest wait for the API server's next word: for an answer, and in a watch, which it ends after [`watched::SECONDS`].
+const SILENCE: Duration = Duration::from_secs(35);
+
+/// A client of the API server: by the kubeconfig where there is one, else by the pod's ServiceAccount. A request that is not
+/// answered, as on a connection that was cut without a word, ends with an error.
 ///
 /// # Errors
 /// Where there is neither.
 pub async fn client() -> Result<Client, kube::Error> {
     // Two crates of the tree could each choose one; a second call is refused and changes nothing.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    Client::try_default().await
+    let config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    bounded(config)
+}
+
+fn bounded(mut config: Config) -> Result<Client, kube::Error> {
+    config.read_timeout = Some(SILENCE);
+    // Else the time that a connection rested before its next request would count.
+    config.reset_reader_on_write = true;
+    Client::try_from(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_nobody_answers_ends() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let silent = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                held.push(connection);
+            }
+        });
+        let client = bounded(Config::new(url.parse().unwrap())).unwrap();
+        let begun = Instant::now();
+        let answer = Api::<ConfigMap>::namespaced(client, "shop")
+            .get("any")
+            .await;
+        assert!(
+            matches!(
+                answer,
+                Err(kube::Error::HyperError(_) | kube::Error::Service(_))
+            ),
+            "{answer:?}"
+        );
+        assert_eq!(begun.elapsed().as_secs(), SILENCE.as_secs());
+        assert!(
+            SILENCE.as_secs() > u64::from(watched::SECONDS) + 5,
+            "a watch where nothing happens is ended by neither of two"
+        );
+        silent.abort();
+    }
 }

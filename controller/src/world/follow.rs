@@ -1,48 +1,53 @@
 //! Keeps a [`World`] as the API server says it is.
 
-use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actpass_crds::resource::Kind;
 use actpass_kubernetes::names::{BUNDLE_LABEL, MODE_LABEL};
-use futures_util::StreamExt;
+use actpass_kubernetes::watched;
+use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as ApiNamespace};
 use kube::api::DynamicObject;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::{Published, World};
+use crate::contact::SILENCE_MAX;
 use crate::object::{Namespace, Object, api_resource};
 
 /// Objects of one answer to a list, which stands in memory whole before it is reduced. Each may have 1.5 MiB, which is what etcd
 /// takes, so an answer stays below 75 MiB.
 pub(crate) const PAGE: u32 = 50;
 
+/// Pause after an error.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// Objects of one kind in the world.
 trait Kept<K>: Send + 'static {
     /// What is kept of one.
     type Reduced: Send;
+    /// As it is called in a manifest.
+    fn kind(&self) -> &'static str;
     fn reduce(&self, object: K) -> Option<Self::Reduced>;
     fn put(&self, reduced: Self::Reduced);
     fn remove(&self, reduced: Self::Reduced);
     fn replace(&self, all: Vec<Self::Reduced>);
 }
 
-/// Follows everything. The tasks end only with the process: where the API server is away, what was seen last stays.
+/// Follows everything. Where the API server is away, what was seen last stays; a task ends where a kind is away for too long.
 pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let namespaces = Api::<ApiNamespace>::all(client.clone());
-    let governed = watcher::Config::default()
-        .labels(MODE_LABEL)
-        .page_size(PAGE);
+    let governed = watched::config().labels(MODE_LABEL).page_size(PAGE);
+    let kept = Namespaces(world.clone());
     tasks.spawn(keep(
-        namespaces,
-        governed,
+        move || watcher(namespaces.clone(), governed.clone()),
         world.clone(),
-        Namespaces(world.clone()),
+        kept,
     ));
     for kind in Kind::ALL {
         let Some(resource) = api_resource(kind.name()) else {
@@ -50,61 +55,74 @@ pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()>
         };
         let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
         let kept = Objects(world.clone(), kind);
-        let config = watcher::Config::default().page_size(PAGE);
-        let world = world.clone();
-        tasks.spawn(async move {
-            keep_stream(watcher(api, config), world, kept).await;
-        });
+        let config = watched::config().page_size(PAGE);
+        tasks.spawn(keep(
+            move || watcher(api.clone(), config.clone()),
+            world.clone(),
+            kept,
+        ));
     }
     let maps = Api::<ConfigMap>::namespaced(client.clone(), install);
-    let bundles = watcher::Config::default()
-        .labels(BUNDLE_LABEL)
-        .page_size(PAGE);
-    tasks.spawn(keep(maps, bundles, world.clone(), Bundles(world.clone())));
+    let bundles = watched::config().labels(BUNDLE_LABEL).page_size(PAGE);
+    let kept = Bundles(world.clone());
+    tasks.spawn(keep(
+        move || watcher(maps.clone(), bundles.clone()),
+        world.clone(),
+        kept,
+    ));
     tasks
 }
 
-async fn keep<K>(api: Api<K>, config: watcher::Config, world: Arc<World>, kept: impl Kept<K>)
+/// Follows one kind, which is listed anew after each error: so it is known when the API server shows it again. Returns where it
+/// has not for [`SILENCE_MAX`], though other requests may be answered.
+async fn keep<K, S>(watch: impl Fn() -> S + Send, world: Arc<World>, kept: impl Kept<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Send + 'static,
+    S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
 {
-    keep_stream(watcher(api, config), world, kept).await;
-}
-
-async fn keep_stream<K: Send + 'static, T: Kept<K>>(
-    events: impl futures_util::Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    world: Arc<World>,
-    kept: T,
-) {
-    let mut events = events.default_backoff().boxed();
     let mut listing = Vec::new();
     let mut listed = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => listing.clear(),
-            // Reduced at once, so that a long list does not stand in memory as it came.
-            Ok(Event::InitApply(object)) => listing.extend(kept.reduce(object)),
-            Ok(Event::InitDone) => {
-                kept.replace(std::mem::take(&mut listing));
-                if !listed {
-                    listed = true;
-                    world.count_listed();
+    let mut failing: Option<Instant> = None;
+    loop {
+        let mut events = pin!(watch());
+        let error = loop {
+            match events.next().await {
+                Some(Ok(Event::Init)) => listing.clear(),
+                // Reduced at once, so that a long list does not stand in memory as it came.
+                Some(Ok(Event::InitApply(object))) => listing.extend(kept.reduce(object)),
+                Some(Ok(Event::InitDone)) => {
+                    failing = None;
+                    kept.replace(std::mem::take(&mut listing));
+                    if !listed {
+                        listed = true;
+                        world.count_listed();
+                    }
                 }
-            }
-            Ok(Event::Apply(object)) => {
-                if let Some(reduced) = kept.reduce(object) {
-                    kept.put(reduced);
+                Some(Ok(Event::Apply(object))) => {
+                    if let Some(reduced) = kept.reduce(object) {
+                        kept.put(reduced);
+                    }
                 }
-            }
-            Ok(Event::Delete(object)) => {
-                if let Some(reduced) = kept.reduce(object) {
-                    kept.remove(reduced);
+                Some(Ok(Event::Delete(object))) => {
+                    if let Some(reduced) = kept.reduce(object) {
+                        kept.remove(reduced);
+                    }
                 }
+                Some(Err(error)) => break error.to_string(),
+                None => break "the watch ended".to_owned(),
             }
-            Err(error) => {
-                tracing::warn!(%error, "The API server does not show a kind; asking again")
-            }
+        };
+        let kind = kept.kind();
+        tracing::warn!(
+            error,
+            kind,
+            "The API server does not show a kind; asking again"
+        );
+        let since = *failing.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SILENCE_MAX {
+            return;
         }
+        sleep(AGAIN).await;
     }
 }
 
@@ -112,6 +130,10 @@ struct Namespaces(Arc<World>);
 
 impl Kept<ApiNamespace> for Namespaces {
     type Reduced = Namespace;
+
+    fn kind(&self) -> &'static str {
+        "Namespace"
+    }
 
     fn reduce(&self, object: ApiNamespace) -> Option<Namespace> {
         let metadata = object.metadata;
@@ -141,6 +163,10 @@ struct Objects(Arc<World>, Kind);
 impl Kept<DynamicObject> for Objects {
     type Reduced = Object;
 
+    fn kind(&self) -> &'static str {
+        self.1.name()
+    }
+
     fn reduce(&self, object: DynamicObject) -> Option<Object> {
         Some(Object::of(self.1, object))
     }
@@ -162,6 +188,10 @@ struct Bundles(Arc<World>);
 
 impl Kept<ConfigMap> for Bundles {
     type Reduced = Published;
+
+    fn kind(&self) -> &'static str {
+        "ConfigMap"
+    }
 
     fn reduce(&self, map: ConfigMap) -> Option<Published> {
         match Published::of(&map) {
@@ -188,5 +218,48 @@ impl Kept<ConfigMap> for Bundles {
 
     fn replace(&self, all: Vec<Published>) {
         self.0.replace_published(all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::stream::{self, BoxStream};
+
+    use super::*;
+
+    type Said = Result<Event<ApiNamespace>, watcher::Error>;
+
+    /// What the API server says to one attempt, and for how long the watch then stands.
+    fn said(shown: bool, stands: Duration) -> BoxStream<'static, Said> {
+        let begin: Vec<Said> = match shown {
+            true => vec![Ok(Event::Init), Ok(Event::InitDone)],
+            false => Vec::new(),
+        };
+        let end = stream::once(async move {
+            sleep(stands).await;
+            Err(watcher::Error::NoResourceVersion)
+        });
+        stream::iter(begin).chain(end).boxed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_not_shown_for_half_a_minute_counts_as_lost() {
+        let world = Arc::new(World::default());
+        let begun = Instant::now();
+        let attempts = AtomicUsize::new(0);
+        let watch = || {
+            // Twenty seconds away, twice, with an hour between; then for good.
+            let attempt = attempts.fetch_add(1, Ordering::Relaxed);
+            let shown = matches!(attempt, 0 | 11 | 22);
+            let stands = Duration::from_secs(if shown { 3_600 } else { 0 });
+            said(shown, stands)
+        };
+        keep(watch, world.clone(), Namespaces(world.clone())).await;
+        let shown = Duration::from_secs(3 * 3_600 + 2 * 22);
+        assert_eq!(begun.elapsed(), shown + SILENCE_MAX);
+        assert_eq!(*world.listed.borrow(), 1, "counted once");
     }
 }

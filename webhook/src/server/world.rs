@@ -7,14 +7,15 @@ use std::hash::Hash;
 
 use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, TRUST};
 use actpass_kubernetes::who::{Right, Who, may};
-use actpass_kubernetes::{Client, Error, encoded};
+use actpass_kubernetes::{Client, Error, encoded, watched};
 use futures_util::{StreamExt as _, try_join};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
-use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::runtime::watcher::watcher;
+use kube::runtime::{WatchStreamExt as _, reflector};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -376,7 +377,7 @@ where
 {
     let (reader, writer) = store();
     let api = Api::<PartialObjectMeta<K>>::all(client);
-    let config = watcher::Config::default()
+    let config = watched::config()
         .fields(&format!("metadata.name={name}"))
         .page_size(PAGE);
     // That it is there is all that is asked.
