@@ -30,6 +30,9 @@ const CLOSED_MAX: usize = 500;
 /// Most bytes of what was sent, of all questions of a list together. Escaped as JSON each is six at most.
 const LIST_SENT_BYTES_MAX: usize = 2 << 20;
 
+/// Questions of a list that are read together. Each may have a request of 1 MiB, and who wants a permit waits meanwhile.
+const TOGETHER: usize = 8;
+
 /// What of the list is wanted.
 #[derive(Default, Deserialize)]
 pub(super) struct Wanted {
@@ -58,23 +61,29 @@ pub(super) async fn list(
         };
         return Ok(Json(context.engine.query(read).await?).into_response());
     }
-    let found = context.engine.submit(
-        move |staging| {
-            let approvals = staging.log(&origin)?.state().approvals();
-            let found = ordered(approvals, since, now).into_iter();
-            let ids: Vec<String> = found.map(|approval| approval.id.clone()).collect();
-            ids.iter()
-                .map(|id| find(staging, &origin, id, Depth::Listed))
+    let log = origin.clone();
+    let read = move |logs: &Logs| {
+        let log = logs.get(&log).ok_or(ApiError::NotFound("log"))?;
+        let found = ordered(log.state().approvals(), since, now).into_iter();
+        Ok(found.map(|it| it.id.clone()).collect::<Vec<_>>())
+    };
+    let ids = context.engine.query(read).await?;
+    let (mut views, mut left) = (Vec::new(), LIST_SENT_BYTES_MAX);
+    for some in ids.chunks(TOGETHER) {
+        let (origin, some) = (origin.clone(), some.to_vec());
+        let stage = move |staging: &mut Staging<'_>| {
+            let found = some
+                .iter()
+                .map(|id| find(staging, &origin, id, Depth::Listed));
+            // One that ended may be forgotten since.
+            found
+                .filter(|found| !matches!(found, Err(ApiError::NotFound("approval"))))
                 .collect::<Result<Vec<_>, _>>()
-        },
-        |found, _| Ok(found),
-    );
-    let mut left = LIST_SENT_BYTES_MAX;
-    let views: Vec<ApprovalView> = found
-        .await?
-        .into_iter()
-        .map(|found| shortened(view(&context, found), &mut left))
-        .collect();
+        };
+        let found = context.engine.submit(stage, |found, _| Ok(found)).await?;
+        let found = found.into_iter();
+        views.extend(found.map(|found| shortened(view(&context, found), &mut left)));
+    }
     Ok(Json(views).into_response())
 }
 

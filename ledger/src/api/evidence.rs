@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::{EventBody, Leaf};
@@ -18,7 +19,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::Context;
 use super::auth::Caller;
@@ -29,6 +32,12 @@ use crate::storage::{Entry, SegmentReader, StorageError};
 
 /// Readers at once. Each holds an index of blobs: 60 MiB per million.
 const READERS_MAX: usize = 4;
+
+/// How many of them may go on as evidence comes: so there is a place for who keeps the log.
+const FOLLOWERS_MAX: usize = READERS_MAX - 1;
+
+/// How long a client may take no chunk before its answer is broken off and its place is another's.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes sent together.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -47,6 +56,8 @@ const FOLLOWED_MAX: Duration = Duration::from_secs(3_600);
 pub(crate) struct Evidence {
     directory: Option<PathBuf>,
     readers: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+    stall_max: Duration,
     stopped: watch::Receiver<bool>,
 }
 
@@ -56,6 +67,8 @@ impl Evidence {
         Self {
             directory,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            stall_max: STALL_MAX,
             stopped,
         }
     }
@@ -63,17 +76,25 @@ impl Evidence {
     /// Answers with what `read` sends, from a thread that may block.
     fn answer(
         &self,
+        follow: bool,
         read: impl FnOnce(SegmentReader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
-        let slot = self.readers.clone().try_acquire_owned();
-        let slot = slot.map_err(|_| {
-            let many = format!("{READERS_MAX} others read evidence; try again in a moment");
-            ApiError::Unavailable(many)
-        })?;
+        let following = follow.then(|| place(&self.followers, FOLLOWERS_MAX, "follow"));
+        let slot = (
+            following.transpose()?,
+            place(&self.readers, READERS_MAX, "read")?,
+        );
         let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
+        let broken = Arc::new(AtomicBool::new(false));
+        let (breaks, stall_max) = (broken.clone(), self.stall_max);
         tokio::task::spawn_blocking(move || {
-            let mut lines = Lines::new(chunks);
+            let mut lines = Lines {
+                chunks: Some(chunks),
+                broken: breaks,
+                stall_max,
+                next: Vec::new(),
+            };
             let done = SegmentReader::open_read_only(&directory)
                 .and_then(|reader| read(reader, &mut lines));
             match done {
@@ -85,8 +106,15 @@ impl Evidence {
             }
             drop(slot);
         });
-        let body = futures_util::stream::unfold(body, async |mut body| {
-            body.recv().await.map(|chunk| (chunk, body))
+        let body = futures_util::stream::unfold(Some((body, broken)), async |state| {
+            let (mut body, broken) = state?;
+            match body.recv().await {
+                Some(chunk) => Some((Ok(chunk), Some((body, broken)))),
+                None if broken.load(Ordering::Acquire) => {
+                    Some((Err(io::Error::other("broken off")), None))
+                }
+                None => None,
+            }
         });
         let head = [
             (CONTENT_TYPE, "application/x-ndjson"),
@@ -94,6 +122,14 @@ impl Evidence {
         ];
         Ok((head, Body::from_stream(body)).into_response())
     }
+}
+
+fn place(of: &Arc<Semaphore>, most: usize, they: &str) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = of.clone().try_acquire_owned();
+    place.map_err(|_| {
+        let many = format!("{most} others {they} evidence; try again in a moment");
+        ApiError::Unavailable(many)
+    })
 }
 
 /// `GET /v1/export`: the log as it is now, as one file.
@@ -114,7 +150,7 @@ pub(super) async fn export(
         Ok((first, log.checkpoint().to_owned()))
     });
     let (first, checkpoint) = head.await?;
-    context.evidence.answer(move |mut reader, lines| {
+    context.evidence.answer(false, move |mut reader, lines| {
         let (mut writer, line) = Writer::new(&first);
         lines.push(&line);
         reader.replay(&mut |entry| {
@@ -162,7 +198,7 @@ pub(super) async fn events(
         )));
     }
     let stopped = context.evidence.stopped.clone();
-    context.evidence.answer(move |mut reader, lines| {
+    context.evidence.answer(follow, move |mut reader, lines| {
         let mut first = Kept {
             lines: VecDeque::new(),
             last,
@@ -228,18 +264,15 @@ fn line(entry: Entry<'_>, origin: &str, since: Option<Timestamp>) -> Option<(Vec
 
 /// Lines on their way to a client.
 struct Lines {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    /// Nothing once the answer is broken off.
+    chunks: Option<mpsc::Sender<Bytes>>,
+    /// Whether it is, so that nobody takes it for whole.
+    broken: Arc<AtomicBool>,
+    stall_max: Duration,
     next: Vec<u8>,
 }
 
 impl Lines {
-    fn new(chunks: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        Self {
-            chunks,
-            next: Vec::new(),
-        }
-    }
-
     fn push(&mut self, line: &[u8]) {
         self.next.extend_from_slice(line);
         if self.next.len() >= CHUNK_BYTES {
@@ -247,22 +280,69 @@ impl Lines {
         }
     }
 
-    /// Sends what has come together; waits for a client that is slow.
+    /// Sends what has come together; waits a while for a client that is slow.
     fn send(&mut self) {
         let chunk = std::mem::take(&mut self.next);
-        if !chunk.is_empty() {
-            // Where the client is gone, the channel is closed, and the reading ends.
-            drop(self.chunks.blocking_send(Ok(Bytes::from(chunk))));
+        let Some(chunks) = self.chunks.as_ref().filter(|_| !chunk.is_empty()) else {
+            return;
+        };
+        let sent = chunks.send_timeout(Bytes::from(chunk), self.stall_max);
+        let sent = Handle::current().block_on(sent);
+        // Where the client is gone, the channel is closed, and the reading ends.
+        if let Err(SendTimeoutError::Timeout(_)) = sent {
+            tracing::warn!("Somebody who reads evidence takes none");
+            self.fail();
         }
     }
 
-    /// Breaks the answer off, so that nobody takes it for whole.
-    fn fail(&self) {
-        let broken = io::Error::other("evidence cannot be read");
-        drop(self.chunks.blocking_send(Err(broken)));
+    /// Breaks the answer off.
+    fn fail(&mut self) {
+        self.broken.store(true, Ordering::Release);
+        self.chunks = None;
     }
 
     fn is_closed(&self) -> bool {
-        self.chunks.is_closed()
+        self.chunks.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::storage::SegmentStorage;
+    use crate::storage::segment::SegmentOptions;
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_broken_off_and_gives_the_place_back() {
+        let (_stop, stopped) = watch::channel(false);
+        let directory = tempfile::tempdir().unwrap();
+        drop(SegmentStorage::open(directory.path(), SegmentOptions::default()).unwrap());
+        let mut evidence = Evidence::new(Some(directory.path().to_owned()), stopped);
+        evidence.stall_max = Duration::from_millis(50);
+        let endless = |_: SegmentReader, lines: &mut Lines| {
+            while !lines.is_closed() {
+                lines.push(&[b'x'; 1024]);
+            }
+            Ok(())
+        };
+        let answers: Vec<Response> = (0..READERS_MAX)
+            .map(|_| evidence.answer(false, endless).unwrap())
+            .collect();
+        assert!(evidence.answer(false, endless).is_err(), "all are taken");
+        let places = u32::try_from(READERS_MAX).unwrap();
+        let back = evidence.readers.acquire_many(places);
+        drop(timeout(Duration::from_secs(10), back).await.unwrap());
+        for answer in answers {
+            let body = answer.into_body().collect().await;
+            assert!(body.is_err(), "it looks whole");
+        }
+        let following = |_| evidence.answer(true, endless);
+        let following: Vec<_> = (0..READERS_MAX).map(following).collect();
+        let placed = following.iter().filter(|it| it.is_ok()).count();
+        assert_eq!(placed, FOLLOWERS_MAX);
+        assert!(evidence.answer(false, endless).is_ok(), "one is left");
     }
 }
