@@ -1,11 +1,14 @@
 //! EvidenceLogs: what was seen of each log, kept where the ledger cannot write.
 //!
 //! A ledger that loses the end of its log, or keeps two, shows against what stands here: a head is only ever replaced by one that
-//! is not smaller, and the one that contradicts it stays out.
+//! is proved to extend it (RFC 9162 section 2.1.4), and the one that contradicts it stays out.
 
 use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteVerifier};
+use actpass_core::evidence::merkle::{ProofError, verify_consistency};
+use actpass_core::evidence::receipt::hashes;
+use actpass_core::hash::{HexError, TreeRoot};
 use actpass_crds::condition::{Condition, ConditionStatus, ConditionType, Reason, set};
 use actpass_crds::evidence_log::EvidenceLogStatus;
 use actpass_crds::instant::Instant as At;
@@ -33,9 +36,11 @@ pub const NAME: &str = "evidence";
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
     origin: String,
-    size: i64,
-    root: String,
+    size: u64,
+    root: TreeRoot,
     key_id: String,
+    /// That it extends the head before, as hex.
+    proof: Vec<String>,
 }
 
 /// Looks at the logs until it is dropped.
@@ -48,17 +53,33 @@ pub async fn run(leader: &Leader) {
         let logs = namespaces.filter(|it| leader.world.published(it).is_some());
         let looked = stream::iter(logs).map(|namespace| async move {
             let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);
-            if let Err(error) = look(leader, &namespace.name, &tenant).await {
+            let consistent = look(leader, &namespace.name, &tenant).await;
+            consistent.unwrap_or_else(|error| {
                 let error = format!("{error:#}");
                 tracing::warn!(namespace = namespace.name, error, "EvidenceLog not written");
-            }
+                true
+            })
         });
-        looked.buffer_unordered(AT_A_TIME).collect::<()>().await;
+        let looked = looked.buffer_unordered(AT_A_TIME).collect::<Vec<bool>>();
+        let contradicting = looked.await.into_iter().filter(|consistent| !consistent);
+        leader.metrics.contradicting(contradicting.count());
     }
 }
 
-async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<()> {
-    let seen = leader.ledger.checkpoint(tenant).await;
+/// Whether the log is consistent with what was seen of it before.
+async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<bool> {
+    let resource = api_resource("EvidenceLog").context("a kind of ours")?;
+    let api = Api::<DynamicObject>::namespaced_with(leader.client.clone(), namespace, &resource);
+    let found = api.get_opt(NAME).await?;
+    let before = found
+        .as_ref()
+        .and_then(|found| found.data.get("status"))
+        .cloned();
+    let before: EvidenceLogStatus = before
+        .and_then(|status: Value| serde_json::from_value(status).ok())
+        .unwrap_or_default();
+    let since = size(&before, &origin(tenant));
+    let seen = leader.ledger.checkpoint(tenant, since).await;
     let trusted: Vec<VerifyingKey> = leader
         .trust
         .borrow()
@@ -70,19 +91,10 @@ async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<
         Ok(seen) => head(&seen, tenant, &trusted),
         Err(error) => Err(error.to_string()),
     };
-    let resource = api_resource("EvidenceLog").context("a kind of ours")?;
-    let api = Api::<DynamicObject>::namespaced_with(leader.client.clone(), namespace, &resource);
-    let found = api.get_opt(NAME).await?;
-    let before = found
-        .as_ref()
-        .and_then(|found| found.data.get("status"))
-        .cloned();
-    let before: EvidenceLogStatus = before
-        .and_then(|status: Value| serde_json::from_value(status).ok())
-        .unwrap_or_default();
     let status = status(&before, seen, Timestamp::now());
     let consistent = status.conditions.iter().find(|it| it.kind == "Consistent");
-    if consistent.is_some_and(|it| it.status == ConditionStatus::False) {
+    let consistent = consistent.is_none_or(|it| it.status != ConditionStatus::False);
+    if !consistent {
         tracing::error!(
             namespace,
             "The log contradicts what was seen of it before; see its EvidenceLog"
@@ -100,13 +112,26 @@ async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<
         .patch_status(NAME, &apply(), &Patch::Apply(&status))
         .await;
     written.context("write the EvidenceLog")?;
-    Ok(())
+    Ok(consistent)
+}
+
+/// Name of a tenant's log.
+fn origin(tenant: &str) -> String {
+    format!("actpass/{tenant}")
+}
+
+/// Size of the head that was kept of that log. A head of another is no head of this one: the namespace was made anew.
+fn size(kept: &EvidenceLogStatus, origin: &str) -> u64 {
+    let same = kept.origin.as_deref() == Some(origin);
+    let size = kept.size.filter(|_| same);
+    size.and_then(|size| u64::try_from(size).ok())
+        .unwrap_or_default()
 }
 
 /// The head that a checkpoint states, signed by a key that is believed.
 fn head(seen: &ledger::Checkpoint, tenant: &str, trusted: &[VerifyingKey]) -> Result<Head, String> {
     let verifier = NoteVerifier::from_vkey(&seen.key).map_err(|error| error.to_string())?;
-    let origin = format!("actpass/{tenant}");
+    let origin = origin(tenant);
     if verifier.name() != origin {
         return Err(format!("the ledger shows the log of `{}`", verifier.name()));
     }
@@ -117,10 +142,38 @@ fn head(seen: &ledger::Checkpoint, tenant: &str, trusted: &[VerifyingKey]) -> Re
         Checkpoint::verify(&seen.checkpoint, &verifier).map_err(|error| error.to_string())?;
     Ok(Head {
         origin,
-        size: i64::try_from(checkpoint.size).unwrap_or(i64::MAX),
-        root: checkpoint.root.to_string(),
+        size: checkpoint.size,
+        root: checkpoint.root,
         key_id: verifier.id(),
+        proof: seen.consistency.clone(),
     })
+}
+
+/// Why a head contradicts what was seen before.
+#[derive(Debug, thiserror::Error)]
+enum Contradiction {
+    #[error("what is kept here is no head: {0}")]
+    Kept(#[source] HexError),
+    #[error("the proof that it does is none: {0}")]
+    Form(#[source] HexError),
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+}
+
+/// Checks that the head extends one of that size and root.
+fn extends(size: u64, root: Option<&str>, head: &Head) -> Result<(), Contradiction> {
+    // Every log extends an empty one.
+    if size == 0 {
+        return Ok(());
+    }
+    let root: TreeRoot = root
+        .unwrap_or_default()
+        .parse()
+        .map_err(Contradiction::Kept)?;
+    let proof = hashes(&head.proof).map_err(Contradiction::Form)?;
+    Ok(verify_consistency(
+        size, root, head.size, head.root, &proof,
+    )?)
 }
 
 /// The status after a look.
@@ -147,30 +200,28 @@ fn status(
     };
     let message = "the log is there and answers".to_owned();
     say(ConditionType::Ready, true, Reason::Serving, message);
-    // A head of another log is no head of this one: the namespace was made anew.
-    let same = before.origin.as_ref() == Some(&head.origin);
-    let (size, root) = match same {
-        true => (before.size.unwrap_or_default(), before.root.as_ref()),
-        false => (0, None),
-    };
-    if head.size < size {
-        let message = format!("the log has {} leaves, and had {size}", head.size);
-        say(ConditionType::Consistent, false, Reason::Truncated, message);
-        return status;
+    let size = size(before, &head.origin);
+    match extends(size, before.root.as_deref(), &head) {
+        Ok(()) => {}
+        Err(Contradiction::Proof(ProofError::Shrunk { .. })) => {
+            let message = format!("the log has {} leaves, and had {size}", head.size);
+            say(ConditionType::Consistent, false, Reason::Truncated, message);
+            return status;
+        }
+        Err(why) => {
+            let message = format!(
+                "{} leaves with root {} do not extend the {size} seen before: {why}",
+                head.size, head.root
+            );
+            say(ConditionType::Consistent, false, Reason::Forked, message);
+            return status;
+        }
     }
-    if head.size == size && root.is_some_and(|root| *root != head.root) {
-        let message = format!(
-            "of {size} leaves there are two roots, {} besides",
-            head.root
-        );
-        say(ConditionType::Consistent, false, Reason::Forked, message);
-        return status;
-    }
-    let message = "the log did not shrink, and has one root for each size seen".to_owned();
+    let message = "the log is proved to extend what was seen of it before".to_owned();
     say(ConditionType::Consistent, true, Reason::Consistent, message);
     status.origin = Some(head.origin);
-    status.size = Some(head.size);
-    status.root = Some(head.root);
+    status.size = i64::try_from(head.size).ok();
+    status.root = Some(head.root.to_string());
     status.key_id = Some(head.key_id);
     status.last_checkpoint_time = Some(At(now));
     status
@@ -178,15 +229,31 @@ fn status(
 
 #[cfg(test)]
 mod tests {
+    use actpass_core::evidence::merkle::{Tree, leaf_hash};
+    use actpass_core::hash::hex;
+
     use super::*;
 
-    fn head(size: i64, root: &str) -> Result<Head, String> {
-        Ok(Head {
-            origin: "actpass/c-1/shop/n-1".to_owned(),
-            size,
-            root: root.repeat(32),
+    const ORIGIN: &str = "actpass/c-1/shop/n-1";
+
+    /// The log of leaves with that text.
+    fn log(leaves: &str) -> Tree {
+        let mut tree = Tree::new();
+        leaves
+            .bytes()
+            .for_each(|leaf| tree.push(leaf_hash(&[leaf])));
+        tree
+    }
+
+    fn head(log: &Tree, since: u64) -> Head {
+        let proof = log.consistency(since, log.size()).unwrap_or_default();
+        Head {
+            origin: ORIGIN.to_owned(),
+            size: log.size(),
+            root: log.root(),
             key_id: "k".to_owned(),
-        })
+            proof: proof.iter().map(|hash| hex(hash)).collect(),
+        }
     }
 
     fn consistent(status: &EvidenceLogStatus) -> String {
@@ -196,27 +263,53 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_only_replaced_by_one_that_does_not_contradict_it() {
+    fn a_head_is_only_replaced_by_one_that_is_proved_to_extend_it() {
         let now: Timestamp = "2026-05-04T10:00:00Z".parse().unwrap();
-        let first = status(&EvidenceLogStatus::default(), head(3, "aa"), now);
+        let first = head(&log("abc"), 0);
+        let first = status(&EvidenceLogStatus::default(), Ok(first), now);
         assert_eq!(
             (first.size, consistent(&first).as_str()),
             (Some(3), "Consistent")
         );
+        let unproved = Head {
+            proof: Vec::new(),
+            ..head(&log("abcd"), 3)
+        };
+        let no_hash = Head {
+            proof: vec!["ab".to_owned()],
+            ..head(&log("abcd"), 3)
+        };
         for (name, seen, size, reason) in [
-            ("it grew", head(4, "bb"), 4, "Consistent"),
-            ("nothing new", head(3, "aa"), 3, "Consistent"),
-            ("it shrank", head(2, "cc"), 3, "Truncated"),
-            ("another root", head(3, "cc"), 3, "Forked"),
+            ("it grew", Ok(head(&log("abcd"), 3)), 4, "Consistent"),
+            ("nothing new", Ok(head(&log("abc"), 3)), 3, "Consistent"),
+            ("it shrank", Ok(head(&log("ab"), 3)), 3, "Truncated"),
+            ("another root", Ok(head(&log("abx"), 3)), 3, "Forked"),
+            (
+                "written anew and grown",
+                Ok(head(&log("abxde"), 3)),
+                3,
+                "Forked",
+            ),
+            ("no proof", Ok(unproved), 3, "Forked"),
+            ("no hash in the proof", Ok(no_hash), 3, "Forked"),
             ("no answer", Err("away".to_owned()), 3, "Consistent"),
         ] {
             let after = status(&first, seen, now);
             assert_eq!(after.size, Some(size), "{name}");
             assert_eq!(consistent(&after), reason, "{name}");
         }
-        let mut anew = head(1, "dd").unwrap();
-        anew.origin = "actpass/c-1/shop/n-2".to_owned();
+        let anew = Head {
+            origin: "actpass/c-1/shop/n-2".to_owned(),
+            ..head(&log("d"), 0)
+        };
+        assert_eq!(size(&first, &anew.origin), 0);
         assert_eq!(status(&first, Ok(anew), now).size, Some(1));
+        let changed = EvidenceLogStatus {
+            root: Some("none".to_owned()),
+            ..first
+        };
+        let after = status(&changed, Ok(head(&log("abcd"), 3)), now);
+        assert_eq!(consistent(&after), "Forked");
     }
 
     #[test]
@@ -228,11 +321,12 @@ mod tests {
         let checkpoint = Checkpoint {
             origin: "actpass/c-1/shop/n-1".to_owned(),
             size: 0,
-            root: actpass_core::evidence::merkle::Tree::new().root(),
+            root: Tree::new().root(),
         };
         let seen = ledger::Checkpoint {
             checkpoint: checkpoint.sign(&signer),
             key: signer.verifier().to_vkey(),
+            consistency: Vec::new(),
         };
         let trusted = [key.verifying_key()];
         assert_eq!(

@@ -29,13 +29,16 @@ pub struct Ledger {
     token: PathBuf,
 }
 
-/// `GET /v1/checkpoint`: the newest signed checkpoint and the key it is signed with.
+/// `GET /v1/checkpoint`: the newest signed checkpoint and what it is checked with.
 #[derive(Debug, Deserialize)]
 pub struct Checkpoint {
     /// The signed note, C2SP `tlog-checkpoint`.
     pub checkpoint: String,
     /// The key, as a verifier key of C2SP `signed-note`.
     pub key: String,
+    /// Proof that it extends the head that was asked about (RFC 9162 section 2.1.4), as hex.
+    #[serde(default)]
+    pub consistency: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,12 +125,13 @@ impl Ledger {
         }
     }
 
-    /// The newest checkpoint of a tenant's log.
+    /// The newest checkpoint of a tenant's log, with the proof that it extends the head of size `since`.
     ///
     /// # Errors
     /// As [`Part::call`].
-    pub async fn checkpoint(&self, tenant: &str) -> Result<Checkpoint, CallError> {
-        self.read(&of_tenant("/v1/checkpoint", tenant)).await
+    pub async fn checkpoint(&self, tenant: &str, since: u64) -> Result<Checkpoint, CallError> {
+        let path = format!("{}&since={since}", of_tenant("/v1/checkpoint", tenant));
+        self.read(&path).await
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {

@@ -35,6 +35,7 @@ pub struct Metrics {
     leader: Gauge<i64, AtomicI64>,
     reachable: Gauge<i64, AtomicI64>,
     certificates: Family<Service, Gauge<i64, AtomicI64>>,
+    contradicting: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -51,6 +52,7 @@ impl Default for Metrics {
             leader: Gauge::default(),
             reachable: Gauge::default(),
             certificates: Family::default(),
+            contradicting: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -92,6 +94,11 @@ impl Default for Metrics {
             "certificate_expiry_timestamp_seconds",
             "When the certificate of a part ends, as its leader saw it",
             made.certificates.clone(),
+        );
+        registry.register(
+            "contradicting_logs",
+            "Logs that contradict what was seen of them before, as the leader saw them",
+            made.contradicting.clone(),
         );
         for code in Code::ALL {
             drop(made.refusals.get_or_create(&Refused {
@@ -147,6 +154,12 @@ impl Metrics {
         self.leader.set(i64::from(leading));
     }
 
+    /// How many logs contradict what was seen of them before.
+    pub fn contradicting(&self, logs: usize) {
+        self.contradicting
+            .set(i64::try_from(logs).unwrap_or(i64::MAX));
+    }
+
     /// Whether the API server answers this replica.
     pub fn reachable(&self, reachable: bool) {
         self.reachable.set(i64::from(reachable));
@@ -177,6 +190,7 @@ mod tests {
             "actpass_controller_bundle_compile_seconds_count 0",
             "actpass_controller_leader 0",
             "actpass_controller_api_server_reachable 1",
+            "actpass_controller_contradicting_logs 0",
             "actpass_controller_certificate_expiry_timestamp_seconds{service=\"actpass-ledger\"} 0",
         ] {
             assert!(text.contains(name), "{name}: {text}");

@@ -125,6 +125,8 @@ const CASES: &[Case] = &[
     case!("ActPassReconcileFails", "two in all", [("actpass_controller_reconcile_errors_total", "0x5 2x25")], "20m", QUIET),
     case!("ActPassPosing", "one", [(SECOND, "0x5 1x10")], "10m", &[&[("code", "second_session")]]),
     case!("ActPassPosing", "a Passport that is suspended", [(SUSPENDED, "0+1x10")], "10m", QUIET),
+    case!("ActPassLogContradicts", "one of many", [("actpass_controller_contradicting_logs", "0x5 1x5")], "8m", NO_LABELS),
+    case!("ActPassLogContradicts", "none", [("actpass_controller_contradicting_logs", "0x10")], "8m", QUIET),
     case!("ActPassCertificateEnds", "in a week", [(CERTIFICATE, "604800x100")], "90m", &[&[("service", "actpass-ledger")]]),
     case!("ActPassCertificateEnds", "in a month", [(CERTIFICATE, "2592000x100")], "90m", QUIET),
     case!("ActPassCertificateEnds", "not known yet", [(CERTIFICATE, "0x100")], "90m", QUIET),

@@ -237,7 +237,11 @@ fn check_ruling(
         .ok_or(ReceiptError::Expired)
 }
 
-fn hashes(proof: &[String]) -> Result<Vec<[u8; 32]>, HexError> {
+/// The hashes of a proof, as hex.
+///
+/// # Errors
+/// One that is none.
+pub fn hashes(proof: &[String]) -> Result<Vec<[u8; 32]>, HexError> {
     proof.iter().map(|hash| unhex32(hash)).collect()
 }
 

@@ -372,16 +372,30 @@ pub(super) async fn delete_credential(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/checkpoint`: the newest signed checkpoint of a log, and the key it is signed with.
+/// What a checkpoint is asked with.
+#[derive(Deserialize)]
+pub(super) struct Since {
+    /// Size of a head seen before.
+    since: Option<u64>,
+}
+
+/// `GET /v1/checkpoint?since=SIZE`: the newest signed checkpoint of a log, the key it is signed with, and the proof that it
+/// extends the head of that size; none where the log never had it.
 pub(super) async fn checkpoint(
     State(context): State<Context>,
+    Query(Since { since }): Query<Since>,
     caller: Caller,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
     let origin = allowed.await?.origin;
     let read = move |logs: &Logs| {
         let log = log_of(logs, &origin)?;
-        Ok(json!({ "checkpoint": log.checkpoint(), "key": log.vkey() }))
+        let proof = log.consistency(since.unwrap_or_default());
+        Ok(json!({
+            "checkpoint": log.checkpoint(),
+            "key": log.vkey(),
+            "consistency": proof.unwrap_or_default(),
+        }))
     };
     Ok(Json(context.engine.query(read).await?))
 }
