@@ -235,6 +235,7 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
         .and_then(Value::as_str)
         .unwrap();
     let swap = r#"[{"op": "replace", "path": "/spec/initContainers/1/image", "value": "registry.example/mine:1"}]"#;
+    let unlabel = r#"{"metadata": {"labels": {"actpass.org/enforced": null}}}"#;
     for (args, want) in [
         (
             vec!["patch", "pod", name, "--type=json", "--patch", swap],
@@ -242,6 +243,18 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
         ),
         (
             vec!["label", "pod", name, "actpass.org/enforced-"],
+            "belongs to ActPass",
+        ),
+        (
+            vec![
+                "patch",
+                "pod",
+                name,
+                "--subresource=status",
+                "--type=merge",
+                "--patch",
+                unlabel,
+            ],
             "belongs to ActPass",
         ),
         (
@@ -528,7 +541,7 @@ fn resources_and_namespaces_are_checked_when_they_are_written(installed: &Instal
             "clusterrole",
             &role,
             "--verb=get,patch,update",
-            "--resource=namespaces",
+            "--resource=namespaces,namespaces/status,namespaces/finalize",
         ])
         .unwrap();
     cluster
@@ -555,6 +568,38 @@ fn resources_and_namespaces_are_checked_when_they_are_written(installed: &Instal
     };
     assert!(label("team=a", &["--as=ed"]).0);
     let (_, said) = label("actpass.org/mode=audit", &["--as=ed"]);
+    assert!(said.contains("namespaces/mode"), "{said}");
+    // A label changes by the parts of a namespace too.
+    let patch = r#"{"metadata": {"labels": {"actpass.org/mode": "audit"}}}"#;
+    let status = [
+        "patch",
+        "namespace",
+        &namespace.name,
+        "--type=merge",
+        "--subresource=status",
+        "--patch",
+        patch,
+        "--as=ed",
+    ];
+    let said = cluster.kubectl(&status).unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("namespaces/mode"), "{said}");
+    let mut finalized = installed.get(SYSTEM, &format!("namespace/{}", namespace.name));
+    finalized["metadata"]["labels"]["actpass.org/mode"] = json!("audit");
+    let path = format!("/api/v1/namespaces/{}/finalize", namespace.name);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), finalized.to_string()).unwrap();
+    let said = cluster
+        .kubectl(&[
+            "replace",
+            "--raw",
+            &path,
+            "--filename",
+            &file.path().display().to_string(),
+            "--as=ed",
+        ])
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("namespaces/mode"), "{said}");
     let (_, said) = label("actpass.org/mode=enforced", &[]);
     assert!(said.contains("write `audit` or `enforce`"), "{said}");

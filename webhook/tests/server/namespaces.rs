@@ -132,6 +132,18 @@ fn labels_of_ours_are_changed_only_by_who_may() {
     );
     assert!(!enforces(&request(forced.clone())));
     assert_eq!(changed(&request(forced)), ["actpass.org/mode"]);
+    for (part, want) in [
+        ("status", "(mode_right)"),
+        ("finalize", "(mode_right)"),
+        ("scale", "(unexpected)"),
+    ] {
+        let review = update(json!({}), json!({"actpass.org/mode": "audit"}));
+        let review = with(review, "/subResource", json!(part));
+        assert!(
+            refusal(&validate(&request(review), &nobody)).contains(want),
+            "{part}"
+        );
+    }
     let made = asked(
         "CREATE",
         "/v1/namespaces",
