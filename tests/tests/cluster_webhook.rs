@@ -585,7 +585,9 @@ fn resources_and_namespaces_are_checked_when_they_are_written(installed: &Instal
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("namespaces/mode"), "{said}");
     let mut finalized = installed.get(SYSTEM, &format!("namespace/{}", namespace.name));
-    finalized["metadata"]["labels"]["actpass.org/mode"] = json!("audit");
+    let labels = finalized.pointer_mut("/metadata/labels");
+    let labels = labels.and_then(Value::as_object_mut).unwrap();
+    labels.insert("actpass.org/mode".to_owned(), json!("audit"));
     let path = format!("/api/v1/namespaces/{}/finalize", namespace.name);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), finalized.to_string()).unwrap();
@@ -782,7 +784,32 @@ fn without_the_webhook_what_runs_goes_on_and_nothing_new_starts(mut installed: I
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap();
+    let clerk = json!({"apiVersion": "actpass.org/v1alpha1", "kind": "Passport", "metadata": {"name": "clerk"},
+        "spec": {"agentId": "clerk", "owner": "o", "purpose": "p", "scope": [{"capability": "post.read"}]}});
+    let upstream = json!({"apiVersion": "actpass.org/v1alpha1", "kind": "Upstream", "metadata": {"name": "post"},
+        "spec": {"hosts": ["post.example.com"],
+        "actions": [{"name": "read", "match": {"http": {"method": "GET", "path": "/**"}}, "effect": "Read"}]}});
+    installed.create(&namespace.name, &upstream, &[]).unwrap();
+    installed.create(&namespace.name, &clerk, &[]).unwrap();
     installed.stop();
+    let change = |spec: Value| {
+        let patch = json!({ "spec": spec }).to_string();
+        let args = [
+            "patch",
+            "passport",
+            "clerk",
+            "--type=merge",
+            "--patch",
+            &patch,
+        ];
+        namespace.kubectl(&args).unwrap().status.success()
+    };
+    // Whatever else is asked for waits for the webhook.
+    assert!(!change(json!({"suspended": true, "purpose": "Anything"})));
+    assert!(!change(json!({"suspended": true, "owner": "another"})));
+    assert!(!change(json!({"suspended": true, "ttlSeconds": 901})));
+    assert!(change(json!({"suspended": true})), "an agent is stopped");
+    assert!(!change(json!({"suspended": false})));
     let said = installed
         .create(&namespace.name, &pod(), &[])
         .unwrap_err()
