@@ -347,8 +347,14 @@ impl Leader {
             let its = object.id.namespace.as_deref() == Some(name);
             its && !self.is_everywhere(object)
         });
+        let running = self.world.running(name);
+        let around = status::Around {
+            bundle: in_force,
+            passports: &passports,
+            running: running.as_ref(),
+        };
         for object in own {
-            let status = status::of(object, &outcome, in_force, &passports, now);
+            let status = status::of(object, &outcome, around, now);
             self.status(object, status).await?;
         }
         self.done.state().outcomes.insert(name.to_owned(), outcome);
@@ -384,7 +390,7 @@ impl Leader {
             let of = counts.filter_map(|it| Some((it.name.as_str(), outcomes.get(&it.name)?)));
             let of: Vec<(&str, &Outcome)> = of.collect();
             let outcome = status::of_many(&object.id, alone, &of);
-            let status = status::of(object, &outcome, None, &[], now);
+            let status = status::of(object, &outcome, status::Around::default(), now);
             let status = status.map(|mut status| {
                 if object.id.kind == Kind::Upstream
                     && let Some(status) = status.as_object_mut()

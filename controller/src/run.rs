@@ -473,8 +473,12 @@ async fn bindings(shared: &Shared) {
     loop {
         again.tick().await;
         match collect(&shared.client, &shared.install, &shared.ledger).await {
-            Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "Ended the streams of pods that are gone"),
+            Ok((ended, running)) => {
+                if ended > 0 {
+                    tracing::info!(ended, "Ended the streams of pods that are gone");
+                }
+                shared.world.put_running(running);
+            }
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::warn!(error, "Streams of pods that are gone are not ended yet");

@@ -5,5 +5,5 @@ mod bindings;
 mod live;
 mod server;
 
-pub use bindings::{Bindings, collect};
+pub use bindings::{Bindings, Running, collect};
 pub use server::{Sessions, SessionsOptions, router};

@@ -155,14 +155,24 @@ fn texts(problems: &[&Problem]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// The status of a resource of the namespace; `None` where it stands so already. `bundle` is what is in force there.
-pub fn of(
-    object: &Object,
-    outcome: &Outcome,
-    bundle: Option<&Bundle>,
-    passports: &[&PassportSpec],
-    now: Timestamp,
-) -> Option<Value> {
+/// What else stands in the namespace of a resource.
+#[derive(Clone, Copy, Default)]
+pub struct Around<'a> {
+    /// What is in force.
+    pub bundle: Option<&'a Bundle>,
+    /// All its Passports.
+    pub passports: &'a [&'a PassportSpec],
+    /// How many pods of each ServiceAccount run that have begun a session, where that is known.
+    pub running: Option<&'a BTreeMap<String, u32>>,
+}
+
+/// The status of a resource of the namespace; `None` where it stands so already.
+pub fn of(object: &Object, outcome: &Outcome, around: Around<'_>, now: Timestamp) -> Option<Value> {
+    let Around {
+        bundle,
+        passports,
+        running,
+    } = around;
     let id = &object.id;
     let conditions = |ready: Option<Said>| -> Vec<Said> {
         match ready {
@@ -180,6 +190,11 @@ pub fn of(
             changed::<PassportStatus>(object, |status| {
                 status.observed_generation = object.generation;
                 let has = bundle.filter(|bundle| bundle.passport(&id.name).is_some());
+                if let Some(running) = running {
+                    let subject = spec.subject.as_ref();
+                    let pods = subject.and_then(|it| running.get(&it.service_account_name));
+                    status.sessions = Some(pods.copied().unwrap_or_default());
+                }
                 status.bundle_digest = has.map(|bundle| bundle.digest().to_string());
                 put(&mut status.conditions, conditions(Some(ready)), object, now);
             })

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::{Notify, watch};
 
 use crate::object::{Id, Namespace, Object};
+use crate::session::Running;
 
 pub(crate) use follow::PAGE;
 pub use follow::follow;
@@ -47,6 +48,8 @@ struct State {
     objects: BTreeMap<Id, Arc<Object>>,
     /// By uid of the namespace: another one of the same name begins with nothing.
     published: BTreeMap<String, Arc<Published>>,
+    /// Nothing before it was looked at.
+    running: Option<Running>,
 }
 
 /// Namespaces whose bundle may no longer say what their resources say.
@@ -289,6 +292,25 @@ impl World {
         if id.kind == Kind::Passport {
             self.tell();
         }
+    }
+
+    /// Which pods run that have begun a session; what changes is told where their Passports stand.
+    pub(crate) fn put_running(&self, running: Running) {
+        let before = self.state().running.replace(running.clone());
+        let before = before.unwrap_or_default();
+        let names: BTreeSet<&String> = before.keys().chain(running.keys()).collect();
+        for name in names {
+            if before.get(name) != running.get(name) {
+                self.dirty_one(name);
+            }
+        }
+    }
+
+    /// How many pods of each ServiceAccount run there that have begun a session, where that is known.
+    pub fn running(&self, namespace: &str) -> Option<BTreeMap<String, u32>> {
+        let state = self.state();
+        let running = state.running.as_ref()?;
+        Some(running.get(namespace).cloned().unwrap_or_default())
     }
 
     pub(crate) fn put_namespace(&self, namespace: Namespace) {

@@ -21,11 +21,7 @@ pub struct PassportStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
-    /// UID of the ServiceAccount it is for. One that is made anew gets a new one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = shape::LINE.pattern))]
-    pub subject_uid: Option<String>,
-    /// Pods that hold a passport by it now.
+    /// Pods of its ServiceAccount that run and have begun a session, looked at every half minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub sessions: Option<u32>,

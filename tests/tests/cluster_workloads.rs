@@ -390,6 +390,17 @@ fn an_evicted_pod_leaves_its_whole_record_and_the_next_one_goes_on_under_a_sessi
         Ok(pod)
     });
     works(text_of(&next, "/metadata/name"));
+    within(namespace, || {
+        let sessions = [
+            "get",
+            "passport",
+            "clerk",
+            "--output=jsonpath={.status.sessions}",
+        ];
+        let sessions = namespace.ask(&sessions)?;
+        ensure!(sessions == "1", "{sessions} sessions, and one pod runs");
+        Ok(())
+    });
     let found = to_the_last(&shop, &first);
     let permits = found.verdicts.iter().filter(|it| *it == "permit").count();
     let prefix = format!("{name} ");

@@ -22,6 +22,8 @@ use crate::world::PAGE;
 const SESSION_LABEL: &str = "actpass.org/session";
 /// Annotation: the tenant of the pod.
 const TENANT: &str = "actpass.org/tenant";
+/// Annotation: its ServiceAccount.
+const ACCOUNT: &str = "actpass.org/service-account";
 
 /// Most keys remembered; others are looked up.
 const KEYS_MAX: usize = 16_384;
@@ -60,7 +62,10 @@ impl Bindings {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 labels: Some([(SESSION_LABEL.to_owned(), pod.uid.clone())].into()),
-                annotations: Some([(TENANT.to_owned(), tenant.to_owned())].into()),
+                annotations: Some(BTreeMap::from([
+                    (TENANT.to_owned(), tenant.to_owned()),
+                    (ACCOUNT.to_owned(), pod.service_account.clone()),
+                ])),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -91,12 +96,19 @@ impl Bindings {
     }
 }
 
-/// Deletes the bindings of pods that are gone, and says how many. Before that the ledger is told that such a pod's stream is at
-/// its end: nobody else sees that a pod went without a word.
+/// Pods that have begun a session and run, by namespace and ServiceAccount.
+pub type Running = BTreeMap<String, BTreeMap<String, u32>>;
+
+/// Deletes the bindings of pods that are gone or at their end, and says how many, and which others run. Before that the ledger is
+/// told that such a pod's stream is at its end: nobody else sees that a pod went without a word.
 ///
 /// # Errors
 /// The API server or the ledger does not answer.
-pub async fn collect(client: &Client, install: &str, ledger: &Ledger) -> anyhow::Result<usize> {
+pub async fn collect(
+    client: &Client,
+    install: &str,
+    ledger: &Ledger,
+) -> anyhow::Result<(usize, Running)> {
     let leases = Api::<Lease>::namespaced(client.clone(), install);
     // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
     let sessions = ListParams::default().labels(SESSION_LABEL);
@@ -105,13 +117,22 @@ pub async fn collect(client: &Client, install: &str, ledger: &Ledger) -> anyhow:
     let mut there = BTreeSet::new();
     for namespace in namespaces {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        there.extend(listed(&pods, ListParams::default(), |pod| pod.uid).await?);
+        // One that has come to its end never runs again, though it may stand for long, as that of a Job does.
+        let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+        there.extend(listed(&pods, running, |pod| pod.uid).await?);
     }
-    let mut deleted = 0;
-    for Bound { name, uid, tenant } in &bound {
-        if there.contains(uid) {
+    let (mut deleted, mut running) = (0, Running::new());
+    for it in &bound {
+        if there.contains(&it.uid) {
+            if let Some(account) = &it.account {
+                let accounts = running.entry(it.namespace().to_owned()).or_default();
+                *accounts.entry(account.clone()).or_default() += 1;
+            }
             continue;
         }
+        let Bound {
+            name, uid, tenant, ..
+        } = it;
         ledger.end_pod(tenant, uid).await?;
         match leases.delete(name, &DeleteParams::default()).await {
             Ok(_) => deleted += 1,
@@ -119,7 +140,7 @@ pub async fn collect(client: &Client, install: &str, ledger: &Ledger) -> anyhow:
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(deleted)
+    Ok((deleted, running))
 }
 
 /// A binding, as its Lease says it.
@@ -127,14 +148,18 @@ struct Bound {
     name: String,
     uid: String,
     tenant: String,
+    /// Of bindings that an earlier version made there is none.
+    account: Option<String>,
 }
 
 impl Bound {
     fn of(lease: ObjectMeta) -> Option<Self> {
+        let mut annotations = lease.annotations?;
         Some(Self {
             name: lease.name?,
             uid: lease.labels?.remove(SESSION_LABEL)?,
-            tenant: lease.annotations?.remove(TENANT)?,
+            tenant: annotations.remove(TENANT)?,
+            account: annotations.remove(ACCOUNT),
         })
     }
 

@@ -61,7 +61,12 @@ fn said(objects: &[Object], held: Option<&Bundle>, change: fn(&mut Outcome)) -> 
         true => held,
         false => compiled.bundle.as_ref(),
     };
-    let status = of(&objects[0], &outcome, bundle, &passports, now()).unwrap();
+    let around = Around {
+        bundle,
+        passports: &passports,
+        running: None,
+    };
+    let status = of(&objects[0], &outcome, around, now()).unwrap();
     let conditions = status["conditions"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     conditions
@@ -192,6 +197,35 @@ fn a_mistake_is_told_to_its_resource_and_to_those_it_holds() {
 }
 
 #[test]
+fn how_many_pods_act_by_a_passport_is_told_once_it_is_known() {
+    let outcome = Outcome {
+        enrolled: true,
+        ..Outcome::default()
+    };
+    let mut passport = object("shop", PASSPORT);
+    let mut sessions = |running: Option<&[(&str, u32)]>| {
+        let counted = |them: &[(&str, u32)]| {
+            let them = them.iter();
+            them.map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
+        let running: Option<BTreeMap<String, u32>> = running.map(counted);
+        let around = Around {
+            running: running.as_ref(),
+            ..Around::default()
+        };
+        if let Some(status) = of(&passport, &outcome, around, now()) {
+            passport.status = status;
+        }
+        passport.status["sessions"].as_u64()
+    };
+    assert_eq!(sessions(None), None);
+    assert_eq!(sessions(Some(&[("clerk", 2), ("other", 7)])), Some(2));
+    assert_eq!(sessions(None), Some(2), "another leader begins");
+    assert_eq!(sessions(Some(&[("other", 7)])), Some(0));
+}
+
+#[test]
 fn a_status_that_says_it_already_is_not_written_again() {
     let outcome = Outcome {
         enrolled: true,
@@ -200,11 +234,11 @@ fn a_status_that_says_it_already_is_not_written_again() {
         ..Outcome::default()
     };
     let mut upstream = object("shop", UPSTREAM);
-    let status = of(&upstream, &outcome, None, &[], now()).unwrap();
+    let status = of(&upstream, &outcome, Around::default(), now()).unwrap();
     assert_eq!(status["actions"], 1);
     upstream.status = status;
     let later = now() + jiff::SignedDuration::from_secs(5);
-    assert_eq!(of(&upstream, &outcome, None, &[], later), None);
+    assert_eq!(of(&upstream, &outcome, Around::default(), later), None);
 }
 
 #[test]

@@ -51,6 +51,29 @@ async fn only_what_may_decide_otherwise_is_looked_at_again() {
     assert_eq!(world.passports("other").len(), 1);
 }
 
+#[tokio::test]
+async fn where_pods_begin_or_end_their_passports_are_looked_at() {
+    let world = World::default();
+    let running = |shop: u32| {
+        let here = |count| BTreeMap::from([("clerk".to_owned(), count)]);
+        Running::from([
+            ("shop".to_owned(), here(shop)),
+            ("bank".to_owned(), here(1)),
+        ])
+    };
+    assert_eq!(world.running("shop"), None, "not looked at yet");
+    world.put_running(running(1));
+    assert_eq!(dirty(&world).await, names(&["bank", "shop"]));
+    assert_eq!(world.running("mail"), Some(BTreeMap::new()));
+    world.put_running(running(2));
+    assert_eq!(dirty(&world).await, names(&["shop"]));
+    assert_eq!(world.running("shop").unwrap().get("clerk"), Some(&2));
+    world.put_running(running(2));
+    assert_eq!(dirty(&world).await, Dirty::default());
+    world.put_running(Running::new());
+    assert_eq!(dirty(&world).await, names(&["bank", "shop"]));
+}
+
 #[test]
 fn an_exempt_namespace_is_not_governed() {
     let namespace = |name: &str| Namespace {
