@@ -255,6 +255,8 @@ pub(crate) enum IntentsCommand {
     /// List what is open or ambiguous
     List,
     /// Say what became of an ambiguous action
+    ///
+    /// Ask whoever was to do it first. Where it did not happen, what it had reserved of limits is free again.
     Resolve {
         /// STREAM/SEQ, as listed
         id: String,

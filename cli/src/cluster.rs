@@ -10,6 +10,7 @@ mod credentials;
 mod events;
 mod explain;
 mod export;
+mod intents;
 mod keys;
 mod kubectl;
 mod ledger;
@@ -86,6 +87,9 @@ pub(crate) async fn run(plugin: Plugin) -> anyhow::Result<Exit> {
         PluginCommand::Verify(args) => export::verify(&kubectl, args, json).await,
         PluginCommand::Credentials { reach, command } => {
             credentials::credentials(&kubectl, &reach, command, json).await
+        }
+        PluginCommand::Intents { reach, command } => {
+            intents::intents(&kubectl, &reach, command, json).await
         }
         PluginCommand::Onboard(args) => onboard::onboard(&kubectl, args, json),
         PluginCommand::Keys {

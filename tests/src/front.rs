@@ -15,6 +15,9 @@ pub struct Front {
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
+/// Whoever has this in its body is not told what the server answers.
+pub const LOST: &[u8] = b"the answer is lost";
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -121,6 +124,9 @@ fn pass_on(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(request.clone());
+    if request.body.windows(LOST.len()).any(|text| text == LOST) {
+        return Ok(());
+    }
     let mut server = TcpStream::connect(("127.0.0.1", to))?;
     let mut head = format!("{}\r\n", request.first_line);
     for line in &request.headers {

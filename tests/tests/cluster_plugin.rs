@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use actpass_tests::actpass;
 use actpass_tests::cluster::{Cluster, Namespace, eventually, possible};
+use actpass_tests::front::LOST;
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, Person};
+use actpass_tests::shop::Shop;
 use anyhow::ensure;
 use serde_json::Value;
 
@@ -276,6 +278,77 @@ fn credentials_are_stored_replaced_and_forgotten_by_those_who_may_and_never_show
     assert!(deleted.status.success(), "{}", text(&deleted));
     let said = refused(&credentials(&["rotate", "shop-write"], "s3cr3t-3"));
     assert!(said.contains("has no credential `shop-write`"), "{said}");
+}
+
+#[test]
+fn what_nobody_knows_the_outcome_of_is_settled_by_who_may() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    let pat = installed.token_person("pat").unwrap();
+    installed.may_reach_the_ledger(&pat).unwrap();
+    let shop = Shop::open(&installed, "unknown").unwrap();
+    let name = shop.namespace.name.as_str();
+    let intents = |args: &[&str]| {
+        let args = [&["intents"], args, &["-n", name]].concat();
+        pat.actpass(&cluster, &args).unwrap()
+    };
+    let said = refused(&intents(&["list"]));
+    assert!(said.contains("actpass-auditor"), "{said}");
+    installed
+        .allow(&shop.namespace, &pat, "actpass-auditor")
+        .unwrap();
+    // The ledger believes a no for ten seconds.
+    eventually(Duration::from_secs(20), || {
+        let listed = text(&intents(&["list"]));
+        ensure!(listed.contains("has its outcome"), "{listed}");
+        Ok(())
+    })
+    .unwrap();
+
+    let lost = std::str::from_utf8(LOST).unwrap();
+    for note in ["one", "two"] {
+        let (status, said) = shop.pay(100, &format!("{note}: {lost}")).unwrap();
+        assert!(status.starts_with('5'), "{status} {said}");
+    }
+    let open = || -> Vec<Value> {
+        let listed = intents(&["list", "-o", "json"]);
+        serde_json::from_slice(&listed.stdout).unwrap()
+    };
+    let found = open();
+    let ids: Vec<&str> = found.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids.len(), 2, "{found:?}");
+    assert!(found.iter().all(|it| it["state"] == "ambiguous"));
+    let listed = text(&intents(&["list"]));
+    assert!(
+        listed.contains(ids[0]) && listed.contains("1.00 USD"),
+        "{listed}"
+    );
+    let said = refused(&intents(&["resolve", ids[0], "--happened"]));
+    assert!(said.contains("actpass-platform"), "{said}");
+    installed
+        .allow(&shop.namespace, &pat, "actpass-platform")
+        .unwrap();
+    eventually(Duration::from_secs(20), || {
+        let settled = intents(&["resolve", ids[0], "--happened"]);
+        ensure!(settled.status.success(), "{}", text(&settled));
+        Ok(())
+    })
+    .unwrap();
+    let said = text(&intents(&["resolve", ids[1], "--not-happened"]));
+    assert!(said.contains("its budget is free again"), "{said}");
+    assert!(open().is_empty());
+    let said = refused(&intents(&["resolve", ids[1], "--happened"]));
+    assert!(said.contains("it has its outcome"), "{said}");
+    let said = refused(&intents(&["resolve", "one", "--happened"]));
+    assert!(said.contains("is not STREAM/SEQ"), "{said}");
+    let events = text(&pat.actpass(&cluster, &["events", name]).unwrap());
+    assert!(
+        events.contains("by=system:serviceaccount:actpass-system:pat"),
+        "{events}"
+    );
 }
 
 #[test]

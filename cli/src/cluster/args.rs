@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::args::IntentsCommand;
 use crate::commands::events::Word;
 
 /// Passports, questions to people, evidence and credentials of a cluster.
@@ -132,6 +133,21 @@ pub(crate) enum PluginCommand {
         reach: Reach,
         #[command(subcommand)]
         command: CredentialsCommand,
+    },
+    /// What was permitted and has no outcome, and what became of it
+    ///
+    /// Where nobody knows whether an action happened, it stays against its limits and is not permitted again. Look at the provider,
+    /// then say: the answer is on the record with your name.
+    ///
+    /// `list` takes ClusterRole actpass-auditor in the namespace, `resolve` actpass-platform; both Role actpass-ledger-client in that
+    /// of the installation.
+    ///
+    /// Example: kubectl actpass intents list -n support
+    Intents {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(subcommand)]
+        command: IntentsCommand,
     },
     Onboard(OnboardArgs),
     /// Keys of the installation: what passports, checkpoints and votes are signed with

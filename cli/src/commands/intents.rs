@@ -2,7 +2,7 @@
 
 use actpass_core::hash::StreamId;
 use actpass_core::wire::{IntentView, Resolution};
-use anyhow::anyhow;
+use anyhow::Context;
 use serde::Serialize;
 
 use super::show::{self, table};
@@ -31,26 +31,10 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
                 show::json(&rows)?;
                 return Ok(Exit::Ok);
             }
-            let mut table = table(&["ID", "STATE", "CAPABILITY", "AMOUNT", "AGENT", "PERMITTED"]);
-            for Row { id, intent } in intents.into_iter().map(Row::from) {
-                let (amount, time) = (
-                    intent.amount.unwrap_or_default(),
-                    actpass_core::canonical::instant(intent.time),
-                );
-                table.add_row([
-                    id,
-                    intent.state,
-                    intent.capability,
-                    amount,
-                    intent.agent,
-                    time,
-                ]);
-            }
-            show::line(&table.to_string())?;
+            show::line(&listed(intents))?;
         }
         IntentsCommand::Resolve { id, happened, .. } => {
-            let (stream, seq) = stream_and_seq(&id)
-                .ok_or_else(|| anyhow!("`{id}` is not STREAM/SEQ as `intents list` shows it"))?;
+            let (stream, seq) = stream_and_seq(&id)?;
             control
                 .send(
                     "POST",
@@ -58,19 +42,44 @@ async fn run(command: IntentsCommand, control: &Control, json: bool) -> anyhow::
                     &Resolution { happened },
                 )
                 .await?;
-            let said = match happened {
-                true => "happened",
-                false => "did not happen; its budget is free again",
-            };
-            show::line(&format!("{id}: {said}"))?;
+            show::line(&resolved(&id, happened))?;
         }
     }
     Ok(Exit::Ok)
 }
 
+/// As people read them.
+pub(crate) fn listed(intents: Vec<IntentView>) -> String {
+    let mut table = table(&["ID", "STATE", "CAPABILITY", "AMOUNT", "AGENT", "PERMITTED"]);
+    for Row { id, intent } in intents.into_iter().map(Row::from) {
+        let (amount, time) = (
+            intent.amount.unwrap_or_default(),
+            actpass_core::canonical::instant(intent.time),
+        );
+        table.add_row([
+            id,
+            intent.state,
+            intent.capability,
+            amount,
+            intent.agent,
+            time,
+        ]);
+    }
+    table.to_string()
+}
+
+/// What is said once it is settled.
+pub(crate) fn resolved(id: &str, happened: bool) -> String {
+    let said = match happened {
+        true => "happened",
+        false => "did not happen; its budget is free again",
+    };
+    format!("{id}: {said}")
+}
+
 /// An intent with the id by which it is resolved.
 #[derive(Serialize)]
-struct Row {
+pub(crate) struct Row {
     id: String,
     #[serde(flatten)]
     intent: IntentView,
@@ -83,7 +92,10 @@ impl From<IntentView> for Row {
     }
 }
 
-fn stream_and_seq(id: &str) -> Option<(StreamId, u64)> {
-    let (stream, seq) = id.split_once('/')?;
-    Some((stream.parse().ok()?, seq.parse().ok()?))
+/// The two halves of an id.
+pub(crate) fn stream_and_seq(id: &str) -> anyhow::Result<(StreamId, u64)> {
+    let halves = id.split_once('/').and_then(|(stream, seq)| {
+        Some((stream.parse::<StreamId>().ok()?, seq.parse::<u64>().ok()?))
+    });
+    halves.with_context(|| format!("`{id}` is not STREAM/SEQ as `intents list` shows it"))
 }
