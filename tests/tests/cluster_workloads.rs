@@ -298,6 +298,12 @@ fn a_pod_acts_while_one_passport_names_its_service_account_and_is_told_why_when_
     shop.declare().unwrap();
     paid("with its first");
     becomes(namespace, "clerk", "True InForce");
+    let (_, said) = plugin(&["explain", "agent"]);
+    assert!(
+        said.contains("bills/small: Allow pay.payments.create"),
+        "{said}"
+    );
+    assert!(said.contains("are not shown to you"), "{said}");
 
     // Refused while the webhook is asked; two that come at the same moment it cannot tell.
     let double = passport(&shop, "double");

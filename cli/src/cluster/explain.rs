@@ -1,6 +1,6 @@
 //! One pod: under which passport it acts, what that allows, and why the last thing was denied.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kubectl::Kubectl;
@@ -40,7 +40,7 @@ struct Target {
     name: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Rule {
     name: String,
     decision: String,
@@ -50,10 +50,25 @@ struct Rule {
     when: Option<String>,
 }
 
+/// A rule that may decide, and whose it is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Deciding<'a> {
+    policy: &'a str,
+    #[serde(flatten)]
+    rule: &'a Rule,
+    shadow: bool,
+    /// Only a selector takes it in: which Passports that selects, the controller decides.
+    by_selector: bool,
+}
+
 pub(super) fn explain(kubectl: &Kubectl, name: &str, json: bool) -> anyhow::Result<Exit> {
     let pod: Pod = kubectl.get(&["pod", "--", name])?;
     let passports: List<Passport> = kubectl.get(&["passports.actpass.org"])?;
     let policies: List<Policy> = kubectl.get(&["actionpolicies.actpass.org"])?;
+    // Whoever sees a namespace may not see what the platform keeps for all.
+    let guards: Option<List<Policy>> = kubectl.get(&["clusteractionpolicies.actpass.org"]).ok();
+    let guards = guards.map(|list| list.items);
     let (account, injected) = (pod.account(), pod.is_injected());
     let of_account = |passport: &&Passport| {
         let subject = passport.spec.subject.as_ref();
@@ -66,9 +81,14 @@ pub(super) fn explain(kubectl: &Kubectl, name: &str, json: bool) -> anyhow::Resu
     };
     if json {
         let names: Vec<_> = passports.iter().map(|it| &it.metadata.name).collect();
+        let rules = match passports.as_slice() {
+            [passport] => rules_of(&passport.metadata.name, &policies.items),
+            _ => Vec::new(),
+        };
         show::json(
             &json!({"pod": pod.metadata.name, "namespace": pod.metadata.namespace, "serviceAccount": account,
-            "injected": injected, "passports": names, "lastDenial": denied}),
+            "injected": injected, "passports": names, "rules": rules, "guards": guards.as_deref().map(guards_of),
+            "lastDenial": denied}),
         )?;
         return Ok(Exit::Ok);
     }
@@ -99,7 +119,7 @@ pub(super) fn explain(kubectl: &Kubectl, name: &str, json: bool) -> anyhow::Resu
         );
         return said.shown();
     };
-    allowed(&mut said, passport, &policies.items);
+    allowed(&mut said, passport, &policies.items, guards.as_deref());
     match denied {
         Some(denial) => {
             said.line("denied last", denial.time);
@@ -113,7 +133,7 @@ pub(super) fn explain(kubectl: &Kubectl, name: &str, json: bool) -> anyhow::Resu
     said.shown()
 }
 
-fn allowed(said: &mut Said, passport: &Passport, policies: &[Policy]) {
+fn allowed(said: &mut Said, passport: &Passport, policies: &[Policy], guards: Option<&[Policy]>) {
     let spec = &passport.spec;
     let ready = condition(&passport.status.conditions, "Ready");
     let standing = match (ready, holds(ready)) {
@@ -148,46 +168,83 @@ fn allowed(said: &mut Said, passport: &Passport, policies: &[Policy]) {
             ),
         );
     }
-    let name = &passport.metadata.name;
-    let mut rules = 0;
-    for policy in policies {
-        let named = policy
-            .spec
-            .target_refs
-            .iter()
-            .any(|target| target.kind == "Passport" && target.name == *name);
-        if !named && policy.spec.passport_selector.is_none() {
-            continue;
-        }
-        let shadow = match policy.spec.mode.as_deref() {
-            Some("Shadow") => " (shadow: says what it would do)",
-            _ => "",
-        };
-        // Whether a selector takes it in, the controller decides; that it is one is said.
-        let perhaps = if named { "" } else { " (by its selector)" };
-        for rule in &policy.spec.rules {
-            rules += 1;
-            let when = rule.when.as_deref().map(|when| format!(" when {when}"));
-            said.line(
-                "rule",
-                format!(
-                    "{}/{}: {} {}{}{shadow}{perhaps}",
-                    policy.metadata.name,
-                    rule.name,
-                    rule.decision,
-                    rule.capabilities.join(", "),
-                    when.unwrap_or_default(),
-                ),
-            );
-        }
-    }
-    if rules == 0 {
+    let rules = rules_of(&passport.metadata.name, policies);
+    if rules.is_empty() {
         said.line("rule", "none selects this Passport, so everything is denied; write an ActionPolicy with targetRefs: [{kind: Passport, name: …}]");
+    }
+    for rule in rules {
+        said.line("rule", rule.text());
+    }
+    match guards {
+        Some(guards) => guards_of(guards)
+            .iter()
+            .for_each(|rule| said.line("guard", rule.text())),
+        None => said.line(
+            "guard",
+            "those of the whole cluster are not shown to you (ClusterActionPolicies); they can deny what is allowed here",
+        ),
+    }
+}
+
+/// The rules of the namespace that decide for that Passport, or may.
+fn rules_of<'a>(passport: &str, policies: &'a [Policy]) -> Vec<Deciding<'a>> {
+    let deciding = policies.iter().filter_map(|policy| {
+        let targets = policy.spec.target_refs.iter();
+        let named = targets.filter(|target| target.kind == "Passport" && target.name == passport);
+        let named = named.count() > 0;
+        (named || policy.spec.passport_selector.is_some()).then(|| policy.deciding(!named))
+    });
+    deciding.flatten().collect()
+}
+
+/// The rules for the whole cluster.
+fn guards_of(guards: &[Policy]) -> Vec<Deciding<'_>> {
+    let deciding = guards.iter().flat_map(|guard| {
+        let by_selector = guard.spec.passport_selector.is_some();
+        guard.deciding(by_selector)
+    });
+    deciding.collect()
+}
+
+impl Policy {
+    fn deciding(&self, by_selector: bool) -> impl Iterator<Item = Deciding<'_>> {
+        self.spec.rules.iter().map(move |rule| Deciding {
+            policy: &self.metadata.name,
+            rule,
+            shadow: self.spec.mode.as_deref() == Some("Shadow"),
+            by_selector,
+        })
+    }
+}
+
+impl Deciding<'_> {
+    fn text(&self) -> String {
+        let Self { policy, rule, .. } = self;
+        let Rule {
+            name,
+            decision,
+            capabilities,
+            when,
+        } = rule;
+        let when = when.as_deref().map(|when| format!(" when {when}"));
+        let shadow = match self.shadow {
+            true => " (shadow: says what it would do)",
+            false => "",
+        };
+        let perhaps = match self.by_selector {
+            true => " (by its selector)",
+            false => "",
+        };
+        format!(
+            "{policy}/{name}: {decision} {}{}{shadow}{perhaps}",
+            capabilities.join(", "),
+            when.unwrap_or_default(),
+        )
     }
 }
 
 /// What the sidecar said of a denial.
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Denial {
     time: String,
     code: String,
@@ -236,6 +293,36 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_of_the_namespace_and_guards_of_the_cluster_are_told_apart() {
+        let policy = |name: &str, spec: Value| -> Policy {
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+        };
+        let rule = |name: &str| json!([{"name": name, "decision": "Deny", "capabilities": ["shop.**"], "when": "true"}]);
+        let clerk = json!([{"kind": "Passport", "name": "clerk"}]);
+        let policies = [
+            policy("named", json!({"targetRefs": clerk, "rules": rule("a")})),
+            policy(
+                "other",
+                json!({"targetRefs": [{"kind": "Passport", "name": "x"}], "rules": rule("b")}),
+            ),
+            policy(
+                "selected",
+                json!({"passportSelector": {}, "mode": "Shadow", "rules": rule("c")}),
+            ),
+        ];
+        let texts = |found: Vec<Deciding<'_>>| found.iter().map(Deciding::text).collect::<Vec<_>>();
+        assert_eq!(
+            texts(rules_of("clerk", &policies)),
+            [
+                "named/a: Deny shop.** when true",
+                "selected/c: Deny shop.** when true (shadow: says what it would do) (by its selector)",
+            ]
+        );
+        let guards = [policy("all", json!({"rules": rule("g")}))];
+        assert_eq!(texts(guards_of(&guards)), ["all/g: Deny shop.** when true"]);
+    }
 
     #[test]
     fn a_denial_is_found_among_other_lines() {
