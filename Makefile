@@ -3,8 +3,10 @@ CACHE ?= $(CURDIR)/.cache
 SCALE ?= $(if $(CI),0.1,0.3)
 export ACTPASS_TEST_SCALE ?= $(SCALE)
 export ACTPASS_CACHE := $(CACHE)
+ifdef CI
 # What is compiled once is not worth the disk that compiling it again in part would take, half as much again.
-export CARGO_INCREMENTAL ?= $(if $(CI),0,1)
+export CARGO_INCREMENTAL ?= 0
+endif
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 # Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes.

@@ -3,6 +3,7 @@
 //! A ledger that loses the end of its log, or keeps two, shows against what stands here: a head is only ever replaced by one that
 //! is proved to extend it (RFC 9162 section 2.1.4), and the one that contradicts it stays out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteVerifier};
@@ -22,6 +23,7 @@ use kube::api::{DynamicObject, Patch};
 use serde_json::{Value, json};
 
 use crate::ledger;
+use crate::metrics::Metrics;
 use crate::object::api_resource;
 use crate::reconcile::{Leader, apply};
 
@@ -45,6 +47,8 @@ struct Head {
 
 /// Looks at the logs until it is dropped.
 pub async fn run(leader: &Leader) {
+    let _told = Told(&leader.metrics);
+    let mut contradicting = BTreeSet::new();
     let mut steps = tokio::time::interval(EVERY);
     steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -54,15 +58,34 @@ pub async fn run(leader: &Leader) {
         let looked = stream::iter(logs).map(|namespace| async move {
             let tenant = format!("{}/{}/{}", leader.cluster, namespace.name, namespace.uid);
             let consistent = look(leader, &namespace.name, &tenant).await;
-            consistent.unwrap_or_else(|error| {
+            let consistent = consistent.map_err(|error| {
                 let error = format!("{error:#}");
-                tracing::warn!(namespace = namespace.name, error, "EvidenceLog not written");
-                true
-            })
+                tracing::warn!(namespace = namespace.name, error, "EvidenceLog not read");
+            });
+            (tenant, consistent.ok())
         });
-        let looked = looked.buffer_unordered(AT_A_TIME).collect::<Vec<bool>>();
-        let contradicting = looked.await.into_iter().filter(|consistent| !consistent);
-        leader.metrics.contradicting(contradicting.count());
+        let looked: Vec<(String, Option<bool>)> =
+            looked.buffer_unordered(AT_A_TIME).collect().await;
+        contradicting = still(&contradicting, looked);
+        leader.metrics.contradicting(contradicting.len());
+    }
+}
+
+/// The logs that contradict what was seen before, after a look at all: one that could not be looked at stays what it was.
+fn still(before: &BTreeSet<String>, looked: Vec<(String, Option<bool>)>) -> BTreeSet<String> {
+    let contradicting = looked.into_iter().filter(|(tenant, consistent)| {
+        let consistent = consistent.unwrap_or_else(|| !before.contains(tenant));
+        !consistent
+    });
+    contradicting.map(|(tenant, _)| tenant).collect()
+}
+
+/// Who leads no more says nothing of logs.
+struct Told<'a>(&'a Metrics);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.contradicting(0);
     }
 }
 
@@ -100,19 +123,29 @@ async fn look(leader: &Leader, namespace: &str, tenant: &str) -> anyhow::Result<
             "The log contradicts what was seen of it before; see its EvidenceLog"
         );
     }
-    let object = |status: Value| json!({"apiVersion": API_VERSION, "kind": resource.kind, "metadata": {"name": NAME}, "status": status});
-    if found.is_none() {
-        let made = api
-            .patch(NAME, &apply(), &Patch::Apply(&object(json!({}))))
-            .await;
+    let written = write(&api, found.is_none(), status).await;
+    if let Err(error) = written {
+        let error = format!("{error:#}");
+        tracing::warn!(namespace, error, "EvidenceLog not written");
+    }
+    Ok(consistent)
+}
+
+async fn write(
+    api: &Api<DynamicObject>,
+    is_new: bool,
+    status: EvidenceLogStatus,
+) -> anyhow::Result<()> {
+    let object = |status: Value| json!({"apiVersion": API_VERSION, "kind": "EvidenceLog", "metadata": {"name": NAME}, "status": status});
+    if is_new {
+        let empty = Patch::Apply(object(json!({})));
+        let made = api.patch(NAME, &apply(), &empty).await;
         made.context("make the EvidenceLog")?;
     }
-    let status = object(serde_json::to_value(status)?);
-    let written = api
-        .patch_status(NAME, &apply(), &Patch::Apply(&status))
-        .await;
-    written.context("write the EvidenceLog")?;
-    Ok(consistent)
+    let status = Patch::Apply(object(serde_json::to_value(status)?));
+    let written = api.patch_status(NAME, &apply(), &status).await;
+    written.context("write its status")?;
+    Ok(())
 }
 
 /// Name of a tenant's log.
@@ -310,6 +343,25 @@ mod tests {
         };
         let after = status(&changed, Ok(head(&log("abcd"), 3)), now);
         assert_eq!(consistent(&after), "Forked");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_looked_at_stays_what_it_was() {
+        let set = |names: &[&str]| {
+            names
+                .iter()
+                .map(|it| (*it).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        let before = set(&["a", "b", "gone"]);
+        let looked = [
+            ("a", None),
+            ("b", Some(true)),
+            ("c", Some(false)),
+            ("d", None),
+        ];
+        let looked = looked.map(|(name, consistent)| (name.to_owned(), consistent));
+        assert_eq!(still(&before, looked.to_vec()), set(&["a", "c"]));
     }
 
     #[test]

@@ -37,7 +37,6 @@ pub struct Checkpoint {
     /// The key, as a verifier key of C2SP `signed-note`.
     pub key: String,
     /// Proof that it extends the head that was asked about (RFC 9162 section 2.1.4), as hex.
-    #[serde(default)]
     pub consistency: Vec<String>,
 }
 

@@ -258,24 +258,34 @@ async fn watching(
     contact: Arc<Contact>,
     metrics: Arc<Metrics>,
 ) -> &'static str {
+    let mut away = false;
     loop {
         let mut watches = follow(&client, &install, &world);
-        tokio::select! {
-            ended = watches.join_next() => if !matches!(ended, Some(Ok(()))) {
-                return "a watch";
-            },
-            () = contact.lost() => {}
-        }
-        drop(watches);
+        let kind = loop {
+            tokio::select! {
+                ended = watches.join_next() => match ended {
+                    Some(Ok(kind)) => break Some(kind),
+                    _ => return "a watch",
+                },
+                () = contact.lost() => break None,
+                () = world.listed(), if away => {
+                    away = false;
+                    metrics.reachable(true);
+                    tracing::info!("The API server shows everything again");
+                }
+            }
+        };
+        // Else one that ends late would count as listed.
+        watches.shutdown().await;
         world.unlist();
         metrics.reachable(false);
+        away = true;
         tracing::error!(
             seconds = SILENCE_MAX.as_secs(),
-            "The API server does not answer: sessions end, and no passport is made until it does"
+            kind,
+            "The API server does not answer, or does not show that kind: sessions end, and no passport is made until it does"
         );
         contact.regained().await;
-        metrics.reachable(true);
-        tracing::info!("The API server answers again");
     }
 }
 
@@ -480,8 +490,7 @@ async fn bindings(shared: &Shared) {
                 shared.world.put_running(running);
             }
             Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(error, "Streams of pods that are gone are not ended yet");
+                tracing::warn!(%error, "It is not known which pods are gone");
             }
         }
     }

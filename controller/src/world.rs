@@ -192,6 +192,12 @@ impl World {
         listed.wait_for(|count| *count >= WATCHED).await.ok();
     }
 
+    /// Waits until something is no longer known as the API server says it.
+    pub async fn unlisted(&self) {
+        let mut listed = self.listed.subscribe();
+        listed.wait_for(|count| *count < WATCHED).await.ok();
+    }
+
     /// Whether everything was listed.
     pub fn is_listed(&self) -> bool {
         *self.listed.borrow() >= WATCHED

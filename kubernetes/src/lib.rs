@@ -10,11 +10,12 @@ pub mod shown;
 pub mod watched;
 pub mod who;
 
-pub use encoded::encoded;
 use std::time::Duration;
 
-pub use kube::Client;
 use kube::Config;
+
+pub use encoded::encoded;
+pub use kube::Client;
 
 /// The API server cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -341,7 +341,7 @@ fn what_nobody_knows_the_outcome_of_is_settled_by_who_may() {
     assert!(said.contains("its budget is free again"), "{said}");
     assert!(open().is_empty());
     let said = refused(&intents(&["resolve", ids[1], "--happened"]));
-    assert!(said.contains("it has its outcome"), "{said}");
+    assert!(said.contains("no action of that id waits"), "{said}");
     let said = refused(&intents(&["resolve", "one", "--happened"]));
     assert!(said.contains("is not STREAM/SEQ"), "{said}");
     let events = text(&pat.actpass(&cluster, &["events", name]).unwrap());

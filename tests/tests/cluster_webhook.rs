@@ -236,6 +236,7 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
         .unwrap();
     let swap = r#"[{"op": "replace", "path": "/spec/initContainers/1/image", "value": "registry.example/mine:1"}]"#;
     let unlabel = r#"{"metadata": {"labels": {"actpass.org/enforced": null}}}"#;
+    let other_uid = r#"{"metadata": {"annotations": {"actpass.org/sidecar-uid": "1000"}}}"#;
     for (args, want) in [
         (
             vec!["patch", "pod", name, "--type=json", "--patch", swap],
@@ -243,7 +244,7 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
         ),
         (
             vec!["label", "pod", name, "actpass.org/enforced-"],
-            "belongs to ActPass",
+            "belong to ActPass",
         ),
         (
             vec![
@@ -255,7 +256,19 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
                 "--patch",
                 unlabel,
             ],
-            "belongs to ActPass",
+            "belong to ActPass",
+        ),
+        (
+            vec![
+                "patch",
+                "pod",
+                name,
+                "--subresource=status",
+                "--type=merge",
+                "--patch",
+                other_uid,
+            ],
+            "belong to ActPass",
         ),
         (
             vec!["exec", name, "--container=actpass-proxy", "--", "sh"],
@@ -809,6 +822,8 @@ fn without_the_webhook_what_runs_goes_on_and_nothing_new_starts(mut installed: I
     assert!(!change(json!({"suspended": true, "owner": "another"})));
     assert!(!change(json!({"suspended": true, "ttlSeconds": 901})));
     assert!(change(json!({"suspended": true})), "an agent is stopped");
+    let labelled = namespace.kubectl(&["label", "passport", "clerk", "tier=b"]);
+    assert!(!labelled.unwrap().status.success());
     assert!(!change(json!({"suspended": false})));
     let said = installed
         .create(&namespace.name, &pod(), &[])

@@ -421,6 +421,35 @@ fn an_evicted_pod_leaves_its_whole_record_and_the_next_one_goes_on_under_a_sessi
 }
 
 #[test]
+fn a_log_that_is_smaller_than_it_was_is_told_until_an_admin_says_that_it_may_be() {
+    let Some(installed) = installed() else { return };
+    let shop = Shop::declared(installed, "shrunk").unwrap();
+    let namespace = &shop.namespace;
+    let becomes = |reason: &str| {
+        let path = "--output=jsonpath={.status.conditions[?(@.type=='Consistent')].reason}";
+        within(namespace, || {
+            let said = namespace.ask(&["get", "evidencelog", "evidence", path])?;
+            ensure!(said == reason, "{said}, not {reason}");
+            Ok(())
+        });
+    };
+    let keep = |size: u32, who: &[&str]| {
+        let patch = format!("{{\"status\": {{\"size\": {size}}}}}");
+        let what = ["patch", "evidencelog", "evidence", "--subresource=status"];
+        let how = ["--type=merge", "--patch", &patch];
+        let args = [&what[..], &how, who].concat();
+        namespace.kubectl(&args).unwrap().status.success()
+    };
+    let controller = ["--as=system:serviceaccount:actpass-system:actpass-controller"];
+    becomes("Consistent");
+    assert!(!keep(1_000_000, &[]), "only in the controller's name");
+    assert!(keep(1_000_000, &controller));
+    becomes("Truncated");
+    assert!(keep(0, &controller));
+    becomes("Consistent");
+}
+
+#[test]
 fn a_namespace_that_is_labelled_leaves_its_pods_alone_and_says_which_are_not_governed() {
     let Some(installed) = installed() else { return };
     let cluster = installed.cluster;

@@ -49,11 +49,10 @@ pub(super) async fn intents(
             let said = Resolution { happened };
             let done = ledger.client().send("POST", &path, &said).await;
             done.map_err(|error| match error.downcast_ref::<Refused>() {
-                Some(refused) if refused.status == http::StatusCode::NOT_FOUND => {
-                    anyhow!(
-                        "`{id}` waits for nobody in namespace `{namespace}`: it has its outcome"
-                    )
-                }
+                Some(refused) if refused.status == http::StatusCode::NOT_FOUND => anyhow!(
+                    "no action of that id waits in namespace `{namespace}`: it has its outcome, or is of another; \
+                     `kubectl actpass intents list -n {namespace}` names those that wait"
+                ),
                 _ => ledger.explained(error, ROLE),
             })?;
             match json {

@@ -103,12 +103,12 @@ pub type Running = BTreeMap<String, BTreeMap<String, u32>>;
 /// told that such a pod's stream is at its end: nobody else sees that a pod went without a word.
 ///
 /// # Errors
-/// The API server or the ledger does not answer.
+/// The API server does not answer.
 pub async fn collect(
     client: &Client,
     install: &str,
     ledger: &Ledger,
-) -> anyhow::Result<(usize, Running)> {
+) -> Result<(usize, Running), kube::Error> {
     let leases = Api::<Lease>::namespaced(client.clone(), install);
     // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
     let sessions = ListParams::default().labels(SESSION_LABEL);
@@ -130,17 +130,29 @@ pub async fn collect(
             }
             continue;
         }
-        let Bound {
-            name, uid, tenant, ..
-        } = it;
-        ledger.end_pod(tenant, uid).await?;
-        match leases.delete(name, &DeleteParams::default()).await {
-            Ok(_) => deleted += 1,
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error.into()),
+        // One that cannot be ended yet keeps the others from nothing.
+        match end(&leases, ledger, it).await {
+            Ok(()) => deleted += 1,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    tenant = it.tenant,
+                    error,
+                    "The stream of a pod that is gone is not ended yet"
+                );
+            }
         }
     }
     Ok((deleted, running))
+}
+
+async fn end(leases: &Api<Lease>, ledger: &Ledger, bound: &Bound) -> anyhow::Result<()> {
+    ledger.end_pod(&bound.tenant, &bound.uid).await?;
+    match leases.delete(&bound.name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A binding, as its Lease says it.

@@ -198,7 +198,7 @@ impl Live {
         let mut ping = Instant::now() + PING_EVERY;
         loop {
             // Before anything is said: what this replica knows may be of long ago.
-            if self.contact.is_lost(Instant::now()) {
+            if self.contact.is_lost(Instant::now()) || !self.world.is_listed() {
                 return Ended::CutOff;
             }
             if Instant::now() >= ping {
@@ -219,6 +219,7 @@ impl Live {
                 Ok(()) = self.issuer.keys.changed() => {}
                 () = sleep_until(next.min(ping)) => {}
                 () = self.contact.lost() => {}
+                () = self.world.unlisted() => {}
                 () = self.lines.closed() => return Ended::Closed,
                 _ = &mut self.replaced => return Ended::Replaced,
                 _ = self.stop.wait_for(|stop| *stop) => return Ended::Stopped,

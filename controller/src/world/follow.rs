@@ -23,8 +23,9 @@ use crate::object::{Namespace, Object, api_resource};
 /// takes, so an answer stays below 75 MiB.
 pub(crate) const PAGE: u32 = 50;
 
-/// Pause after an error.
+/// Pause after an error; after each that follows soon twice as long, up to the longest.
 const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN_MAX: Duration = Duration::from_secs(16);
 
 /// Objects of one kind in the world.
 trait Kept<K>: Send + 'static {
@@ -39,7 +40,7 @@ trait Kept<K>: Send + 'static {
 }
 
 /// Follows everything. Where the API server is away, what was seen last stays; a task ends where a kind is away for too long.
-pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()> {
+pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<&'static str> {
     let mut tasks = JoinSet::new();
     let namespaces = Api::<ApiNamespace>::all(client.clone());
     let governed = watched::config().labels(MODE_LABEL).page_size(PAGE);
@@ -73,9 +74,13 @@ pub fn follow(client: &Client, install: &str, world: &Arc<World>) -> JoinSet<()>
     tasks
 }
 
-/// Follows one kind, which is listed anew after each error: so it is known when the API server shows it again. Returns where it
-/// has not for [`SILENCE_MAX`], though other requests may be answered.
-async fn keep<K, S>(watch: impl Fn() -> S + Send, world: Arc<World>, kept: impl Kept<K>)
+/// Follows one kind, which is listed anew after each error: so it is known when the API server shows it again. Returns its name
+/// where it has not for [`SILENCE_MAX`], though other requests may be answered.
+async fn keep<K, S>(
+    watch: impl Fn() -> S + Send,
+    world: Arc<World>,
+    kept: impl Kept<K>,
+) -> &'static str
 where
     K: Send + 'static,
     S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
@@ -83,7 +88,9 @@ where
     let mut listing = Vec::new();
     let mut listed = false;
     let mut failing: Option<Instant> = None;
+    let mut pause = AGAIN;
     loop {
+        let begun = Instant::now();
         let mut events = pin!(watch());
         let error = loop {
             match events.next().await {
@@ -120,9 +127,13 @@ where
         );
         let since = *failing.get_or_insert_with(Instant::now);
         if since.elapsed() >= SILENCE_MAX {
-            return;
+            return kind;
         }
-        sleep(AGAIN).await;
+        if begun.elapsed() > AGAIN_MAX {
+            pause = AGAIN;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(AGAIN_MAX);
     }
 }
 
@@ -251,14 +262,15 @@ mod tests {
         let begun = Instant::now();
         let attempts = AtomicUsize::new(0);
         let watch = || {
-            // Twenty seconds away, twice, with an hour between; then for good.
+            // Fourteen seconds away, twice, with an hour between; then for good.
             let attempt = attempts.fetch_add(1, Ordering::Relaxed);
-            let shown = matches!(attempt, 0 | 11 | 22);
+            let shown = matches!(attempt, 0 | 3 | 6);
             let stands = Duration::from_secs(if shown { 3_600 } else { 0 });
             said(shown, stands)
         };
-        keep(watch, world.clone(), Namespaces(world.clone())).await;
-        let shown = Duration::from_secs(3 * 3_600 + 2 * 22);
+        let kind = keep(watch, world.clone(), Namespaces(world.clone())).await;
+        assert_eq!(kind, "Namespace");
+        let shown = Duration::from_secs(3 * 3_600 + 2 * (2 + 4 + 8));
         assert_eq!(begun.elapsed(), shown + SILENCE_MAX);
         assert_eq!(*world.listed.borrow(), 1, "counted once");
     }

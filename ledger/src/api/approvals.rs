@@ -72,13 +72,11 @@ pub(super) async fn list(
     for some in ids.chunks(TOGETHER) {
         let (origin, some) = (origin.clone(), some.to_vec());
         let stage = move |staging: &mut Staging<'_>| {
-            let found = some
-                .iter()
-                .map(|id| find(staging, &origin, id, Depth::Listed));
+            let state = staging.log(&origin)?.state();
             // One that ended may be forgotten since.
-            found
-                .filter(|found| !matches!(found, Err(ApiError::NotFound("approval"))))
-                .collect::<Result<Vec<_>, _>>()
+            let there = some.iter().filter(|id| state.approval(id).is_some());
+            let found = there.map(|id| find(staging, &origin, id, Depth::Listed));
+            found.collect::<Result<Vec<_>, _>>()
         };
         let found = context.engine.submit(stage, |found, _| Ok(found)).await?;
         let found = found.into_iter();

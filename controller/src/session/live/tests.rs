@@ -11,6 +11,7 @@ use crate::bundle::{Place, compile};
 use crate::contact::SILENCE_MAX;
 use crate::object::tests::object;
 use crate::object::{Namespace, Object};
+use crate::world::WATCHED;
 
 const PASSPORT: &str = r#"apiVersion: actpass.org/v1alpha1
 kind: Passport
@@ -116,6 +117,7 @@ impl Sidecar {
     }
 
     fn of(world: Arc<World>) -> Self {
+        (0..WATCHED).for_each(|_| world.count_listed());
         let contact = Arc::new(Contact::default());
         let (lines, receiver) = mpsc::channel(1);
         let (place, replaced) = oneshot::channel();
@@ -227,6 +229,18 @@ async fn a_passport_is_renewed_at_a_third_of_its_life_and_pings_come_in_between(
     assert_eq!(begun.elapsed().as_secs(), 300);
     assert_ne!(first.jti, second.jti);
     answering.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_where_one_kind_is_no_longer_known_though_the_api_server_answers() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    let begun = Instant::now();
+    sidecar.world.unlist();
+    let ended = sidecar.running.await.unwrap();
+    assert!(matches!(ended, Ended::CutOff), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
