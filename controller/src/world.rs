@@ -12,7 +12,9 @@ use actpass_crds::resource::Kind;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
+use crate::contact::Contact;
 use crate::object::{Id, Namespace, Object};
 use crate::session::Running;
 
@@ -196,6 +198,11 @@ impl World {
     pub async fn unlisted(&self) {
         let mut listed = self.listed.subscribe();
         listed.wait_for(|count| *count < WATCHED).await.ok();
+    }
+
+    /// Whether what stands here is what the API server says: all of it was listed, and it answers.
+    pub fn is_current(&self, contact: &Contact) -> bool {
+        self.is_listed() && !contact.is_lost(Instant::now())
     }
 
     /// Whether everything was listed.

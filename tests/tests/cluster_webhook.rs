@@ -237,6 +237,10 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
     let swap = r#"[{"op": "replace", "path": "/spec/initContainers/1/image", "value": "registry.example/mine:1"}]"#;
     let unlabel = r#"{"metadata": {"labels": {"actpass.org/enforced": null}}}"#;
     let other_uid = r#"{"metadata": {"annotations": {"actpass.org/sidecar-uid": "1000"}}}"#;
+    let of_status = |patch| {
+        let what = ["patch", "pod", name, "--subresource=status"];
+        [&what[..], &["--type=merge", "--patch", patch]].concat()
+    };
     for (args, want) in [
         (
             vec!["patch", "pod", name, "--type=json", "--patch", swap],
@@ -246,30 +250,8 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
             vec!["label", "pod", name, "actpass.org/enforced-"],
             "belong to ActPass",
         ),
-        (
-            vec![
-                "patch",
-                "pod",
-                name,
-                "--subresource=status",
-                "--type=merge",
-                "--patch",
-                unlabel,
-            ],
-            "belong to ActPass",
-        ),
-        (
-            vec![
-                "patch",
-                "pod",
-                name,
-                "--subresource=status",
-                "--type=merge",
-                "--patch",
-                other_uid,
-            ],
-            "belong to ActPass",
-        ),
+        (of_status(unlabel), "belong to ActPass"),
+        (of_status(other_uid), "belong to ActPass"),
         (
             vec!["exec", name, "--container=actpass-proxy", "--", "sh"],
             "have a way out that agents do not have",

@@ -198,7 +198,7 @@ impl Live {
         let mut ping = Instant::now() + PING_EVERY;
         loop {
             // Before anything is said: what this replica knows may be of long ago.
-            if self.contact.is_lost(Instant::now()) || !self.world.is_listed() {
+            if !self.world.is_current(&self.contact) {
                 return Ended::CutOff;
             }
             if Instant::now() >= ping {

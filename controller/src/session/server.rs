@@ -25,7 +25,6 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::time::Instant;
 
 use super::admit::{self, Caller, Code, Looked, Refusal};
 use super::bindings::Bindings;
@@ -140,7 +139,7 @@ impl Sessions {
             return Err(Refusal::new(Code::NoKey, why));
         };
         // What is known here may be of long ago.
-        if self.contact.is_lost(Instant::now()) || !self.world.is_listed() {
+        if !self.world.is_current(&self.contact) {
             let why = "the API server does not answer this replica; ask another";
             return Err(Refusal::new(Code::NotReady, why));
         }
