@@ -292,7 +292,7 @@ impl Cluster {
     /// Gives a name of the world that address and no other, and returns when it resolves to it.
     ///
     /// # Errors
-    /// Where it does not within ten seconds: the server looks every second.
+    /// Where it does not within a minute: the server looks every second.
     pub fn declare(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<()> {
         let path = self.state.join("dns/hosts");
         // Tests of several programs write here.
@@ -306,7 +306,7 @@ impl Cluster {
         lines.push(format!("{address} {name}"));
         fs::write(&path, lines.join("\n") + "\n")?;
         file.unlock()?;
-        eventually(Duration::from_secs(10), || {
+        eventually(Duration::from_secs(60), || {
             let found = self.resolve(name)?;
             ensure!(found == [address], "`{name}` resolves to {found:?}");
             Ok(())
@@ -450,8 +450,8 @@ impl Namespace<'_> {
 
     fn make(&self) -> anyhow::Result<()> {
         self.cluster.ask(&["create", "namespace", &self.name])?;
-        // Pods are refused until it is there.
-        eventually(Duration::from_secs(10), || {
+        // Pods are refused until it is there, which takes long where several clusters start at once.
+        eventually(Duration::from_secs(60), || {
             self.ask(&["get", "serviceaccount", "default"])
         })?;
         Ok(())
