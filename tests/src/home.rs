@@ -75,7 +75,7 @@ pub fn users() -> Vec<User> {
 }
 
 /// Whether our user namespace knows every id, as that of the machine does.
-pub(crate) fn has_all_ids() -> bool {
+pub fn has_all_ids() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }

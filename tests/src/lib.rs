@@ -1,13 +1,16 @@
 //! What the end-to-end tests share: the program under test, and an upstream that keeps books.
 
 pub mod account;
+pub mod attack;
 pub mod authority;
 pub mod books;
 pub mod chart;
 pub mod cluster;
+pub mod frames;
 pub mod front;
 pub mod home;
 pub mod installed;
+pub mod lab;
 pub mod outside;
 pub mod parts;
 pub mod payments;

@@ -1,0 +1,95 @@
+/* What is no attempt by itself: to hold, to listen, to send what the test says. */
+#define _GNU_SOURCE
+#include "attack.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Tests end what they start; this ends it where a test does not. */
+#define AT_MOST_SECONDS 600
+
+/* Opens what the fence would not let it open, waits until the file is there, and goes on. */
+int hold(const char *file) {
+  struct to to[] = {outside4(50, 9999), outside6(50, 9999), at(given("HELD_SERVER", "203.0.113.51"), 80), outside4(52, 443)};
+  int kinds[] = {SOCK_DGRAM, SOCK_DGRAM, SOCK_STREAM, SOCK_STREAM}, sockets[4];
+  alarm(AT_MOST_SECONDS);
+  for (int it = 0; it < 4; it++) {
+    sockets[it] = made(to[it].address.ss_family, kinds[it] | SOCK_NONBLOCK, 0);
+    connect(sockets[it], (struct sockaddr *)&to[it].address, to[it].length);
+  }
+  puts("held");
+  fflush(stdout);
+  while (access(file, F_OK) < 0) usleep(20000);
+  for (int round = 0; round < 3; round++) {
+    for (int it = 0; it < 4; it++) {
+      int result = send(sockets[it], "held", 4, MSG_NOSIGNAL | MSG_DONTWAIT);
+      printf("held %d: %s\n", it, result < 0 ? strerror(errno) : "sent");
+    }
+    usleep(100000);
+  }
+  return 0;
+}
+
+#define PORTS_MAX 8
+
+int listen_on(int count, char **ports) {
+  struct pollfd all[PORTS_MAX * 4];
+  int open = 0, yes = 1;
+  alarm(AT_MOST_SECONDS);
+  for (int port = 0; port < count && port < PORTS_MAX; port++)
+    for (int kind = 0; kind < 4; kind++) {
+      struct to here = at(kind & 1 ? "::1" : "127.0.0.1", atoi(ports[port]));
+      int fd = made(here.address.ss_family, kind & 2 ? SOCK_DGRAM : SOCK_STREAM, 0);
+      setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+      if (bind(fd, (struct sockaddr *)&here.address, here.length) < 0) {
+        perror("bind");
+        return 1;
+      }
+      if (!(kind & 2)) listen(fd, 64);
+      all[open++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+  puts("listening");
+  fflush(stdout);
+  for (;;) {
+    if (poll(all, open, -1) < 0) return 1;
+    for (int it = 0; it < open; it++) {
+      char bytes[512];
+      struct to who = {.length = sizeof who.address};
+      if (!(all[it].revents & POLLIN)) continue;
+      int taken = accept(all[it].fd, NULL, NULL);
+      if (taken >= 0) {
+        send(taken, "sidecar\n", 8, MSG_NOSIGNAL | MSG_DONTWAIT);
+        close(taken);
+      } else if (errno == EOPNOTSUPP && recvfrom(all[it].fd, bytes, sizeof bytes, 0, (struct sockaddr *)&who.address, &who.length) >= 0) {
+        sendto(all[it].fd, "sidecar\n", 8, MSG_DONTWAIT, (struct sockaddr *)&who.address, who.length);
+      }
+    }
+  }
+}
+
+/* Hex in, hex out. */
+int send_hex(const char *kind, const char *address, int port, const char *hex) {
+  unsigned char bytes[65536];
+  size_t length = 0;
+  struct to to = at(address, port);
+  int datagram = !strcmp(kind, "udp"), fd = made(to.address.ss_family, datagram ? SOCK_DGRAM : SOCK_STREAM, 0);
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  for (unsigned byte; length < sizeof bytes && sscanf(hex, "%2x", &byte) == 1; hex += 2) bytes[length++] = byte;
+  if (connect(fd, (struct sockaddr *)&to.address, to.length) < 0 || send(fd, bytes, length, MSG_NOSIGNAL) < 0) {
+    perror("send");
+    return 1;
+  }
+  while (poll(&ready, 1, PATIENCE_SECONDS * 1000) > 0) {
+    ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+    if (got <= 0) break;
+    for (ssize_t it = 0; it < got; it++) printf("%02x", bytes[it]);
+    if (datagram) break;
+  }
+  putchar('\n');
+  return 0;
+}

@@ -1,0 +1,222 @@
+//! Frames on a link, seen by a socket that the kernel gives all of them to: the only judge of what left.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::ensure;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{LinkAddr, recvfrom, setsockopt, sockopt};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, eth, socket_with};
+
+/// Room for what a burst leaves unread, in bytes: 60,000 short frames with what the kernel keeps beside each.
+const ROOM: usize = 128 << 20;
+
+/// What is on its way has arrived when nothing came for so long.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// More than any test makes: a link that is never quiet is a failed test.
+const FRAMES_MAX: usize = 500_000;
+
+/// `PACKET_OUTGOING` of `linux/if_packet.h`: sent by the end that listens.
+const OUTGOING: u8 = 4;
+
+/// Extension headers of IPv6 that are passed over: hop-by-hop, routing, destination (RFC 8200 section 4).
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+
+/// Ethernet type of ARP (RFC 826).
+const ARP: u16 = 0x0806;
+
+/// Protocol number (RFC 4443).
+const ICMPV6: u8 = 58;
+
+/// One end of a link.
+#[derive(Debug)]
+pub struct Sniffer {
+    socket: OwnedFd,
+    interface: usize,
+}
+
+/// A frame that came from the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Ethernet type.
+    pub kind: u16,
+    /// Where it is an IP packet.
+    pub packet: Option<Packet>,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// Whom an IP packet is from and to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Source.
+    pub from: IpAddr,
+    /// Destination.
+    pub to: IpAddr,
+    /// Number of the transport protocol.
+    pub protocol: u8,
+    /// Source and destination port, of TCP and UDP; of others the first four bytes are taken for them.
+    pub ports: (u16, u16),
+}
+
+impl Sniffer {
+    /// Listens at that interface of the calling thread's network, from now on.
+    ///
+    /// # Errors
+    /// Where there is none, or this user may not.
+    pub fn on(interface: &str) -> anyhow::Result<Self> {
+        let interface = if_nametoindex(interface)?.try_into()?;
+        let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(eth::ALL))?;
+        setsockopt(&socket, sockopt::RcvBufForce, &ROOM)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(QUIET))?;
+        Ok(Self { socket, interface })
+    }
+
+    /// What came since the last time, once nothing comes any more.
+    ///
+    /// # Errors
+    /// Where it never ends.
+    pub fn seen(&self) -> anyhow::Result<Vec<Frame>> {
+        let (mut seen, mut bytes) = (Vec::new(), vec![0; 65_536]);
+        while let Ok((length, from)) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
+            let from_there =
+                |it: &LinkAddr| it.ifindex() == self.interface && it.pkttype() != OUTGOING;
+            if !from.as_ref().is_some_and(from_there) {
+                continue;
+            }
+            seen.extend(bytes.get(..length).and_then(Frame::of));
+            ensure!(seen.len() < FRAMES_MAX, "frames without end");
+        }
+        Ok(seen)
+    }
+}
+
+impl Frame {
+    /// `None`: shorter than an Ethernet header.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let kind = u16::from_be_bytes(*bytes.get(12..)?.first_chunk()?);
+        let packet = bytes.get(14..).and_then(|inner| match kind {
+            0x0800 => Packet::v4(inner),
+            0x86dd => Packet::v6(inner),
+            _ => None,
+        });
+        let bytes = bytes.to_vec();
+        Some(Self {
+            kind,
+            packet,
+            bytes,
+        })
+    }
+
+    /// Whether these bytes stand anywhere in it.
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        self.bytes.windows(bytes.len()).any(|it| it == bytes)
+    }
+
+    /// Whether the kernel made it for the link itself: who has an address (ARP), neighbours and routers (RFC 4861).
+    pub fn is_of_the_link(&self) -> bool {
+        let neighbour = |it: &Packet| {
+            let kind = it.ports.0 >> 8;
+            it.protocol == ICMPV6 && matches!(kind, 133 | 135 | 136)
+        };
+        // A frame made by hand can say that it is ARP: a real one names an IPv4 address of four bytes.
+        let real = self.bytes.get(14..20) == Some(&[0, 1, 8, 0, 6, 4]);
+        (self.kind == ARP && real) || self.packet.as_ref().is_some_and(neighbour)
+    }
+}
+
+impl Packet {
+    fn v4(bytes: &[u8]) -> Option<Self> {
+        let address = |at: usize| Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?));
+        let header = usize::from(bytes.first()? & 15) * 4;
+        Some(Self {
+            from: address(12)?.into(),
+            to: address(16)?.into(),
+            protocol: *bytes.get(9)?,
+            ports: ports(bytes.get(header..)),
+        })
+    }
+
+    fn v6(bytes: &[u8]) -> Option<Self> {
+        let address = |at: usize| Some(Ipv6Addr::from(*bytes.get(at..)?.first_chunk::<16>()?));
+        let (mut protocol, mut rest) = (*bytes.get(6)?, bytes.get(40..)?);
+        while EXTENSIONS.contains(&protocol) {
+            let length = usize::from(*rest.get(1)?) * 8 + 8;
+            protocol = *rest.first()?;
+            rest = rest.get(length..)?;
+        }
+        Some(Self {
+            from: address(8)?.into(),
+            to: address(24)?.into(),
+            protocol,
+            ports: ports(Some(rest)),
+        })
+    }
+}
+
+fn ports(transport: Option<&[u8]>) -> (u16, u16) {
+    let at = |at: usize| {
+        let pair = transport?.get(at..)?.first_chunk()?;
+        Some(u16::from_be_bytes(*pair))
+    };
+    (at(0).unwrap_or(0), at(2).unwrap_or(0))
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.packet {
+            Some(it) => {
+                let (from_port, to_port) = it.ports;
+                let protocol = it.protocol;
+                write!(
+                    to,
+                    "{} > {}, protocol {protocol}, {from_port} > {to_port}",
+                    it.from, it.to
+                )
+            }
+            None => write!(to, "Ethernet type {:#06x}", self.kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u16, inner: &[u8]) -> Frame {
+        let bytes = [&[0; 12][..], &kind.to_be_bytes(), inner].concat();
+        Frame::of(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_packet_is_known_behind_options_and_extension_headers() {
+        let mut v4 = vec![
+            0x46, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 203, 0, 113, 7,
+        ];
+        v4.extend([0x83, 3, 4, 0, 0, 7, 0, 53]);
+        let said = frame(0x0800, &v4).to_string();
+        assert_eq!(said, "10.0.0.1 > 203.0.113.7, protocol 17, 7 > 53");
+
+        let mut v6 = vec![0x60, 0, 0, 0, 0, 0, 0, 64];
+        v6.extend([0; 15].into_iter().chain([1]).chain([0; 15]).chain([2]));
+        v6.extend([58, 0, 0, 0, 0, 0, 0, 0, 143, 0, 0, 0]);
+        let report = frame(0x86dd, &v6);
+        assert_eq!(report.packet.unwrap().protocol, 58);
+        assert!(!report.is_of_the_link(), "group membership is no neighbour");
+        *v6.get_mut(48).unwrap() = 135;
+        assert!(frame(0x86dd, &v6).is_of_the_link());
+    }
+
+    #[test]
+    fn a_frame_that_calls_itself_arp_is_not_taken_for_it() {
+        assert!(frame(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]).is_of_the_link());
+        let forged = frame(0x0806, b"out");
+        assert!(!forged.is_of_the_link() && forged.holds(b"out"));
+        assert!(Frame::of(&[0; 13]).is_none());
+    }
+}

@@ -1,0 +1,249 @@
+//! A pod's network without Kubernetes: the fence as a pod has it, a process where the sidecar stands, and a link whose other
+//! end sees all that leaves. It is made in a network of the test's own ([`crate::outside::in_a_network_of_our_own`]).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's world that cannot be made is a failed test"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{XattrFlags, setxattr};
+
+use crate::attack::{self, Said};
+use crate::fed;
+use crate::frames::{Frame, Sniffer};
+use crate::home::text;
+
+/// The sidecar's user.
+pub const SIDECAR: u32 = 41337;
+
+/// The lab's own addresses.
+pub const ADDRESSES: [&str; 2] = ["192.0.2.2", "2001:db8:1::2"];
+
+/// Who attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// Root with all capabilities: whoever has no fence around it.
+    Free,
+    /// As the webhook has it: a user of its own, no capabilities, `no_new_privs`.
+    Confined,
+    /// The same, but for `no_new_privs`.
+    Gaining,
+    /// The same as [`Agent::Confined`], with this capability.
+    With(&'static str),
+}
+
+/// A pod's network.
+#[derive(Debug)]
+pub struct Lab {
+    sniffer: Sniffer,
+    files: tempfile::TempDir,
+    program: PathBuf,
+    sidecar: Option<Child>,
+}
+
+impl Lab {
+    /// Makes one in the network that this process is in.
+    pub fn new() -> Self {
+        let (ready, is_ready) = mpsc::channel();
+        let (up, is_up) = mpsc::channel();
+        let (listening, sniffer) = mpsc::channel();
+        // The other end is a thread's network, and stays as long as the sniffer's socket.
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ready.send(nix::unistd::gettid().as_raw()).unwrap();
+            is_up.recv().unwrap();
+            listening.send(Sniffer::on("w0").unwrap()).unwrap();
+            // It ends with the test's process.
+            std::thread::park();
+        });
+        let world = is_ready.recv().unwrap();
+        network(world);
+        up.send(()).unwrap();
+        let lab = Self {
+            sniffer: sniffer.recv().unwrap(),
+            files: tempfile::tempdir().unwrap(),
+            program: attack::program().unwrap(),
+            sidecar: None,
+        };
+        lab.plant();
+        // What the kernel says of a link that is new.
+        lab.sniffer.seen().unwrap();
+        lab
+    }
+
+    /// Files that make whoever runs them somebody else, where that works.
+    fn plant(&self) {
+        let dir = self.files.path();
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let setuid = self.setuid_file();
+        fs::copy(&self.program, &setuid).unwrap();
+        chown(&setuid, Some(SIDECAR), Some(SIDECAR)).unwrap();
+        fs::set_permissions(&setuid, fs::Permissions::from_mode(0o6755)).unwrap();
+        let nft = self.nft_capable();
+        fs::copy("/usr/sbin/nft", &nft).unwrap();
+        setxattr(
+            &nft,
+            "security.capability",
+            &attack::NET_ADMIN,
+            XattrFlags::empty(),
+        )
+        .unwrap();
+    }
+
+    fn setuid_file(&self) -> PathBuf {
+        self.files.path().join("setuid")
+    }
+
+    fn nft_capable(&self) -> PathBuf {
+        self.files.path().join("nft")
+    }
+
+    /// Puts a process on the sidecar's ports, under its user.
+    pub fn with_sidecar(mut self) -> Self {
+        let id = SIDECAR.to_string();
+        let mut child = Command::new("setpriv")
+            .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+            .arg(&self.program)
+            .args(["listen", "15001", "15053", "15000", "15090"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`setpriv` of util-linux runs");
+        let mut said = String::new();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        reader.read_line(&mut said).unwrap();
+        assert_eq!(said, "listening\n");
+        self.sidecar = Some(child);
+        self
+    }
+
+    /// Loads rules, in place of all that were there.
+    pub fn load(&self, rules: &str) {
+        let rules = format!("flush ruleset\n{rules}");
+        let loaded = fed(Command::new("nft").args(["-f", "-"]), rules.as_bytes()).unwrap();
+        assert!(loaded.status.success(), "{}", text(&loaded));
+    }
+
+    /// The attack kit, as that agent.
+    pub fn kit(&self, agent: Agent) -> Command {
+        let mut command = as_agent(agent, &self.program);
+        let [v4, v6] = ADDRESSES;
+        command
+            .env("SETUID_FILE", self.setuid_file())
+            .env("NFT_CAPABLE", self.nft_capable())
+            .env("SIDECAR_UID", SIDECAR.to_string())
+            .env("POD_IP", v4)
+            .env("POD_IP6", v6);
+        command
+    }
+
+    /// Tries everything, and gives what was said and seen.
+    pub fn all(&self, agent: Agent) -> (Vec<Said>, Vec<Frame>) {
+        let output = self.kit(agent).arg("all").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let said = attack::said(&String::from_utf8(output.stdout).unwrap()).unwrap();
+        (said, self.seen())
+    }
+
+    /// Tries these, and gives what was seen.
+    pub fn some(&self, agent: Agent, names: &[&str]) -> Vec<Frame> {
+        self.kit(agent).args(names).output().unwrap();
+        self.seen()
+    }
+
+    /// What left since the last time.
+    pub fn seen(&self) -> Vec<Frame> {
+        self.sniffer.seen().unwrap()
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(mut sidecar) = self.sidecar.take() {
+            sidecar.kill().ok();
+            sidecar.wait().ok();
+        }
+        ip(&[], "link delete eth0");
+    }
+}
+
+fn as_agent(agent: Agent, program: &Path) -> Command {
+    let mut command = match agent {
+        Agent::Free => return Command::new(program),
+        _ => Command::new("setpriv"),
+    };
+    let capabilities = match agent {
+        Agent::With(capability) => format!("-all,+{capability}"),
+        _ => "-all".to_owned(),
+    };
+    command.args(["--reuid=1000", "--regid=1000", "--clear-groups"]);
+    command.arg(format!("--inh-caps={capabilities}"));
+    command.arg(format!("--ambient-caps={capabilities}"));
+    if agent != Agent::Gaining {
+        command.arg(format!("--bounding-set={capabilities}"));
+        command.arg("--no-new-privs");
+    }
+    command.arg("--").arg(program);
+    command
+}
+
+/// `eth0` here, as in a pod, and `w0` there; there nobody routes, so that no answer comes.
+fn network(world: i32) {
+    let there = format!("--net=/proc/{}/task/{world}/ns/net", std::process::id());
+    let [v4, v6] = ADDRESSES;
+    ip(&[], "link set lo up");
+    ip(
+        &[],
+        &format!(
+            "link add eth0 address 02:00:00:00:00:01 type veth peer name w0 address 02:00:00:00:00:fe netns {world}"
+        ),
+    );
+    for line in [
+        "link set lo up",
+        "link set w0 up",
+        "address add 192.0.2.1/24 dev w0",
+        "address add 2001:db8:1::1/64 dev w0 nodad",
+    ] {
+        ip(&["nsenter", &there], line);
+    }
+    for line in [
+        "link set eth0 up".to_owned(),
+        format!("address add {v4}/24 broadcast 192.0.2.255 dev eth0"),
+        format!("address add {v6}/64 dev eth0 nodad"),
+        "neighbor add 192.0.2.1 lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
+        "neighbor add 2001:db8:1::1 lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
+        "route add default via 192.0.2.1".to_owned(),
+        "-6 route add default via 2001:db8:1::1".to_owned(),
+    ] {
+        ip(&[], &line);
+    }
+    // Who may ping is said per network: in a pod everybody, by containerd's default.
+    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 65534").unwrap();
+}
+
+fn ip(before: &[&str], line: &str) {
+    let words: Vec<&str> = before
+        .iter()
+        .copied()
+        .chain(["ip"])
+        .chain(line.split(' '))
+        .collect();
+    let (program, args) = words.split_first().unwrap();
+    let output = Command::new(program).args(args).output();
+    let output = output.expect("`ip` of iproute2 runs");
+    assert!(output.status.success(), "{words:?}: {}", text(&output));
+}

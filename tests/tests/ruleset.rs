@@ -1,0 +1,267 @@
+//! The packet filter of a pod against everything the attack kit tries, without the pod around it: what the rules hold alone,
+//! which of them holds what, and what they rest on.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use actpass_core::pod::ruleset::{Marks, Ruleset};
+use actpass_tests::attack::{ATTEMPTS, Said, Shows};
+use actpass_tests::frames::Frame;
+use actpass_tests::home::{User, has_all_ids};
+use actpass_tests::lab::{Agent, Lab, SIDECAR};
+use actpass_tests::outside::in_a_network_of_our_own;
+
+/// The rules that the webhook's init container would load here.
+fn rules() -> String {
+    let marks = Marks {
+        packet: 0x5a17_c3e1,
+        connection: 0x0a97,
+    };
+    let interfaces = BTreeSet::from(["eth0".parse().unwrap()]);
+    let inbound = BTreeSet::from([8080]);
+    Ruleset::new(SIDECAR, inbound, marks, interfaces)
+        .unwrap()
+        .text()
+}
+
+/// Runs `test` in a pod's network, where this user can make one.
+fn in_a_lab(name: &str, test: impl FnOnce()) {
+    if !User::own().is_root() || !has_all_ids() {
+        println!("LEFT OUT: agents of another user need root of the machine; run as root");
+        return;
+    }
+    in_a_network_of_our_own(name, test);
+}
+
+/// What the link is told by the kernel is no way out: an agent cannot choose what it says.
+fn left(frames: &[Frame]) -> Vec<String> {
+    let left = frames.iter().filter(|frame| !frame.is_of_the_link());
+    left.map(ToString::to_string).collect()
+}
+
+/// Kernels without a protocol cannot show that the rules hold it.
+fn is_not_there(said: &Said) -> bool {
+    let reasons = [
+        "not supported",
+        "No such file",
+        "No such device",
+        "No such process",
+    ];
+    !said.open && reasons.iter().any(|it| said.why.contains(it))
+}
+
+/// What no kernel lets out, whoever asks: there these attempts end by themselves.
+const CLOSED_ANYWHERE: [&str; 7] = [
+    "freebind_tcp4",
+    "freebind_udp4",
+    "freebind_dns4",
+    "device_loopback",
+    "user_namespace_flush",
+    "network_namespace",
+    "health_orders",
+];
+
+#[test]
+fn without_the_rules_every_way_is_open() {
+    in_a_lab("without_the_rules_every_way_is_open", || {
+        let (said, frames) = Lab::new().with_sidecar().all(Agent::Free);
+        let mut closed = Vec::new();
+        for it in &said {
+            if it.worked(&frames) || CLOSED_ANYWHERE.contains(&it.attempt.name) {
+                continue;
+            }
+            match is_not_there(it) {
+                true => println!("not on this machine: {} ({})", it.attempt.name, it.why),
+                false => closed.push(format!("{}: {}", it.attempt.name, it.why)),
+            }
+        }
+        assert!(closed.is_empty(), "closed without a fence: {closed:#?}");
+    });
+}
+
+#[test]
+fn behind_the_rules_nothing_leaves_and_nothing_hangs() {
+    in_a_lab("behind_the_rules_nothing_leaves_and_nothing_hangs", || {
+        let lab = Lab::new().with_sidecar();
+        lab.load(&rules());
+        let (said, frames) = lab.all(Agent::Confined);
+        assert_eq!(left(&frames), Vec::<String>::new());
+        for it in said.iter().filter(|it| it.attempt.refused) {
+            if it.attempt.shows != Shows::Says {
+                assert!(!it.open, "{} is not refused", it.attempt.name);
+            }
+        }
+        assert!(ATTEMPTS.len() > 90, "all of them were tried");
+    });
+}
+
+/// A part of the rules taken away, and what then leaves.
+struct Without {
+    what: &'static str,
+    /// Regular lines that are left out, by what they hold.
+    lines: &'static [&'static str],
+    /// Chains that are left out, by their names.
+    chains: &'static [&'static str],
+    agent: Agent,
+    attempts: &'static [&'static str],
+}
+
+/// What the packet filters of others leave out, and we did at first.
+const WITHOUT: &[Without] = &[
+    Without {
+        what: "a source that is not the pod's makes the sidecar answer to wherever the agent writes",
+        lines: &["fib saddr type != local", "th sport @own counter drop"],
+        chains: &[],
+        agent: Agent::Confined,
+        attempts: &["freebind_tcp6"],
+    },
+    Without {
+        what: "a socket bound to an interface carries what was steered to loopback out of it",
+        lines: &[],
+        chains: &["fence", "eg0"],
+        agent: Agent::Confined,
+        attempts: &["device_tcp4"],
+    },
+    Without {
+        what: "frames made by hand are no packets",
+        lines: &[],
+        chains: &["eg0"],
+        agent: Agent::With("net_raw"),
+        attempts: &["packet", "packet_past_queues", "packet_as_arp"],
+    },
+    Without {
+        what: "packets that the kernel makes for an agent have no owner",
+        lines: &["    counter drop", "policy drop"],
+        chains: &["fence", "eg0"],
+        agent: Agent::Confined,
+        attempts: &["igmp", "mld"],
+    },
+    Without {
+        what: "to steer connections alone, as meshes do",
+        lines: &[],
+        chains: &["out", "fence", "eg0"],
+        agent: Agent::Confined,
+        attempts: &[
+            "udp4",
+            "udp6",
+            "quic4",
+            "ping4",
+            "ping6",
+            "udp_lite4",
+            "igmp",
+            "mld",
+            "device_tcp4",
+        ],
+    },
+];
+
+/// The rules but for those of `without`; a chain that is left out accepts.
+fn rules_without(without: &Without) -> String {
+    let (mut kept, mut left_out) = (String::new(), false);
+    for line in rules().lines() {
+        let begins = |chain: &&str| line.trim_start().starts_with(&format!("chain {chain} {{"));
+        left_out |= without.chains.iter().any(begins);
+        let is_whole = line.trim_end().ends_with('}');
+        if left_out {
+            left_out = line != "  }" && !(line.contains("chain") && is_whole);
+            continue;
+        }
+        if line.contains("policy drop") && without.lines.contains(&"policy drop") {
+            kept += &line.replace("policy drop", "policy accept");
+        } else if !without.lines.iter().any(|it| line.contains(it)) {
+            kept += line;
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+#[test]
+fn each_part_of_the_rules_holds_what_else_would_leave() {
+    in_a_lab("each_part_of_the_rules_holds_what_else_would_leave", || {
+        let lab = Lab::new().with_sidecar();
+        for without in WITHOUT {
+            lab.load(&rules());
+            lab.seen();
+            let with = left(&lab.some(without.agent, without.attempts));
+            assert_eq!(with, Vec::<String>::new(), "{}", without.what);
+            for attempt in without.attempts {
+                lab.load(&rules_without(without));
+                lab.seen();
+                let frames = left(&lab.some(without.agent, &[attempt]));
+                assert!(
+                    !frames.is_empty(),
+                    "{}: {attempt} does not leave",
+                    without.what
+                );
+            }
+        }
+    });
+}
+
+/// What the rules cannot know: the pod's spec sees to it, and the webhook to that.
+#[test]
+fn whoever_becomes_the_sidecar_or_root_of_the_network_walks_out() {
+    in_a_lab(
+        "whoever_becomes_the_sidecar_or_root_of_the_network_walks_out",
+        || {
+            let lab = Lab::new().with_sidecar();
+            for (agent, attempt) in [
+                (Agent::With("setuid"), "set_uid"),
+                (Agent::Gaining, "setuid_file"),
+                (Agent::Gaining, "file_capability"),
+                (Agent::With("net_admin"), "flush"),
+            ] {
+                lab.load(&rules());
+                lab.seen();
+                let frames = left(&lab.some(Agent::Confined, &[attempt]));
+                assert_eq!(frames, Vec::<String>::new(), "{attempt}");
+                let frames = left(&lab.some(agent, &[attempt]));
+                assert!(!frames.is_empty(), "{agent:?}: {attempt} does not leave");
+            }
+        },
+    );
+}
+
+/// As an init container before ours would, if admission let one in.
+#[test]
+fn what_was_opened_before_the_rules_is_of_no_use_after() {
+    in_a_lab(
+        "what_was_opened_before_the_rules_is_of_no_use_after",
+        || {
+            // Conntrack knows these connections already, or does not.
+            for warm in [false, true] {
+                let lab = Lab::new().with_sidecar();
+                if warm {
+                    lab.load("table inet t { chain c { type filter hook output priority 0; ct state new accept\n}\n}");
+                }
+                let go = tempfile::tempdir().unwrap();
+                let go = go.path().join("go");
+                let mut held = lab.kit(Agent::Confined);
+                let mut held = held
+                    .arg("hold")
+                    .arg(&go)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                let mut said = BufReader::new(held.stdout.take().unwrap()).lines();
+                assert_eq!(said.next().unwrap().unwrap(), "held");
+                // Connections that nobody answers are asked for again; after the rules are there they are not.
+                assert!(!left(&lab.seen()).is_empty(), "its connections left before");
+                lab.load(&rules());
+                lab.seen();
+                std::fs::write(&go, "").unwrap();
+                let said: Vec<String> = said.map_while(Result::ok).collect();
+                assert_eq!(said.len(), 12, "{said:?}");
+                assert!(held.wait().unwrap().success());
+                assert_eq!(left(&lab.seen()), Vec::<String>::new(), "{said:?}");
+            }
+        },
+    );
+}
