@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::object::{Id, Object};
+use crate::session::Pods;
 use crate::session::admit::not_after;
 
 /// What became of one namespace.
@@ -162,8 +163,8 @@ pub struct Around<'a> {
     pub bundle: Option<&'a Bundle>,
     /// All its Passports.
     pub passports: &'a [&'a PassportSpec],
-    /// How many pods of each ServiceAccount run that have begun a session, where that is known.
-    pub running: Option<&'a BTreeMap<String, u32>>,
+    /// The pods of each ServiceAccount that run and have begun a session, where that is known.
+    pub running: Option<&'a BTreeMap<String, Pods>>,
 }
 
 /// The status of a resource of the namespace; `None` where it stands so already.
@@ -193,7 +194,10 @@ pub fn of(object: &Object, outcome: &Outcome, around: Around<'_>, now: Timestamp
                 if let Some(running) = running {
                     let subject = spec.subject.as_ref();
                     let pods = subject.and_then(|it| running.get(&it.service_account_name));
-                    status.sessions = Some(pods.copied().unwrap_or_default());
+                    let pods = pods.cloned().unwrap_or_default();
+                    status.sessions = Some(pods.count);
+                    let said = vec![fenced(&pods)];
+                    put(&mut status.conditions, said, object, now);
                 }
                 status.bundle_digest = has.map(|bundle| bundle.digest().to_string());
                 put(&mut status.conditions, conditions(Some(ready)), object, now);
@@ -297,6 +301,41 @@ fn ready(
         ),
     }
 }
+
+/// What the pods that act by a Passport found when they tried their own ways out.
+fn fenced(pods: &Pods) -> Said {
+    let (status, reason, message) = match (pods.count, pods.open.as_slice()) {
+        (0, _) => {
+            let message = "no pod acts by it now".to_owned();
+            (ConditionStatus::Unknown, Reason::NoPods, message)
+        }
+        (_, []) => {
+            let message = "no pod that acts by it found a way out beside its sidecar".to_owned();
+            (ConditionStatus::True, Reason::Fenced, message)
+        }
+        (_, open) => {
+            let shown = open.iter().take(PODS_SHOWN).cloned().collect::<Vec<_>>();
+            let more = match open.len().saturating_sub(PODS_SHOWN) {
+                0 => String::new(),
+                more => format!("\nand {more} more"),
+            };
+            let message = format!(
+                "a way out beside the sidecar is open; delete these pods, and see the runbook of ActPassFenceBroken:\n{}{more}",
+                shown.join("\n")
+            );
+            (ConditionStatus::False, Reason::WayOut, message)
+        }
+    };
+    Said {
+        kind: ConditionType::Fenced,
+        status,
+        reason,
+        message,
+    }
+}
+
+/// Enough pods to see where to look.
+const PODS_SHOWN: usize = 5;
 
 /// Whether the Passport stands in the bundle as it is written.
 fn is_in(object: &Object, bundle: Option<&Bundle>) -> bool {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::contact::Contact;
 use crate::object::{Id, Namespace, Object};
-use crate::session::Running;
+use crate::session::{Pods, Running};
 
 pub(crate) use follow::PAGE;
 pub use follow::follow;
@@ -319,8 +319,8 @@ impl World {
         }
     }
 
-    /// How many pods of each ServiceAccount run there that have begun a session, where that is known.
-    pub fn running(&self, namespace: &str) -> Option<BTreeMap<String, u32>> {
+    /// The pods of each ServiceAccount that run there and have begun a session, where that is known.
+    pub fn running(&self, namespace: &str) -> Option<BTreeMap<String, Pods>> {
         let state = self.state();
         let running = state.running.as_ref()?;
         Some(running.get(namespace).cloned().unwrap_or_default())

@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 /// Path of the stream.
 pub const SESSION_PATH: &str = "/v1/session";
 
+/// Header of the request for a stream, once the pod's own check of its fence has found a way out: which, in visible ASCII of at
+/// most [`FENCE_BYTES_MAX`]; and [`FENCE_STANDS`] when that is over. A sidecar asks anew when it changes.
+pub const FENCE_HEADER: &str = "actpass-fence";
+
+/// In [`FENCE_HEADER`]: what was open is shut.
+pub const FENCE_STANDS: &str = "stands";
+
+/// Longest [`FENCE_HEADER`].
+pub const FENCE_BYTES_MAX: usize = 512;
+
 /// Longest line: a bundle of 1 MiB as a JSON string, every byte of it escaped, and room for the rest.
 pub const LINE_BYTES_MAX: usize = 2 * (1 << 20) + 64 * 1024;
 

@@ -56,6 +56,8 @@ pub enum ConditionType {
     /// Passports: this generation is in force, so that pods of its subject get passports. EvidenceLogs: the log is
     /// there and answers.
     Ready,
+    /// Passports: no pod that acts by it has found a way out beside its sidecar. Unknown while none acts by it.
+    Fenced,
     /// EvidenceLogs: every head seen extends the one before, so nothing recorded was changed or removed.
     Consistent,
     /// EvidenceLogs: a head is kept where the ledger cannot change it, and is recent enough.
@@ -101,6 +103,12 @@ pub enum Reason {
     LedgerUnavailable,
     /// Ready: the log is there and answers.
     Serving,
+    /// Fenced: the pods tried the ways out and found none.
+    Fenced,
+    /// Fenced: a pod found a way out, which the message names.
+    WayOut,
+    /// Fenced: no pod acts by it.
+    NoPods,
     /// Consistent: each head seen extends the one before.
     Consistent,
     /// Consistent: the log is smaller than a head seen before.

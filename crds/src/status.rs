@@ -14,7 +14,7 @@ pub struct PassportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Conditions Ready and ResolvedRefs: whether it is in force, and whether all that it names is there.
+    /// Conditions Ready, ResolvedRefs and Fenced: whether it is in force, whether all that it names is there, and whether its pods found a way out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

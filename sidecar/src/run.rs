@@ -28,7 +28,7 @@ use actpass_sidecar::pod::health::{self, Answers};
 use actpass_sidecar::pod::resolve;
 use actpass_sidecar::pod::search::Search;
 use actpass_sidecar::pod::trust::{PUBLIC_ROOTS, TrustFiles};
-use actpass_sidecar::pod::verified;
+use actpass_sidecar::pod::verified::{self, Fence};
 use actpass_sidecar::pod::ways::{RESULT_FILE, nameserver};
 use actpass_sidecar::proxy::Proxy;
 use actpass_sidecar::recorder::Recorder;
@@ -113,8 +113,15 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         issuer_pins: config.issuer_pins.clone(),
     };
     let (session, follower) = session(controller, &key)?;
+    let fence = watch::Sender::new(Fence::Unknown);
+    let told = fence.subscribe();
     serving.spawn(async move {
-        follower.run().await;
+        follower.run(told).await;
+        Ok(())
+    });
+    serving.spawn(record_fence(recorder.clone(), fence.subscribe()));
+    serving.spawn(async move {
+        verified::follow(&Path::new(VERIFY_DIR).join(RESULT_FILE), fence).await;
         Ok(())
     });
     let pep = Arc::new(Pep::new(
@@ -330,6 +337,20 @@ async fn follow_policy(
             tracing::error!(%error, "Trust files not written");
         }
         policies.changed().await?;
+    }
+}
+
+/// What the verifier finds is evidence: that it found nothing before the agent started, and each change after.
+async fn record_fence(
+    recorder: Arc<Recorder>,
+    mut fence: watch::Receiver<Fence>,
+) -> anyhow::Result<()> {
+    loop {
+        fence.changed().await?;
+        let sentence = fence.borrow_and_update().sentence();
+        if let Some(sentence) = sentence {
+            note(&recorder, "fence", &sentence);
+        }
     }
 }
 

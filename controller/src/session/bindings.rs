@@ -12,8 +12,9 @@ use actpass_kubernetes::who::BoundPod;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use serde_json::json;
 
 use crate::ledger::Ledger;
 use crate::world::PAGE;
@@ -24,6 +25,8 @@ const SESSION_LABEL: &str = "actpass.org/session";
 const TENANT: &str = "actpass.org/tenant";
 /// Annotation: its ServiceAccount.
 const ACCOUNT: &str = "actpass.org/service-account";
+/// Annotation: the pod's name and the ways out that its own check found open; absent while none is.
+const FENCE: &str = "actpass.org/fence";
 
 /// Most keys remembered; others are looked up.
 const KEYS_MAX: usize = 16_384;
@@ -56,7 +59,7 @@ impl Bindings {
         if let Some(known) = self.known().get(&pod.uid) {
             return Ok(known == key);
         }
-        let name = format!("actpass-session-{}", pod.uid);
+        let name = name(pod);
         let holder = b64u_encode(key);
         let lease = Lease {
             metadata: ObjectMeta {
@@ -91,13 +94,41 @@ impl Bindings {
         Ok(held)
     }
 
+    /// Keeps what the pod's own check found: the ways that are open, or that none is any more.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn found(&self, pod: &BoundPod, open: Option<&str>) -> Result<(), kube::Error> {
+        let open = open.map(|ways| format!("{}: {ways}", pod.name));
+        let patch = json!({"metadata": {"annotations": {FENCE: open}}});
+        let patch = Patch::Merge(patch);
+        let patched = self
+            .api
+            .patch_metadata(&name(pod), &PatchParams::default(), &patch)
+            .await;
+        patched.map(drop)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, [u8; 32]>> {
         self.known.lock().unwrap_or_else(|lock| lock.into_inner())
     }
 }
 
 /// Pods that have begun a session and run, by namespace and ServiceAccount.
-pub type Running = BTreeMap<String, BTreeMap<String, u32>>;
+pub type Running = BTreeMap<String, BTreeMap<String, Pods>>;
+
+/// Pods of one ServiceAccount that run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// How many.
+    pub count: u32,
+    /// Those with a way out beside their sidecar, each with its name and the way, as they say themselves.
+    pub open: Vec<String>,
+}
+
+fn name(pod: &BoundPod) -> String {
+    format!("actpass-session-{}", pod.uid)
+}
 
 /// Deletes the bindings of pods that are gone or at their end, and says how many, and which others run. Before that the ledger is
 /// told that such a pod's stream is at its end: nobody else sees that a pod went without a word.
@@ -126,7 +157,9 @@ pub async fn collect(
         if there.contains(&it.uid) {
             if let Some(account) = &it.account {
                 let accounts = running.entry(it.namespace().to_owned()).or_default();
-                *accounts.entry(account.clone()).or_default() += 1;
+                let pods = accounts.entry(account.clone()).or_default();
+                pods.count += 1;
+                pods.open.extend(it.fence.clone());
             }
             continue;
         }
@@ -162,6 +195,8 @@ struct Bound {
     tenant: String,
     /// Of bindings that an earlier version made there is none.
     account: Option<String>,
+    /// What its own check found.
+    fence: Option<String>,
 }
 
 impl Bound {
@@ -172,6 +207,7 @@ impl Bound {
             uid: lease.labels?.remove(SESSION_LABEL)?,
             tenant: annotations.remove(TENANT)?,
             account: annotations.remove(ACCOUNT),
+            fence: annotations.remove(FENCE),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actpass_core::pod::contract::TOKEN_AUDIENCE;
-use actpass_core::session::SESSION_PATH;
+use actpass_core::session::{FENCE_BYTES_MAX, FENCE_HEADER, FENCE_STANDS, SESSION_PATH};
 use actpass_core::wire::Problem;
 use actpass_kubernetes::seeds::Keyring;
 use actpass_kubernetes::who::{self, BoundPod};
@@ -181,8 +181,35 @@ impl Sessions {
             self.refused(&pod, &refusal);
             return Err(refusal);
         }
+        if let Some(found) = fence(headers) {
+            let found = self.fence(&pod, found).await;
+            found.map_err(|error| away(&error))?;
+        }
         drop(admission);
         Ok(Admitted { pod, key, slot })
+    }
+
+    /// Keeps and tells what the pod's own check found.
+    async fn fence(&self, pod: &BoundPod, found: &str) -> Result<(), kube::Error> {
+        let open = (found != FENCE_STANDS).then_some(found);
+        self.bindings.found(pod, open).await?;
+        let BoundPod {
+            namespace, name, ..
+        } = pod;
+        match open {
+            Some(ways) => {
+                tracing::error!(
+                    namespace,
+                    pod = name,
+                    ways,
+                    "A pod has a way out beside its sidecar"
+                );
+                let note = format!("a way out beside the sidecar is open: {ways}; delete the pod");
+                self.events.warn(Regarding::pod(pod), "FenceBroken", &note);
+            }
+            None => tracing::info!(namespace, pod = name, "The way out of a pod is shut again"),
+        }
+        Ok(())
     }
 
     /// The pod whose token it is.
@@ -288,6 +315,12 @@ impl Sessions {
             open.remove(&pod.uid);
         }
     }
+}
+
+/// What a sidecar says of its fence.
+fn fence(headers: &HeaderMap) -> Option<&str> {
+    let found = headers.get(FENCE_HEADER)?.to_str().ok()?;
+    found.get(..found.len().min(FENCE_BYTES_MAX))
 }
 
 /// The API of sessions.

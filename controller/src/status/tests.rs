@@ -206,10 +206,14 @@ fn how_many_pods_act_by_a_passport_is_told_once_it_is_known() {
     let mut sessions = |running: Option<&[(&str, u32)]>| {
         let counted = |them: &[(&str, u32)]| {
             let them = them.iter();
-            them.map(|(name, count)| ((*name).to_owned(), *count))
-                .collect()
+            them.map(|(name, count)| {
+                let open = Vec::new();
+                let count = *count;
+                ((*name).to_owned(), Pods { count, open })
+            })
+            .collect()
         };
-        let running: Option<BTreeMap<String, u32>> = running.map(counted);
+        let running: Option<BTreeMap<String, Pods>> = running.map(counted);
         let around = Around {
             running: running.as_ref(),
             ..Around::default()
@@ -295,4 +299,50 @@ spec: {rules: [{name: a, decision: Deny, capabilities: [shop.pay, bank.pay]}]}
     );
     let found = of_many(&guard.id, &alone, &[("a", &lacks(&[]))]);
     assert_eq!(found.resolved(&guard.id).reason, Reason::ResolvedRefs);
+}
+
+#[test]
+fn a_passport_says_whether_its_pods_found_a_way_out() {
+    let pods = |count, open: &[&str]| Pods {
+        count,
+        open: open.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let ways = [
+        "a: udp: sent",
+        "b: udp: sent",
+        "c: x",
+        "d: x",
+        "e: x",
+        "f: x",
+    ];
+    for (pods, status, reason, message) in [
+        (
+            pods(0, &[]),
+            ConditionStatus::Unknown,
+            Reason::NoPods,
+            "no pod acts by it now",
+        ),
+        (
+            pods(2, &[]),
+            ConditionStatus::True,
+            Reason::Fenced,
+            "no pod that acts by it found",
+        ),
+        (
+            pods(2, &ways[..1]),
+            ConditionStatus::False,
+            Reason::WayOut,
+            "\na: udp: sent",
+        ),
+        (
+            pods(9, &ways),
+            ConditionStatus::False,
+            Reason::WayOut,
+            "\ne: x\nand 1 more",
+        ),
+    ] {
+        let said = fenced(&pods);
+        assert_eq!((said.status, said.reason), (status, reason), "{pods:?}");
+        assert!(said.message.contains(message), "{}", said.message);
+    }
 }

@@ -55,7 +55,11 @@ async fn only_what_may_decide_otherwise_is_looked_at_again() {
 async fn where_pods_begin_or_end_their_passports_are_looked_at() {
     let world = World::default();
     let running = |shop: u32| {
-        let here = |count| BTreeMap::from([("clerk".to_owned(), count)]);
+        let pods = |count| Pods {
+            count,
+            open: Vec::new(),
+        };
+        let here = |count| BTreeMap::from([("clerk".to_owned(), pods(count))]);
         Running::from([
             ("shop".to_owned(), here(shop)),
             ("bank".to_owned(), here(1)),
@@ -67,7 +71,10 @@ async fn where_pods_begin_or_end_their_passports_are_looked_at() {
     assert_eq!(world.running("mail"), Some(BTreeMap::new()));
     world.put_running(running(2));
     assert_eq!(dirty(&world).await, names(&["shop"]));
-    assert_eq!(world.running("shop").unwrap().get("clerk"), Some(&2));
+    assert_eq!(
+        world.running("shop").unwrap().get("clerk").unwrap().count,
+        2
+    );
     world.put_running(running(2));
     assert_eq!(dirty(&world).await, Dirty::default());
     world.put_running(Running::new());

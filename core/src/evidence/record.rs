@@ -164,7 +164,7 @@ pub const RESTARTED: &str = "restarted";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
-    /// Machine-readable: `started`, `stopped`, `connect_to`, `policy`, …
+    /// Machine-readable: `started`, `stopped`, `connect_to`, `policy`, `fence`, …
     pub note: String,
     /// A sentence, at most 1 KiB.
     pub text: String,

@@ -1,18 +1,89 @@
-//! What the verifier found last, for the metrics.
+//! What the verifier found last: for the metrics, the evidence and the controller.
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
-use super::ways::Pass;
+use actpass_core::session::FENCE_BYTES_MAX;
+use tokio::sync::watch;
+
+use super::ways::{Pass, Wrong};
+
+/// How often it is looked whether there is a newer result: a find is told within this.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest result that is read: seven ways with a sentence each.
 const RESULT_BYTES_MAX: usize = 16 * 1024;
 
+/// What is known of the fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// No pass has ended yet.
+    Unknown,
+    /// No pass found anything.
+    Stands,
+    /// The last pass found ways out: which, and what happened, in visible ASCII.
+    Open(String),
+    /// The last pass found nothing, but an earlier one did.
+    Shut,
+}
+
+impl Fence {
+    /// After another pass.
+    fn after(&self, pass: &Pass) -> Self {
+        match (pass.wrong.as_slice(), self) {
+            ([], Self::Unknown | Self::Stands) => Self::Stands,
+            ([], Self::Open(_) | Self::Shut) => Self::Shut,
+            (wrong, _) => Self::Open(said(wrong)),
+        }
+    }
+
+    /// For the evidence, in a sentence; nothing while nothing is known.
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Self::Unknown => None,
+            Self::Stands => Some("The ways out of the pod were tried: none is open.".to_owned()),
+            Self::Open(ways) => Some(format!("A way out beside the sidecar is open: {ways}")),
+            Self::Shut => Some("The way out that was open is shut.".to_owned()),
+        }
+    }
+}
+
+fn said(wrong: &[Wrong]) -> String {
+    let ways = wrong.iter().map(|it| format!("{}: {}", it.way, it.said));
+    let ways = ways.collect::<Vec<_>>().join("; ");
+    let visible = |c: char| match c {
+        ' '..='~' => c,
+        _ => '?',
+    };
+    ways.chars().map(visible).take(FENCE_BYTES_MAX).collect()
+}
+
+/// Tells what is known of the fence as it changes, until nobody listens.
+pub async fn follow(result: &Path, fence: watch::Sender<Fence>) {
+    while !fence.is_closed() {
+        if let Some(pass) = last(result) {
+            let next = fence.borrow().after(&pass);
+            fence.send_if_modified(|now| {
+                let changed = *now != next;
+                *now = next;
+                changed
+            });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The newest pass, if there is one.
+fn last(result: &Path) -> Option<Pass> {
+    let read = std::fs::read(result).ok();
+    let read = read.filter(|bytes| bytes.len() <= RESULT_BYTES_MAX)?;
+    serde_json::from_slice(&read).ok()
+}
+
 /// Appends whether the last pass found nothing, and when it ended, as OpenMetrics text. Without a result there is neither.
 pub fn write_metrics(text: &mut String, result: &Path) {
-    let read = std::fs::read(result).ok();
-    let read = read.filter(|bytes| bytes.len() <= RESULT_BYTES_MAX);
-    let Some(pass) = read.and_then(|bytes| serde_json::from_slice::<Pass>(&bytes).ok()) else {
+    let Some(pass) = last(result) else {
         return;
     };
     let stands = u8::from(pass.wrong.is_empty());
@@ -36,6 +107,39 @@ pub fn write_metrics(text: &mut String, result: &Path) {
 mod tests {
     use super::*;
     use crate::pod::ways::Wrong;
+
+    #[test]
+    fn what_is_known_of_the_fence_remembers_that_it_was_open() {
+        let pass = |wrong: &[&str]| Pass {
+            time: 7,
+            wrong: wrong
+                .iter()
+                .map(|said| Wrong {
+                    way: "udp".to_owned(),
+                    said: (*said).to_owned(),
+                })
+                .collect(),
+        };
+        let open = |text: &str| Fence::Open(format!("udp: {text}"));
+        let mut fence = Fence::Unknown;
+        for (found, want) in [
+            (vec![], Fence::Stands),
+            (vec![], Fence::Stands),
+            (vec!["not refused"], open("not refused")),
+            (vec!["na\u{ef}ve\nline"], open("na?ve?line")),
+            (vec![], Fence::Shut),
+            (vec![], Fence::Shut),
+            (vec!["a", "b"], open("a; udp: b")),
+        ] {
+            fence = fence.after(&pass(&found));
+            assert_eq!(fence, want);
+        }
+        let long = "x".repeat(2 * FENCE_BYTES_MAX);
+        let Fence::Open(said) = fence.after(&pass(&[&long])) else {
+            panic!("it is open");
+        };
+        assert_eq!(said.len(), FENCE_BYTES_MAX);
+    }
 
     #[test]
     fn the_last_pass_is_shown_and_nothing_in_its_place() {

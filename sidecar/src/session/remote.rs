@@ -18,7 +18,9 @@ use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use actpass_core::error::chain;
 use actpass_core::hash::sha256;
 use actpass_core::passport::jws::{self, IssuerKeys};
-use actpass_core::session::{LINE_BYTES_MAX, SESSION_PATH, SILENCE_MAX, SessionLine};
+use actpass_core::session::{
+    FENCE_HEADER, FENCE_STANDS, LINE_BYTES_MAX, SESSION_PATH, SILENCE_MAX, SessionLine,
+};
 use actpass_core::succession::{Purpose, Succession};
 use actpass_core::wire::Problem;
 use actpass_transport::client::ClientError;
@@ -40,6 +42,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::{Session, SessionError};
+use crate::pod::verified::Fence;
 
 /// A connection takes milliseconds, and so does the first line of the answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -122,6 +125,9 @@ enum Ended {
     /// It says something that does not fit.
     #[error("the controller's session stream: {0}")]
     Line(String),
+    /// It is to be told of the fence.
+    #[error("there is news of the fence")]
+    Fence,
 }
 
 /// The session of the pod that holds `key`, and what keeps it up to date once it runs.
@@ -304,13 +310,14 @@ impl Session for RemoteSession {
 }
 
 impl Follower {
-    /// Follows the controller until cancelled.
-    pub async fn run(self) {
+    /// Follows the controller until cancelled, and tells it of the fence where that is not as it must be.
+    pub async fn run(self, mut fence: watch::Receiver<Fence>) {
         let mut wait = RETRY_WAITS.0;
         loop {
             let connected = tokio::time::Instant::now();
-            match self.follow().await {
+            match self.follow(&mut fence).await {
                 Ended::Refused(why) => self.session.forget(why),
+                Ended::Fence => tracing::info!("Telling the controller of the fence"),
                 ended => {
                     tracing::warn!(error = %chain(&ended), "Session stream ended; beginning anew")
                 }
@@ -323,17 +330,22 @@ impl Follower {
         }
     }
 
-    async fn follow(&self) -> Ended {
-        match self.opened().await {
-            Ok(body) => match self.lines(body).await {
+    async fn follow(&self, fence: &mut watch::Receiver<Fence>) -> Ended {
+        let told = fence.borrow_and_update().clone();
+        let body = match self.opened(&told).await {
+            Ok(body) => body,
+            Err(ended) => return ended,
+        };
+        tokio::select! {
+            ended = self.lines(body) => match ended {
                 Ok(()) => self.away("it ended the stream".into()),
                 Err(ended) => ended,
             },
-            Err(ended) => ended,
+            () = news(fence) => Ended::Fence,
         }
     }
 
-    async fn opened(&self) -> Result<Incoming, Ended> {
+    async fn opened(&self, fence: &Fence) -> Result<Incoming, Ended> {
         let token = self.token()?;
         let asking = async {
             let tcp = TcpStream::connect(&self.controller.address).await?;
@@ -343,10 +355,15 @@ impl Follower {
             let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
             // Ends with the answer's body.
             tokio::spawn(connection);
-            let request = Request::get(SESSION_PATH)
+            let mut request = Request::get(SESSION_PATH)
                 .header(header::HOST, names::CONTROLLER)
-                .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-                .body(Empty::<Bytes>::new())?;
+                .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
+            match fence {
+                Fence::Open(ways) => request = request.header(FENCE_HEADER, ways),
+                Fence::Shut => request = request.header(FENCE_HEADER, FENCE_STANDS),
+                Fence::Unknown | Fence::Stands => {}
+            }
+            let request = request.body(Empty::<Bytes>::new())?;
             Ok(sender.send_request(request).await?)
         };
         let answer = match tokio::time::timeout(CONNECT_TIMEOUT, asking).await {
@@ -423,6 +440,17 @@ impl Follower {
             source,
         }
     }
+}
+
+/// Until the controller is to be told something: of a fence that stands from the first it is told nothing.
+async fn news(fence: &mut watch::Receiver<Fence>) {
+    while fence.changed().await.is_ok() {
+        if matches!(*fence.borrow(), Fence::Open(_) | Fence::Shut) {
+            return;
+        }
+    }
+    // Nobody looks any more.
+    std::future::pending().await
 }
 
 /// Between half of it and all of it, so that the pods of a node do not come back together.

@@ -38,6 +38,8 @@ enum Next {
 struct Played {
     next: Arc<Mutex<Vec<Next>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// What each connection said of the fence.
+    fences: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 async fn answer(
@@ -47,6 +49,9 @@ async fn answer(
 ) -> Response {
     let shown = headers["authorization"].to_str().unwrap().to_owned();
     played.seen.lock().unwrap().push((peer.key, shown));
+    let fence = headers.get(FENCE_HEADER);
+    let fence = fence.map(|ways| ways.to_str().unwrap().to_owned());
+    played.fences.lock().unwrap().push(fence);
     let next = match played.next.lock().unwrap() {
         mut next if !next.is_empty() => next.remove(0),
         _ => Next::Problem(StatusCode::SERVICE_UNAVAILABLE, "nothing more"),
@@ -78,6 +83,7 @@ struct Stage {
     holder: SigningKey,
     issuer: SigningKey,
     following: tokio::task::JoinHandle<()>,
+    fence: watch::Sender<Fence>,
     _stop: watch::Sender<bool>,
     _dir: tempfile::TempDir,
 }
@@ -127,12 +133,14 @@ impl Stage {
             issuer_pins: [sha256(&[issuer.verifying_key().as_bytes()])].into(),
         };
         let (session, follower) = session(controller, &holder).unwrap();
+        let (fence, told) = watch::channel(Fence::Unknown);
         Self {
             played,
             session,
             holder,
             issuer,
-            following: tokio::spawn(follower.run()),
+            following: tokio::spawn(follower.run(told)),
+            fence,
             _stop: stop,
             _dir: dir,
         }
@@ -240,6 +248,44 @@ async fn policy_and_passport_count_as_soon_as_they_are_said_and_no_longer() {
     assert!(stage.session.token().is_err());
     say.send(stage.passport(|_| {})).unwrap();
     stage.until(|session| session.passport().is_ok()).await;
+    stage.following.abort();
+}
+
+#[tokio::test]
+async fn the_controller_is_told_of_a_fence_that_is_open_and_when_it_is_shut() {
+    let (streams, nexts): (Vec<Lines>, Vec<Next>) = (0..3).map(|_| lines()).unzip();
+    let stage = Stage::set(nexts).await;
+    let told = |want: &'static [Option<&'static str>]| {
+        let stage = &stage;
+        let until = async move {
+            loop {
+                let fences = stage.played.fences.lock().unwrap().clone();
+                if fences.iter().map(Option::as_deref).eq(want.iter().copied()) {
+                    return;
+                }
+                assert!(fences.len() <= want.len(), "{fences:?}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, until)
+    };
+    streams[0].send(bundle("test").0).unwrap();
+    streams[0].send(stage.passport(|_| {})).unwrap();
+    stage.until(|session| session.passport().is_ok()).await;
+    // One that stands from the first is no news.
+    stage.fence.send_replace(Fence::Stands);
+    stage
+        .fence
+        .send_replace(Fence::Open("udp: sent".to_owned()));
+    told(&[None, Some("udp: sent")]).await.unwrap();
+    assert!(
+        stage.session.passport().is_ok(),
+        "what counted still counts"
+    );
+    stage.fence.send_replace(Fence::Shut);
+    told(&[None, Some("udp: sent"), Some("stands")])
+        .await
+        .unwrap();
     stage.following.abort();
 }
 
