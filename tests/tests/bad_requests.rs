@@ -199,6 +199,12 @@ fn over_http(case: &Case) -> Option<WireWant> {
         ("path holds a fragment", _) => Some(WireWant::Harmless("GET /v1/a HTTP/1.1\r\n")),
         ("query has a fragment", _) => Some(WireWant::Harmless("GET /v1/a?x=1 HTTP/1.1\r\n")),
         ("target is a whole URL", _) => Some(WireWant::Harmless("GET /v1/x HTTP/1.1\r\n")),
+        ("judged header begins with a blank", _) => {
+            Some(WireWant::Harmless("POST /v1/refunds HTTP/1.1\r\n"))
+        }
+        ("judged header ends with a tab", _) => Some(WireWant::Harmless(
+            "GET /v1/charges/ch_1?expand[]=refunds&limit=3 HTTP/1.1\r\n",
+        )),
         // No manifest may declare two actions alike.
         ("two actions match alike", _) => None,
         (_, Want::Refused(code, says)) => Some(WireWant::Refused(status_of(code), code, says)),

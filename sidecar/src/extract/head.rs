@@ -85,7 +85,7 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = St
 /// The declared semantic headers that are there.
 ///
 /// # Errors
-/// Where one is there twice, is not visible ASCII, or has over [`HEADER_BYTES_MAX`].
+/// Where one is there twice, is not visible ASCII, has a blank around it, or has over [`HEADER_BYTES_MAX`].
 pub(super) fn semantic_headers(
     spec: &ActionSpec,
     headers: &HeaderMap,
@@ -101,7 +101,13 @@ pub(super) fn semantic_headers(
                 format!("Header `{name}` has more than {HEADER_BYTES_MAX} bytes; send less."),
             ));
         }
-        found.insert(name.clone(), ascii(name, value)?.to_owned());
+        let text = ascii(name, value)?;
+        // HTTP/2 carries it, though none may be (RFC 9113 section 8.2.1); whoever reads HTTP/1.1 drops it.
+        if text.trim_matches([' ', '\t']) != text {
+            let detail = format!("Header `{name}` begins or ends with a blank; send it without.");
+            return Err(Refused::new(RefusalCode::Unparsable, detail));
+        }
+        found.insert(name.clone(), text.to_owned());
     }
     Ok(found)
 }

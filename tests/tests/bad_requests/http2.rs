@@ -160,6 +160,12 @@ pub(crate) fn names() -> Vec<Wire> {
             WireWant::Refused(403, "two_actions", "another method"),
         ),
         http2(
+            "HTTP/2 judged header with a blank",
+            refund,
+            |r| r.with("shop-account", "acct_1 "),
+            WireWant::Refused(400, "unparsable", "a blank"),
+        ),
+        http2(
             "HTTP/2 key twice",
             refund,
             |r| {

@@ -493,6 +493,18 @@ pub(super) fn heads() -> Vec<Case> {
             Refused("header_too_large", "`shop-account`"),
         ),
         case(
+            "judged header begins with a blank",
+            refund,
+            |r| r.label("shop-account", " acct_1"),
+            Refused("unparsable", "`shop-account` begins or ends with a blank"),
+        ),
+        case(
+            "judged header ends with a tab",
+            read,
+            |r| r.label("shop-account", "acct_1\t"),
+            Refused("unparsable", "`shop-account` begins or ends with a blank"),
+        ),
+        case(
             "semantic header is not ASCII",
             refund,
             |r| r.label("shop-account", "äcct"),
