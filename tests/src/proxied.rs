@@ -74,7 +74,22 @@ impl Proxied {
     /// Where something of it does not start.
     pub async fn start_redirected(policy: &str, script: Script) -> anyhow::Result<Self> {
         let clock: Clock = Arc::new(Timestamp::now);
-        Self::begin(Mode::Enforce, policy, script, clock, Capture::Redirected).await
+        let upstream = scripted(script);
+        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Redirected).await
+    }
+
+    /// The same as [`Proxied::start`] in front of an upstream of the test's own: `serve` is given its side of TLS, and says
+    /// on which port of 127.0.0.1 it listens. No heads are kept.
+    ///
+    /// # Errors
+    /// Where something of it does not start.
+    pub async fn start_before(
+        policy: &str,
+        serve: impl FnOnce(Arc<ServerConfig>) -> anyhow::Result<u16>,
+    ) -> anyhow::Result<Self> {
+        let clock: Clock = Arc::new(Timestamp::now);
+        let upstream = |config, _| serve(config);
+        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Addressed).await
     }
 
     /// The same; `clock` tells the time to whatever sends requests.
@@ -82,7 +97,8 @@ impl Proxied {
     /// # Errors
     /// Where something of it does not start.
     pub async fn start_at(policy: &str, script: Script, clock: Clock) -> anyhow::Result<Self> {
-        Self::begin(Mode::Enforce, policy, script, clock, Capture::Addressed).await
+        let upstream = scripted(script);
+        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Addressed).await
     }
 
     /// The same for a namespace under audit.
@@ -91,13 +107,14 @@ impl Proxied {
     /// Where something of it does not start.
     pub async fn start_audited(policy: &str, script: Script) -> anyhow::Result<Self> {
         let clock: Clock = Arc::new(Timestamp::now);
-        Self::begin(Mode::Audit, policy, script, clock, Capture::Addressed).await
+        let upstream = scripted(script);
+        Self::begin(Mode::Audit, policy, upstream, clock, Capture::Addressed).await
     }
 
     async fn begin(
         mode: Mode,
         policy: &str,
-        script: Script,
+        serve: impl FnOnce(Arc<ServerConfig>, Heads) -> anyhow::Result<u16>,
         clock: Clock,
         capture: Capture,
     ) -> anyhow::Result<Self> {
@@ -116,7 +133,7 @@ impl Proxied {
         };
         parts.store("shop", bindings, SECRET)?;
         let heads = Heads::default();
-        let to_port = answering(authority.server(HOST)?, script, heads.clone())?;
+        let to_port = serve(authority.server(HOST)?, heads.clone())?;
         let ledger = parts.ledger().await?;
         let agent = parts.agent().await?;
         let executor = Executor::new(vec![ConnectTo {
@@ -205,6 +222,11 @@ pub async fn ask(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>
         Ok(answer)
     });
     asking.await?
+}
+
+/// The upstream that a script is.
+fn scripted(script: Script) -> impl FnOnce(Arc<ServerConfig>, Heads) -> anyhow::Result<u16> {
+    |config, heads| answering(config, script, heads)
 }
 
 /// One connection per thread; it ends where the script fails.

@@ -161,16 +161,31 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Fields as literals that no table keeps (RFC 7541 section 6.2.2), without Huffman coding. Names and values below 127
-/// bytes.
-pub fn fields(fields: &[(String, String)]) -> Vec<u8> {
+/// Fields as literals that no table keeps (RFC 7541 section 6.2.2), without Huffman coding.
+pub fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).unwrap_or(0));
-            block.extend(text.as_bytes());
+        for text in [name.as_ref(), value.as_ref()] {
+            length(&mut block, text.len());
+            block.extend(text);
         }
     }
     block
+}
+
+/// A length with a prefix of seven bits (RFC 7541 section 5.1).
+fn length(block: &mut Vec<u8>, length: usize) {
+    const PREFIX: usize = 127;
+    let byte = |value: usize| u8::try_from(value).unwrap_or(u8::MAX);
+    if length < PREFIX {
+        return block.push(byte(length));
+    }
+    block.push(byte(PREFIX));
+    let mut rest = length - PREFIX;
+    while rest >= 128 {
+        block.push(byte(rest % 128 + 128));
+        rest /= 128;
+    }
+    block.push(byte(rest));
 }
