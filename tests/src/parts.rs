@@ -1,16 +1,21 @@
 //! Ledger and sidecar in the test's own process, over real TLS: the ledger can be stopped, its disk broken, and a sidecar
 //! dropped as a kill would, at exactly the moment a test is about.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use actpass_core::action::Action;
 use actpass_core::bundle::{Bundle, BundleSpec};
+use actpass_core::canonical;
 use actpass_core::evidence::checkpoint::NoteVerifier;
-use actpass_core::evidence::leaf::Leaf;
-use actpass_core::evidence::record::Containment;
+use actpass_core::evidence::commitment::Openings;
+use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
+use actpass_core::evidence::record::{Body, Containment, OutcomeResult};
+use actpass_core::hash::sha256;
 use actpass_core::mode::Mode;
 use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
@@ -30,7 +35,7 @@ use actpass_sidecar::session::{Session, SessionError};
 use actpass_sidecar::shipper::ShipError;
 use actpass_transport::names;
 use actpass_transport::server::{Identity, Shown};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -179,6 +184,45 @@ impl Parts {
             .collect::<Result<_, _>>()?)
     }
 
+    /// Every action that was permitted, read back whole from the log and what lies sealed beside it, with what became of it;
+    /// once the ledger has stopped.
+    ///
+    /// # Errors
+    /// Where a leaf or a sealed text cannot be read, or an action ended twice.
+    pub fn permitted(&self) -> anyhow::Result<Vec<(Action, Option<OutcomeResult>)>> {
+        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
+        let vault = Vault::open(&self.dir.path().join("vault"), kek)?;
+        let (leaves, sealed) = (self.leaves()?, self.sealed()?);
+        let mut ended = BTreeMap::new();
+        for (record, _) in leaves.iter().filter_map(Leaf::record) {
+            if let Body::Outcome(outcome) = &record.body {
+                let twice = ended.insert((record.stream, outcome.of), outcome.result);
+                ensure!(twice.is_none(), "{outcome:?} ends what had ended");
+            }
+        }
+        let mut actions = Vec::new();
+        for leaf in &leaves {
+            let Some((record, ruling)) = leaf.record() else {
+                continue;
+            };
+            let judged = match &record.body {
+                Body::Decision(judged) if judged.verdict == "permit" => judged,
+                Body::Intent(judged) if ruling.verdict == RulingVerdict::Permit => judged,
+                _ => continue,
+            };
+            let side = format!("actpass.side/1\n{}\n{}", leaf.h.log, leaf.h.seq);
+            let texts = sealed
+                .get(&sha256(&[side.as_bytes()]))
+                .context("no texts")?;
+            let openings: Openings =
+                canonical::from_slice(&vault.open_sealed(TENANT, side.as_bytes(), texts)?)?;
+            let action = judged.action.as_ref().context("no action")?;
+            let end = ended.get(&(record.stream, record.seq)).copied();
+            actions.push((action.reveal(&openings)?, end));
+        }
+        Ok(actions)
+    }
+
     /// Verifies the log's structure and state.
     ///
     /// # Errors
@@ -202,6 +246,18 @@ impl Parts {
             ControlFlow::Continue(())
         })?;
         Ok(leaves)
+    }
+
+    /// What lies sealed beside the log, by name.
+    fn sealed(&self) -> anyhow::Result<BTreeMap<[u8; 32], Vec<u8>>> {
+        let mut sealed = BTreeMap::new();
+        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+            if let Entry::Blob { name, bytes, .. } = entry {
+                sealed.insert(*name, bytes.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(sealed)
     }
 
     fn session(&self, holder: &VerifyingKey, seconds: i64) -> anyhow::Result<TestSession> {
@@ -253,7 +309,7 @@ impl Inputs for Parts {
         (self.bundle.digest() == *digest).then(|| self.bundle.bytes().to_vec())
     }
 
-    fn openings(&self, _: u64) -> Kept<actpass_core::evidence::commitment::Openings> {
+    fn openings(&self, _: u64) -> Kept<Openings> {
         Kept::NotGiven
     }
 }

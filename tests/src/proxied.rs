@@ -58,6 +58,13 @@ pub struct Proxied {
     serving: JoinHandle<io::Result<()>>,
 }
 
+/// What stands behind it.
+struct Served<'a> {
+    authority: &'a Authority,
+    port: u16,
+    heads: Heads,
+}
+
 impl Proxied {
     /// Starts all of it under a policy that says `TLS` where its Upstream `shop` at [`HOST`] says how.
     ///
@@ -74,22 +81,26 @@ impl Proxied {
     /// Where something of it does not start.
     pub async fn start_redirected(policy: &str, script: Script) -> anyhow::Result<Self> {
         let clock: Clock = Arc::new(Timestamp::now);
-        let upstream = scripted(script);
-        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Redirected).await
+        Self::scripted(Mode::Enforce, policy, script, clock, Capture::Redirected).await
     }
 
-    /// The same as [`Proxied::start`] in front of an upstream of the test's own: `serve` is given its side of TLS, and says
-    /// on which port of 127.0.0.1 it listens. No heads are kept.
+    /// The same as [`Proxied::start`] in front of a server that listens on `127.0.0.1:port` with a certificate of `authority`,
+    /// instead of a script: what reached it, it must say itself.
     ///
     /// # Errors
     /// Where something of it does not start.
     pub async fn start_before(
         policy: &str,
-        serve: impl FnOnce(Arc<ServerConfig>) -> anyhow::Result<u16>,
+        authority: &Authority,
+        port: u16,
     ) -> anyhow::Result<Self> {
-        let clock: Clock = Arc::new(Timestamp::now);
-        let upstream = |config, _| serve(config);
-        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Addressed).await
+        let (clock, heads) = (Arc::new(Timestamp::now), Heads::default());
+        let served = Served {
+            authority,
+            port,
+            heads,
+        };
+        Self::begin(Mode::Enforce, policy, served, clock, Capture::Addressed).await
     }
 
     /// The same; `clock` tells the time to whatever sends requests.
@@ -97,8 +108,7 @@ impl Proxied {
     /// # Errors
     /// Where something of it does not start.
     pub async fn start_at(policy: &str, script: Script, clock: Clock) -> anyhow::Result<Self> {
-        let upstream = scripted(script);
-        Self::begin(Mode::Enforce, policy, upstream, clock, Capture::Addressed).await
+        Self::scripted(Mode::Enforce, policy, script, clock, Capture::Addressed).await
     }
 
     /// The same for a namespace under audit.
@@ -107,18 +117,38 @@ impl Proxied {
     /// Where something of it does not start.
     pub async fn start_audited(policy: &str, script: Script) -> anyhow::Result<Self> {
         let clock: Clock = Arc::new(Timestamp::now);
-        let upstream = scripted(script);
-        Self::begin(Mode::Audit, policy, upstream, clock, Capture::Addressed).await
+        Self::scripted(Mode::Audit, policy, script, clock, Capture::Addressed).await
+    }
+
+    async fn scripted(
+        mode: Mode,
+        policy: &str,
+        script: Script,
+        clock: Clock,
+        capture: Capture,
+    ) -> anyhow::Result<Self> {
+        let (authority, heads) = (&Authority::new()?, Heads::default());
+        let port = answering(authority.server(HOST)?, script, heads.clone())?;
+        let served = Served {
+            authority,
+            port,
+            heads,
+        };
+        Self::begin(mode, policy, served, clock, capture).await
     }
 
     async fn begin(
         mode: Mode,
         policy: &str,
-        serve: impl FnOnce(Arc<ServerConfig>, Heads) -> anyhow::Result<u16>,
+        served: Served<'_>,
         clock: Clock,
         capture: Capture,
     ) -> anyhow::Result<Self> {
-        let authority = Authority::new()?;
+        let Served {
+            authority,
+            port: to_port,
+            heads,
+        } = served;
         let tls = format!("tls:\n    caBundle: |\n{}", authority.block(6));
         let parts = Parts::under(mode, &policy.replace("TLS", tls.trim_end()))?;
         let upstream = parts.bundle().upstream("shop").context("no `shop`")?;
@@ -132,8 +162,6 @@ impl Proxied {
             ports: vec![443],
         };
         parts.store("shop", bindings, SECRET)?;
-        let heads = Heads::default();
-        let to_port = serve(authority.server(HOST)?, heads.clone())?;
         let ledger = parts.ledger().await?;
         let agent = parts.agent().await?;
         let executor = Executor::new(vec![ConnectTo {
@@ -222,11 +250,6 @@ pub async fn ask(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>
         Ok(answer)
     });
     asking.await?
-}
-
-/// The upstream that a script is.
-fn scripted(script: Script) -> impl FnOnce(Arc<ServerConfig>, Heads) -> anyhow::Result<u16> {
-    |config, heads| answering(config, script, heads)
 }
 
 /// One connection per thread; it ends where the script fails.

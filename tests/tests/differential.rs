@@ -52,6 +52,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use actpass_tests::authority::Authority;
 use actpass_tests::parts::Parts;
 use actpass_tests::proxied::{HOST, Proxied};
 use actpass_tests::scaled;
@@ -114,9 +115,11 @@ struct Run {
 
 async fn run(seed: u64, mix: Mix, requests: usize) -> Run {
     let (spool, spooled) = (tempfile::tempdir().unwrap(), Spooled::default());
-    let (upstream, dir) = (spooled.clone(), spool.path().to_owned());
-    let serve = move |config| upstream.serve(config, &dir);
-    let proxied = Proxied::start_before(&policy(), serve).await.unwrap();
+    let authority = Authority::new().unwrap();
+    let tls = authority.server(HOST).unwrap();
+    let port = spooled.serve(tls, spool.path()).unwrap();
+    let proxied = Proxied::start_before(&policy(), &authority, port).await;
+    let proxied = proxied.unwrap();
     let figures = send(proxied.address, seed, mix, requests).await;
     let parts = proxied.close().await.unwrap();
     let bytes = tokio::task::spawn_blocking(move || spooled.ended());
@@ -148,7 +151,7 @@ async fn what_the_upstream_reads_is_what_was_judged() {
         run.bytes,
         begun.elapsed()
     );
-    let (permitted, denied) = judged::permitted(&run.parts);
+    let (permitted, denied) = (judged::permitted(&run.parts), judged::denied(&run.parts));
     println!("{} permitted, {denied} denied", permitted.len());
     let read = readers::read(run.spool.path());
     println!("read after {:?}", begun.elapsed());

@@ -23,7 +23,7 @@ async fn whatever_is_altered_on_the_way_is_found() {
     let seed = super::seed();
     println!("ACTPASS_TEST_SEED={seed}");
     let run = run(seed, GOOD, REQUESTS).await;
-    let (permitted, _) = judged::permitted(&run.parts);
+    let permitted = judged::permitted(&run.parts);
     let as_it_was = readers::read(run.spool.path());
     let found = |readers: &[Streams; 2], bytes: &[u8]| {
         let mut comparer = Comparer::new(run.parts.bundle(), seed, GOOD, &permitted);

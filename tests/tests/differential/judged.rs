@@ -1,15 +1,8 @@
-//! What the evidence says was permitted: actions as they were judged, opened with the keys of their texts.
-
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+//! What the evidence says was permitted.
 
 use actpass_core::action::{Action, Hints};
-use actpass_core::canonical;
 use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
 use actpass_core::evidence::record::{Body, OutcomeResult};
-use actpass_core::hash::sha256;
-use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
-use actpass_ledger::vault::{Kek, Vault};
 use actpass_tests::parts::Parts;
 
 /// An action that was permitted.
@@ -20,63 +13,27 @@ pub(crate) struct Permitted {
     pub(crate) result: OutcomeResult,
 }
 
-/// All of a log, and how many records say no.
-pub(crate) fn permitted(parts: &Parts) -> (Vec<Permitted>, u64) {
-    let (leaves, texts) = stored(parts);
-    let (kek, _) = Kek::load_or_generate(&parts.dir.path().join("kek")).unwrap();
-    let vault = Vault::open(&parts.dir.path().join("vault"), kek).unwrap();
-    let (mut found, mut outcomes, mut denied) = (Vec::new(), BTreeMap::new(), 0);
-    for leaf in &leaves {
-        let Some((record, ruling)) = leaf.record() else {
-            continue;
-        };
-        let (judged, permits) = match &record.body {
-            Body::Decision(judged) => (judged, judged.verdict == "permit"),
-            Body::Intent(judged) => (judged, ruling.verdict == RulingVerdict::Permit),
-            Body::Outcome(outcome) => {
-                let twice = outcomes.insert((record.stream, outcome.of), outcome.result);
-                assert_eq!(twice, None, "{outcome:?} ends once");
-                continue;
-            }
-            Body::Note(_) => continue,
-        };
-        if !permits {
-            denied += judged.count;
-            continue;
-        }
-        // As the ledger seals the openings of a leaf.
-        let aad = format!("actpass.side/1\n{}\n{}", leaf.h.log, leaf.h.seq);
-        let tenant = leaf.h.log.strip_prefix("actpass/").unwrap();
-        let sealed = &texts[&sha256(&[aad.as_bytes()])];
-        let opened = vault.open_sealed(tenant, aad.as_bytes(), sealed).unwrap();
-        let openings = canonical::from_slice(&opened).unwrap();
-        let evidence = judged.action.as_ref().unwrap();
-        let mut action = evidence.reveal(&openings).unwrap();
-        action.hints = Hints::default();
-        found.push(((record.stream, record.seq), action));
-    }
-    let permitted = found.into_iter().map(|(at, action)| Permitted {
-        action,
-        result: outcomes[&at],
+/// All of a log; each has ended.
+pub(crate) fn permitted(parts: &Parts) -> Vec<Permitted> {
+    let permitted = parts.permitted().unwrap().into_iter();
+    let permitted = permitted.map(|(action, result)| Permitted {
+        action: Action {
+            hints: Hints::default(),
+            ..action
+        },
+        result: result.unwrap(),
     });
-    (permitted.collect(), denied)
+    permitted.collect()
 }
 
-type Texts = BTreeMap<[u8; 32], Vec<u8>>;
-
-fn stored(parts: &Parts) -> (Vec<Leaf>, Texts) {
-    let (mut leaves, mut texts) = (Vec::new(), BTreeMap::new());
-    let mut storage = MemoryStorage::on(parts.disk.clone());
-    storage
-        .replay(&mut |entry| {
-            match entry {
-                Entry::Leaf { bytes, .. } => leaves.push(Leaf::parse(bytes).unwrap()),
-                Entry::Blob { name, bytes, .. } => {
-                    texts.insert(*name, bytes.to_vec());
-                }
-            }
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    (leaves, texts)
+/// How many requests a log says no to.
+pub(crate) fn denied(parts: &Parts) -> u64 {
+    let leaves = parts.leaves().unwrap();
+    let denied = leaves.iter().filter_map(Leaf::record);
+    let denied = denied.map(|(record, ruling)| match &record.body {
+        Body::Decision(judged) if judged.verdict != "permit" => judged.count,
+        Body::Intent(judged) if ruling.verdict != RulingVerdict::Permit => judged.count,
+        _ => 0,
+    });
+    denied.sum()
 }
