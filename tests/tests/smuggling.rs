@@ -12,6 +12,10 @@
 mod agent;
 #[path = "smuggling/attacks.rs"]
 mod attacks;
+#[path = "smuggling/fields.rs"]
+mod fields;
+#[path = "smuggling/frames.rs"]
+mod frames;
 #[path = "smuggling/framing.rs"]
 mod framing;
 #[path = "smuggling/heads.rs"]
@@ -26,6 +30,10 @@ mod leftovers;
 mod naive;
 #[path = "smuggling/servers.rs"]
 mod servers;
+#[path = "smuggling/targets.rs"]
+mod targets;
+#[path = "smuggling/unasked.rs"]
+mod unasked;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -45,7 +53,7 @@ const ATTACKS_MIN: usize = 300;
 
 /// All attacks, with the markers of their requests.
 fn marked() -> Vec<(String, Attack)> {
-    let all = [framing::all(), heads::all(), http2::all()]
+    let all = [framing::all(), heads::all(), targets::all(), http2::all()]
         .into_iter()
         .flatten();
     let marked = all.enumerate();
@@ -105,12 +113,6 @@ async fn judged(kind: Kind, http2: bool, attacks: Vec<(String, Attack)>) {
     let relay = naive::relay(&authority, server.port);
     let logged = block_in_place(|| read_to_the_end(&server, relay, must));
     let differences = judge::differences(&permitted, &logged);
-    for told in permitted.iter().filter(|(_, times)| times.must > 0) {
-        let mut without = permitted.clone();
-        without.remove(told.0);
-        let found = judge::differences(&without, &logged);
-        assert_eq!(found.len(), 1, "{told:?}, had it not been judged");
-    }
     let of = |text: &str| {
         attacks
             .iter()
@@ -119,6 +121,12 @@ async fn judged(kind: Kind, http2: bool, attacks: Vec<(String, Attack)>) {
     };
     let shown: Vec<_> = differences.iter().map(|it| (it, of(it))).collect();
     assert!(shown.is_empty(), "{kind:?}: {shown:#?}");
+    for told in permitted.iter().filter(|(_, times)| times.must > 0) {
+        let mut without = permitted.clone();
+        without.remove(told.0);
+        let found = judge::differences(&without, &logged);
+        assert_eq!(found.len(), 1, "{told:?}, had it not been judged");
+    }
     let own = |path: &str, mark: &str| {
         path.contains(mark) && !path.ends_with("/after") && !path.ends_with("/fresh")
     };

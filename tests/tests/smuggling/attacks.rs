@@ -3,6 +3,7 @@
 use actpass_tests::proxied::HOST;
 
 /// One attack.
+#[derive(Clone)]
 pub(crate) struct Attack {
     pub(crate) name: String,
     /// Who would be taken in by it, and how.
@@ -11,6 +12,7 @@ pub(crate) struct Attack {
 }
 
 /// What an agent sends. `MARK` stands for the marker that tells its requests from all others.
+#[derive(Clone)]
 pub(crate) enum Bytes {
     /// HTTP/1.1: a text in which the words of [`words`] stand for what they say there.
     Text(String),
@@ -42,6 +44,14 @@ impl Attack {
             Bytes::Frames(make) => make(mark),
         }
     }
+}
+
+/// Attacks for one reason, by name and text.
+pub(crate) fn of(why: &'static str, cases: &[(&'static str, &'static str)]) -> Vec<Attack> {
+    let made = cases
+        .iter()
+        .map(|(name, text)| Attack::text(*name, why, *text));
+    made.collect()
 }
 
 /// The request that nobody may make: no action is declared for it.

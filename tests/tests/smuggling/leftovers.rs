@@ -13,7 +13,8 @@ use tokio::task::block_in_place;
 use super::{POLICY, agent};
 
 /// An answer to nobody's request.
-const LEFT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\nserved: GET /v1/left/over/\n";
+pub(crate) const LEFT: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\nserved: GET /v1/left/over/\n";
 
 /// What an upstream answers, in which `LEFT` stands for the whole answer above and `MANY` for interim answers.
 struct Case {
