@@ -1,6 +1,6 @@
 //! What can be dialled under one policy: the declared names with their addresses, and the ports behind each.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
@@ -12,6 +12,13 @@ use crate::proxy::Dialled;
 
 /// Port of `actpass.internal` and of the upstreams in clear.
 pub const CLEAR_PORT: u16 = 80;
+
+/// Nobody's addresses (RFC 5737, RFC 3849), where `actpass.internal` answers too: that a connection to them comes here shows that
+/// every connection does.
+pub const CANARIES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
 
 /// The names of one policy.
 #[derive(Debug)]
@@ -110,6 +117,9 @@ impl Names {
     /// It is to nothing that is declared.
     pub fn dialled(&self, address: SocketAddr) -> Result<Dialled, Undialled> {
         let name = match address.ip() {
+            canary if CANARIES.contains(&canary) && address.port() == CLEAR_PORT => {
+                INTERNAL_NAME.parse().ok()
+            }
             IpAddr::V4(ip) => self.zone.name_of(ip),
             IpAddr::V6(_) => None,
         };

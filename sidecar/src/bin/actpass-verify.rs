@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actpass_core::pod::contract::{VERIFY_DIR, VERIFY_PASSED_SECONDS};
 use actpass_sidecar::pod::passed;
-use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass, started};
+use actpass_sidecar::pod::ways::{Pass, RESULT_FILE, nameserver, pass, shut, started};
 use actpass_transport::program;
 use clap::Parser;
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ fn watch(result: &Path) -> std::io::Result<()> {
             ended.send(()).ok();
         }
     });
-    if !awaited(&end)? {
+    if !awaited(&end, result)? {
         return Ok(());
     }
     let mut said = None;
@@ -93,16 +93,25 @@ fn watch(result: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Waits until the sidecar has started. Whether it has; else a signal came first.
-fn awaited(end: &Receiver<()>) -> std::io::Result<bool> {
+/// Waits until the sidecar has started. Whether it has; else a signal came first. Without a fence it may never be heard: what
+/// is open without a sidecar is found meanwhile.
+fn awaited(end: &Receiver<()>, result: &Path) -> std::io::Result<bool> {
     let server = server().map_err(std::io::Error::other)?;
     let mut said = None;
     let mut again = AGAIN.0;
     while let Err(why) = started(server) {
+        let pass = shut(server, Timestamp::now().as_second());
+        let open = !pass.wrong.is_empty();
+        if open {
+            passed::write(result, &pass)?;
+        }
         // At first it is only slower than we are.
-        if again > AGAIN.0 && said.as_ref() != Some(&why) {
+        if (open || again > AGAIN.0) && said.as_ref() != Some(&(why.clone(), open)) {
+            if open {
+                say(&pass);
+            }
             eprintln!("actpass-verify: the sidecar has not started: {why}");
-            said = Some(why);
+            said = Some((why, open));
         }
         if over(end, longer(&mut again)) {
             return Ok(false);

@@ -5,14 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use actpass_core::session::FENCE_BYTES_MAX;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::ways::{Pass, Wrong};
 
+/// Passes come every minute: after so long without one nobody knows whether the fence stands.
+const UNVERIFIED_SECONDS: i64 = 300;
+
 /// How often it is looked whether there is a newer result: a find is told within this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Longest result that is read: seven ways with a sentence each.
+/// Longest result that is read: nine ways with a sentence each.
 const RESULT_BYTES_MAX: usize = 16 * 1024;
 
 /// What is known of the fence.
@@ -29,8 +33,11 @@ pub enum Fence {
 }
 
 impl Fence {
-    /// After another pass.
-    fn after(&self, pass: &Pass) -> Self {
+    /// At that time, seconds since the epoch, after another pass.
+    fn after(&self, pass: &Pass, now: i64) -> Self {
+        if now - pass.time > UNVERIFIED_SECONDS {
+            return Self::Open("unverified: there was no pass for five minutes".to_owned());
+        }
         match (pass.wrong.as_slice(), self) {
             ([], Self::Unknown | Self::Stands) => Self::Stands,
             ([], Self::Open(_) | Self::Shut) => Self::Shut,
@@ -61,9 +68,12 @@ fn said(wrong: &[Wrong]) -> String {
 
 /// Tells what is known of the fence as it changes, until nobody listens.
 pub async fn follow(result: &Path, fence: watch::Sender<Fence>) {
+    let mut newest = None;
     while !fence.is_closed() {
-        if let Some(pass) = last(result) {
-            let next = fence.borrow().after(&pass);
+        // One that starts anew takes its result away at first.
+        newest = last(result).or(newest);
+        if let Some(pass) = &newest {
+            let next = fence.borrow().after(pass, Timestamp::now().as_second());
             fence.send_if_modified(|now| {
                 let changed = *now != next;
                 *now = next;
@@ -131,11 +141,13 @@ mod tests {
             (vec![], Fence::Shut),
             (vec!["a", "b"], open("a; udp: b")),
         ] {
-            fence = fence.after(&pass(&found));
+            fence = fence.after(&pass(&found), 60);
             assert_eq!(fence, want);
         }
+        let later = fence.after(&pass(&[]), 7 + UNVERIFIED_SECONDS + 1);
+        assert!(matches!(later, Fence::Open(why) if why.starts_with("unverified")));
         let long = "x".repeat(2 * FENCE_BYTES_MAX);
-        let Fence::Open(said) = fence.after(&pass(&[&long])) else {
+        let Fence::Open(said) = fence.after(&pass(&[&long]), 60) else {
             panic!("it is open");
         };
         assert_eq!(said.len(), FENCE_BYTES_MAX);

@@ -4,28 +4,27 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use actpass_core::pod::contract::{ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with,
+};
 use serde::{Deserialize, Serialize};
 
 use super::search::CANARY;
 use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
+use crate::names::{CANARIES, CLEAR_PORT};
 
 /// The newest [`Pass`], in the verifier's directory.
 pub const RESULT_FILE: &str = "result.json";
 
 /// Everything tried here is answered by this machine.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// Nobody's addresses (RFC 5737, RFC 3849): what goes there has left.
-const OUTSIDE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-];
 
 /// What a proxy that has started answers. 403: there is no passport, and it says so.
 const STARTED: [&str; 2] = ["200", "403"];
@@ -57,21 +56,40 @@ pub struct Wrong {
     pub said: String,
 }
 
+/// A way: its name, and what says whether it is as it must be, given the pod's nameserver.
+type Way = (&'static str, fn(IpAddr) -> Result<(), String>);
+
+/// Those that the sidecar answers.
+const ANSWERED: [Way; 3] = [
+    ("proxy", proxy),
+    ("captured", captured),
+    ("undeclared_name", undeclared_name),
+];
+
+/// Those that are shut whether there is a sidecar or not.
+const SHUT: [Way; 6] = [
+    ("udp", udp),
+    ("ping", ping),
+    ("own_ports", own_ports),
+    ("raw_socket", raw_socket),
+    ("packet_socket", packet_socket),
+    ("vsock", vsock),
+];
+
 /// Tries all ways. `nameserver` is the pod's own.
 pub fn pass(nameserver: IpAddr, time: i64) -> Pass {
-    type Way = (&'static str, fn(IpAddr) -> Result<(), String>);
-    let ways: [Way; 7] = [
-        ("proxy", proxy),
-        ("undeclared_name", undeclared_name),
-        ("udp", udp),
-        ("own_ports", own_ports),
-        ("raw_socket", raw_socket),
-        ("packet_socket", packet_socket),
-        ("vsock", vsock),
-    ];
-    let wrong = ways.into_iter().filter_map(|(way, tried)| {
+    tried(&[&ANSWERED[..], &SHUT].concat(), nameserver, time)
+}
+
+/// Tries those that are shut also while the sidecar has not started.
+pub fn shut(nameserver: IpAddr, time: i64) -> Pass {
+    tried(&SHUT, nameserver, time)
+}
+
+fn tried(ways: &[Way], nameserver: IpAddr, time: i64) -> Pass {
+    let wrong = ways.iter().filter_map(|(way, tried)| {
         let said = tried(nameserver).err()?;
-        let way = way.to_owned();
+        let way = (*way).to_owned();
         Some(Wrong { way, said })
     });
     Pass {
@@ -122,19 +140,49 @@ fn answered(nameserver: IpAddr, statuses: &[&str]) -> Result<(), String> {
             "{INTERNAL_NAME} has the address {address}, which is not the proxy's"
         ));
     }
-    let asked = || -> io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, 80)), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let request = format!(
-            "GET /v1/passport HTTP/1.1\r\nhost: {INTERNAL_NAME}\r\nconnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = asked().map_err(|error| format!("the proxy does not answer: {error}"))?;
+    let answer = request(address.into());
+    let answer = answer.map_err(|error| format!("the proxy does not answer: {error}"))?;
     judged(&answer, statuses)
+}
+
+/// What answers at that address, taken for the proxy.
+fn request(address: IpAddr) -> io::Result<String> {
+    let address = SocketAddr::from((address, CLEAR_PORT));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request =
+        format!("GET /v1/passport HTTP/1.1\r\nhost: {INTERNAL_NAME}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Whether a pod has no such addresses, so that there is nothing to be shut.
+fn has_no_route(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | NetworkUnreachable)
+        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// A connection to anywhere ends at the proxy.
+fn captured(_: IpAddr) -> Result<(), String> {
+    let mut reached = false;
+    for address in CANARIES {
+        match request(address) {
+            Ok(answer) => {
+                let said = judged(&answer, &ANSWERING);
+                said.map_err(|said| format!("a connection to {address}: {said}"))?;
+                reached = true;
+            }
+            Err(error) if has_no_route(&error) => {}
+            Err(error) => return Err(format!("a connection to {address} is lost: {error}")),
+        }
+    }
+    match reached {
+        true => Ok(()),
+        false => Err("the pod has neither IPv4 nor IPv6".to_owned()),
+    }
 }
 
 /// Whether an answer has one of these statuses.
@@ -168,74 +216,111 @@ fn undeclared_name(nameserver: IpAddr) -> Result<(), String> {
 
 /// UDP to anywhere else is refused at once, not dropped.
 fn udp(_: IpAddr) -> Result<(), String> {
-    for outside in OUTSIDE {
-        let any: IpAddr = match outside {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        // Without IPv6 there is nothing to refuse.
-        let Ok(socket) = UdpSocket::bind((any, 0)) else {
-            continue;
-        };
+    for outside in CANARIES {
         let sent = || -> io::Result<()> {
-            socket.set_read_timeout(Some(PATIENCE))?;
+            let socket = UdpSocket::bind((any(outside), 0))?;
             socket.connect((outside, DISCARD))?;
-            socket.send(b"actpass")?;
-            socket.recv(&mut [0; 16]).map(drop)
+            socket.send(b"actpass").map(drop)
         };
         match sent() {
-            Ok(()) => return Err(format!("a datagram to {outside} was answered")),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                return Err(format!("a datagram to {outside} was not refused"));
-            }
-            Err(_) => {}
+            Ok(()) => return Err(format!("a datagram to {outside} was not refused")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) if has_no_route(&error) => {}
+            Err(error) => return Err(format!("a datagram to {outside}: {error}")),
         }
     }
     Ok(())
 }
 
+/// An echo request is refused where a socket for it is to be had. Of IPv6 the kernel does not say so.
+fn ping(_: IpAddr) -> Result<(), String> {
+    const ECHO: [u8; 8] = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
+    let family = AddressFamily::INET;
+    let Ok(socket) = socket_of(family, SocketType::DGRAM, Some(ipproto::ICMP)) else {
+        return Ok(());
+    };
+    for outside in CANARIES.into_iter().filter(IpAddr::is_ipv4) {
+        let to = SocketAddr::from((outside, 0));
+        match sendto(&socket, &ECHO, SendFlags::empty(), &to) {
+            Ok(_) => return Err(format!("an echo request to {outside} was not refused")),
+            Err(Errno::PERM | Errno::ACCESS | Errno::NETUNREACH) => {}
+            Err(error) => return Err(format!("an echo request to {outside}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn any(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// The pod's addresses: those that it would send from.
+fn own_addresses() -> Vec<IpAddr> {
+    let own = |outside: &IpAddr| {
+        let socket = UdpSocket::bind((any(*outside), 0)).ok()?;
+        // It sends nothing.
+        socket.connect((*outside, DISCARD)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let own = CANARIES.iter().filter_map(own);
+    loopback.into_iter().chain(own).collect()
+}
+
 /// Ports of the sidecar are closed to agents. The capture and DNS ports answer only what was steered to them.
 fn own_ports(_: IpAddr) -> Result<(), String> {
-    for port in [ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT] {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
-            return Err(format!(
-                "port {port} of the sidecar takes connections of agents"
-            ));
+    for address in own_addresses() {
+        for port in [ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT] {
+            let there = SocketAddr::from((address, port));
+            if TcpStream::connect_timeout(&there, PATIENCE).is_ok() {
+                return Err(format!(
+                    "port {port} of the sidecar takes connections of agents at {address}"
+                ));
+            }
         }
     }
     Ok(())
 }
 
 fn raw_socket(_: IpAddr) -> Result<(), String> {
-    refused(AddressFamily::INET, SocketType::RAW, "a raw socket")
+    let icmp = Some(ipproto::ICMP);
+    refused(AddressFamily::INET, SocketType::RAW, icmp, "a raw socket")
 }
 
 fn packet_socket(_: IpAddr) -> Result<(), String> {
-    refused(AddressFamily::PACKET, SocketType::RAW, "a packet socket")
+    let what = "a packet socket";
+    refused(AddressFamily::PACKET, SocketType::RAW, None, what)
 }
 
 /// A virtual machine's way to its host passes every packet filter.
 fn vsock(_: IpAddr) -> Result<(), String> {
-    refused(
-        AddressFamily::VSOCK,
-        SocketType::STREAM,
-        "an AF_VSOCK socket",
-    )
+    let what = "an AF_VSOCK socket";
+    refused(AddressFamily::VSOCK, SocketType::STREAM, None, what)
 }
 
-fn refused(family: AddressFamily, kind: SocketType, what: &str) -> Result<(), String> {
-    match socket_with(family, kind, SocketFlags::CLOEXEC, None) {
+fn refused(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+    what: &str,
+) -> Result<(), String> {
+    match socket_of(family, kind, protocol) {
         Ok(_) => Err(format!(
             "{what} can be made; the container runs without its seccomp profile or with a capability"
         )),
         Err(_) => Ok(()),
     }
+}
+
+fn socket_of(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+) -> Result<OwnedFd, Errno> {
+    socket_with(family, kind, SocketFlags::CLOEXEC, protocol)
 }
 
 /// Asks for the IPv4 address of a name.
@@ -248,12 +333,8 @@ fn ask(nameserver: IpAddr, name: &str) -> Result<Message, String> {
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(absolute, RecordType::A));
     let bytes = query.to_vec().map_err(|error| failed(&error))?;
-    let any: IpAddr = match nameserver {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
     let asked = || -> io::Result<Vec<u8>> {
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = UdpSocket::bind((any(nameserver), 0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect((nameserver, 53))?;
         socket.send(&bytes)?;
