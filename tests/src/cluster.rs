@@ -260,16 +260,18 @@ impl Cluster {
         work: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
         let network = format!("/proc/{}/root/run/netns/actpass-world", self.pid()?);
-        let network = File::open(&network).with_context(|| format!("open `{network}`"))?;
-        std::thread::scope(|threads| {
-            let thread = threads.spawn(|| {
-                setns(network, CloneFlags::CLONE_NEWNET)?;
-                work()
-            });
-            thread
-                .join()
-                .unwrap_or_else(|_| bail!("a thread in the world panicked"))
-        })
+        entered(&network, work)
+    }
+
+    /// The same in the network of the node.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn in_node<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        entered(&format!("/proc/{}/ns/net", self.pid()?), work)
     }
 
     /// A listener of the world's on that port, at an address where nobody else listens, and the name of that address.
@@ -314,7 +316,10 @@ impl Cluster {
     }
 
     /// The addresses that the world's name server has for a name.
-    fn resolve(&self, name: &str) -> anyhow::Result<Vec<Ipv4Addr>> {
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn resolve(&self, name: &str) -> anyhow::Result<Vec<Ipv4Addr>> {
         let socket = self.world(|| Ok(UdpSocket::bind("10.77.0.2:0")?))?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         let question = question(name)?;
@@ -515,6 +520,23 @@ pub fn eventually<T>(
             result => return result,
         }
     }
+}
+
+/// Does `work` on a thread in another network.
+fn entered<T: Send>(
+    network: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let file = File::open(network).with_context(|| format!("open `{network}`"))?;
+    std::thread::scope(|threads| {
+        let thread = threads.spawn(|| {
+            setns(file, CloneFlags::CLONE_NEWNET)?;
+            work()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|_| bail!("a thread in another network panicked"))
+    })
 }
 
 /// A question for the IPv4 addresses of a name, RFC 1035 section 4.1.

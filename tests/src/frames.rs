@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::ensure;
-use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{LinkAddr, recvfrom, setsockopt, sockopt};
+use anyhow::{Context, ensure};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::sys::socket::{LinkAddr, bind, recvfrom, setsockopt, sockopt};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, eth, socket_with};
 
@@ -16,6 +16,9 @@ const ROOM: usize = 128 << 20;
 
 /// What is on its way has arrived when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(500);
+
+/// What was there has been read when nothing came for so long, be it that more is on its way.
+const GAP: Duration = Duration::from_millis(1);
 
 /// More than any test makes: a link that is never quiet is a failed test.
 const FRAMES_MAX: usize = 500_000;
@@ -34,10 +37,7 @@ const ICMPV6: u8 = 58;
 
 /// One end of a link.
 #[derive(Debug)]
-pub struct Sniffer {
-    socket: OwnedFd,
-    interface: usize,
-}
+pub struct Sniffer(OwnedFd);
 
 /// A frame that came from the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +69,17 @@ impl Sniffer {
     /// # Errors
     /// Where there is none, or this user may not.
     pub fn on(interface: &str) -> anyhow::Result<Self> {
-        let interface = if_nametoindex(interface)?.try_into()?;
+        let of_it = |it: InterfaceAddress| {
+            let link = it.address.filter(|_| it.interface_name == interface)?;
+            link.as_link_addr().copied()
+        };
+        let link = getifaddrs()?.find_map(of_it);
+        let link = link.with_context(|| format!("no interface `{interface}`"))?;
         let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(eth::ALL))?;
         setsockopt(&socket, sockopt::RcvBufForce, &ROOM)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(QUIET))?;
-        Ok(Self { socket, interface })
+        bind(socket.as_raw_fd(), &link)?;
+        Ok(Self(socket))
     }
 
     /// What came since the last time, once nothing comes any more.
@@ -82,11 +87,23 @@ impl Sniffer {
     /// # Errors
     /// Where it never ends.
     pub fn seen(&self) -> anyhow::Result<Vec<Frame>> {
+        self.until(QUIET)
+    }
+
+    /// What came since the last time, where something may come all the time.
+    ///
+    /// # Errors
+    /// Where it never ends.
+    pub fn so_far(&self) -> anyhow::Result<Vec<Frame>> {
+        self.until(GAP)
+    }
+
+    /// What came until nothing did for so long.
+    fn until(&self, gap: Duration) -> anyhow::Result<Vec<Frame>> {
+        set_socket_timeout(&self.0, Timeout::Recv, Some(gap))?;
         let (mut seen, mut bytes) = (Vec::new(), vec![0; 65_536]);
-        while let Ok((length, from)) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
-            let from_there =
-                |it: &LinkAddr| it.ifindex() == self.interface && it.pkttype() != OUTGOING;
-            if !from.as_ref().is_some_and(from_there) {
+        while let Ok((length, from)) = recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes) {
+            if from.is_some_and(|it| it.pkttype() == OUTGOING) {
                 continue;
             }
             seen.extend(bytes.get(..length).and_then(Frame::of));

@@ -35,7 +35,9 @@ pub enum Agent {
     Free,
     /// As the webhook has it: a user of its own, no capabilities, `no_new_privs`.
     Confined,
-    /// The same, but for `no_new_privs`.
+    /// The same, as uid 0.
+    Root,
+    /// The same as [`Agent::Confined`], but for `no_new_privs`.
     Gaining,
     /// The same as [`Agent::Confined`], with this capability.
     With(&'static str),
@@ -190,7 +192,11 @@ fn as_agent(agent: Agent, program: &Path) -> Command {
         Agent::With(capability) => format!("-all,+{capability}"),
         _ => "-all".to_owned(),
     };
-    command.args(["--reuid=1000", "--regid=1000", "--clear-groups"]);
+    let id = if agent == Agent::Root { 0 } else { 1000 };
+    command
+        .arg(format!("--reuid={id}"))
+        .arg(format!("--regid={id}"));
+    command.arg("--clear-groups");
     command.arg(format!("--inh-caps={capabilities}"));
     command.arg(format!("--ambient-caps={capabilities}"));
     if agent != Agent::Gaining {

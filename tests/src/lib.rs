@@ -14,6 +14,7 @@ pub mod lab;
 pub mod outside;
 pub mod parts;
 pub mod payments;
+pub mod pod;
 pub mod provider;
 pub mod proxied;
 pub mod raw;

@@ -1,5 +1,6 @@
 //! A namespace under ActPass with an agent that pays bills, and the provider it pays.
 
+use std::net::IpAddr;
 use std::process::Output;
 use std::time::Duration;
 
@@ -235,6 +236,16 @@ impl<'a> Shop<'a> {
         let said = text(&self.namespace.exec("agent", &curl)?);
         let (answer, status) = said.rsplit_once('\n').unwrap_or(("", &said));
         Ok((status.trim().to_owned(), answer.to_owned()))
+    }
+
+    /// The provider's address.
+    ///
+    /// # Errors
+    /// Where its name has none.
+    pub fn address(&self) -> anyhow::Result<IpAddr> {
+        let found = self.installed.cluster.resolve(&self.host)?;
+        let first = found.first().context("no address")?;
+        Ok((*first).into())
     }
 
     /// Notes of all payments that reached the provider.

@@ -1,0 +1,199 @@
+//! A pod of the tests' node as the machine sees it: its processes, their files, and the link that all it sends goes over.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use rustix::fs::{XattrFlags, setxattr};
+
+use crate::attack;
+use crate::cluster::Namespace;
+use crate::frames::{Frame, Sniffer};
+use crate::home::text;
+use crate::installed::SYSTEM;
+
+/// Where the attack kit lies in an agent's container.
+const KIT: &str = "opt/attack";
+
+/// A pod that runs.
+#[derive(Debug)]
+pub struct Pod<'a> {
+    /// Where it is.
+    pub namespace: &'a Namespace<'a>,
+    /// Its name.
+    pub name: String,
+    /// Its addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// The sidecar's uid, if it has one.
+    pub sidecar_uid: Option<u32>,
+    control: Vec<IpAddr>,
+}
+
+impl<'a> Pod<'a> {
+    /// That pod of the namespace.
+    ///
+    /// # Errors
+    /// Where it does not run, or ActPass is not installed.
+    pub fn of(namespace: &'a Namespace<'a>, name: &str) -> anyhow::Result<Self> {
+        let ask = |path: &str| {
+            let path = format!("-o=jsonpath={path}");
+            namespace.ask(&["get", "pod", name, &path])
+        };
+        let addresses = ask("{.status.podIPs[*].ip}")?;
+        let addresses = addresses.split(' ').map(str::parse);
+        let uid = ask("{.metadata.annotations.actpass\\.org/sidecar-uid}")?;
+        let services = [
+            "get",
+            "services",
+            "-n",
+            SYSTEM,
+            "-o=jsonpath={.items[*].spec.clusterIP}",
+        ];
+        let control = namespace.cluster.ask(&services)?;
+        let control = control.split_whitespace();
+        Ok(Self {
+            namespace,
+            name: name.to_owned(),
+            addresses: addresses.collect::<Result<_, _>>()?,
+            sidecar_uid: uid.parse().ok(),
+            // A Service without an address has none to name.
+            control: control.filter_map(|it| it.parse().ok()).collect(),
+        })
+    }
+
+    /// First process of that container, as the machine counts. Sidecars are init containers to Kubernetes.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn process(&self, container: &str) -> anyhow::Result<u32> {
+        let path = format!(
+            "-o=jsonpath={{.status['containerStatuses','initContainerStatuses'][?(@.name==\"{container}\")].containerID}}"
+        );
+        let id = self.namespace.ask(&["get", "pod", &self.name, &path])?;
+        let id = id.rsplit('/').next().unwrap_or_default();
+        ensure!(!id.is_empty(), "no container `{container}`");
+        let processes = fs::read_dir("/proc")?.flatten();
+        let of_it = processes.filter_map(|entry| {
+            let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+            groups.contains(id).then_some(number)
+        });
+        of_it
+            .min()
+            .with_context(|| format!("`{container}` does not run"))
+    }
+
+    /// Puts the attack kit into a container, with what would make it somebody else where that works: a copy that belongs to the
+    /// sidecar's user, and an `nft` with a capability.
+    ///
+    /// # Errors
+    /// Where its files cannot be written.
+    pub fn plant(&self, container: &str) -> anyhow::Result<()> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process(container)?));
+        let dir = root.join(KIT);
+        fs::create_dir_all(&dir)?;
+        let put = |from: &Path, name: &str, mode: u32| -> anyhow::Result<PathBuf> {
+            let path = dir.join(name);
+            fs::copy(from, &path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+            Ok(path)
+        };
+        let program = attack::program()?;
+        put(&program, "attack", 0o755)?;
+        let setuid = put(&program, "setuid", 0o755)?;
+        chown(&setuid, self.sidecar_uid, self.sidecar_uid)?;
+        fs::set_permissions(&setuid, fs::Permissions::from_mode(0o6755))?;
+        let nft = put(&root.join("usr/sbin/nft"), "nft", 0o755)?;
+        setxattr(
+            &nft,
+            "security.capability",
+            &attack::NET_ADMIN,
+            XattrFlags::empty(),
+        )?;
+        Ok(())
+    }
+
+    /// Runs the planted kit in a container, and gives what it prints.
+    ///
+    /// # Errors
+    /// Where it does not run to its end.
+    pub fn attack(&self, container: &str, words: &str) -> anyhow::Result<String> {
+        let mut environment = Vec::new();
+        for (name, address) in ["POD_IP", "POD_IP6"].iter().zip(&self.addresses) {
+            environment.push(format!("{name}={address}"));
+        }
+        let uid = self.sidecar_uid.map(|uid| format!("SIDECAR_UID={uid}"));
+        environment.extend(uid);
+        let script = format!("exec env {} /{KIT}/attack {words}", environment.join(" "));
+        let args = [
+            "exec", &self.name, "-c", container, "--", "sh", "-c", &script,
+        ];
+        let output = self.namespace.kubectl(&args)?;
+        ensure!(output.status.success(), "{words}: {}", text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The node's end of its link.
+    ///
+    /// # Errors
+    /// Where the node has no route to it.
+    pub fn sniffer(&self) -> anyhow::Result<Sniffer> {
+        let address = self.addresses.first().context("no address")?;
+        let address = address.to_string();
+        self.namespace.cluster.in_node(|| {
+            let route = Command::new("ip")
+                .args(["-o", "route", "get", &address])
+                .output()?;
+            let route = text(&route);
+            let mut words = route.split_whitespace();
+            let device = words.find(|it| *it == "dev").and_then(|_| words.next());
+            Sniffer::on(device.with_context(|| route.clone())?)
+        })
+    }
+
+    /// Those of the frames that nobody decided on: not the link's own, answers to the kubelet and to Prometheus, what goes to the
+    /// control plane and to these servers, and the questions for their names.
+    pub fn undecided(&self, frames: &[Frame], decided: &[IpAddr], names: &[&str]) -> Vec<String> {
+        let is_known = |frame: &Frame| {
+            let asks = |name: &&str| frame.holds(&labels(name));
+            let Some(packet) = frame.packet else {
+                return false;
+            };
+            match (packet.protocol, packet.ports) {
+                (TCP, (15021 | 15090, _)) => NODE.iter().any(|it| packet.to.to_string() == *it),
+                (TCP, (_, 8443)) => self.control.contains(&packet.to),
+                (TCP | UDP, (_, 53)) => CONTROL_NAMES.iter().chain(names).any(asks),
+                (TCP, _) => decided.contains(&packet.to),
+                _ => false,
+            }
+        };
+        let left = frames
+            .iter()
+            .filter(|frame| !frame.is_of_the_link() && !is_known(frame));
+        left.map(ToString::to_string).collect()
+    }
+}
+
+/// A name as DNS has it, RFC 1035 section 3.1, without its end.
+fn labels(name: &str) -> Vec<u8> {
+    let label = |text: &str| {
+        let length = u8::try_from(text.len()).unwrap_or(0);
+        [&[length], text.as_bytes()].concat()
+    };
+    name.split('.').flat_map(label).collect()
+}
+
+/// Whence the kubelet asks: the node's ends of the pods' links, too.
+const NODE: [&str; 4] = ["10.77.0.1", "10.88.0.1", "fd77::1", "fe80::1"];
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Whom the sidecar asks for by name whatever agents do.
+const CONTROL_NAMES: [&str; 2] = [
+    "actpass-controller.actpass-system.svc",
+    "actpass-ledger.actpass-system.svc",
+];

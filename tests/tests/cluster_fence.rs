@@ -1,0 +1,166 @@
+//! An agent's container on a real node, in the hands of somebody who wants out: the whole attack kit, with the node's end of the
+//! pod's link as the only judge.
+
+use std::process::Command;
+use std::time::Duration;
+
+use actpass_tests::attack::{self, Shows};
+use actpass_tests::cluster::{Cluster, eventually, possible};
+use actpass_tests::home::text;
+use actpass_tests::installed::Installed;
+use actpass_tests::pod::Pod;
+use actpass_tests::shop::Shop;
+use anyhow::{bail, ensure};
+
+/// The controller looks at its pods every half minute.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A pod that nobody governs and that may do everything.
+const FREE: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: free}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf],
+     securityContext: {runAsUser: 0, privileged: true, seccompProfile: {type: Unconfined}}}
+";
+
+/// What ends by itself whoever asks: no kernel lets these out.
+const CLOSED_ANYWHERE: [&str; 9] = [
+    "freebind_tcp4",
+    "freebind_udp4",
+    "freebind_dns4",
+    "device_loopback",
+    "user_namespace_flush",
+    "network_namespace",
+    // Nobody listens where there is no sidecar.
+    "health_orders",
+    "dns_port_udp",
+    "sidecar_process",
+];
+
+#[test]
+fn a_container_without_a_fence_leaves_by_every_way_of_the_kit() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::up().unwrap();
+    Installed::on(&cluster).unwrap();
+    let namespace = cluster.namespace("free").unwrap();
+    namespace.start("free", FREE).unwrap();
+    let pod = Pod::of(&namespace, "free").unwrap();
+    pod.plant("main").unwrap();
+    let sniffer = pod.sniffer().unwrap();
+    let said = attack::said(&pod.attack("main", "all").unwrap()).unwrap();
+    let frames = sniffer.seen().unwrap();
+    for it in &said {
+        let name = it.attempt.name;
+        let own = matches!(it.attempt.number, 20..=22 | 26 | 27);
+        if it.worked(&frames) || own || CLOSED_ANYWHERE.contains(&name) {
+            continue;
+        }
+        let missing = ["not supported", "No such device", "not implemented"];
+        let is_missing = missing.iter().any(|reason| it.why.contains(reason));
+        assert!(is_missing, "{name} is closed without a fence: {}", it.why);
+        println!("not on this machine: {name} ({})", it.why);
+    }
+}
+
+#[test]
+fn an_agents_container_leaves_by_no_way_of_the_kit() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    let shop = Shop::open(&installed, "fence").unwrap();
+    assert_eq!(shop.pay(100, "before").unwrap().0, "200");
+    let pod = Pod::of(&shop.namespace, "agent").unwrap();
+    assert_eq!(pod.addresses.len(), 2, "IPv4 and IPv6: {:?}", pod.addresses);
+    pod.plant("main").unwrap();
+    let sniffer = pod.sniffer().unwrap();
+    let printed = pod.attack("main", "all").unwrap();
+    let said = attack::said(&printed).unwrap();
+    let frames = sniffer.seen().unwrap();
+    let left = pod.undecided(&frames, &[], &[]);
+    assert_eq!(left, Vec::<String>::new(), "{printed}");
+    let open: Vec<&str> = said
+        .iter()
+        .filter(|it| it.open && it.attempt.refused)
+        .map(|it| it.attempt.name)
+        .collect();
+    assert_eq!(open, Vec::<&str>::new(), "open, though nothing left");
+    assert!(said.iter().any(|it| it.attempt.shows == Shows::Says));
+    // The fence stands, and the sidecar goes on as if nothing had been.
+    assert_eq!(shop.pay(100, "after").unwrap().0, "200");
+}
+
+/// The kernel's rules are gone, as by a fault of the node or by whoever has its root.
+#[test]
+fn a_fence_that_falls_is_told_to_everybody() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::up().unwrap();
+    let installed = Installed::on(&cluster).unwrap();
+    let shop = Shop::open(&installed, "falls").unwrap();
+    let ask = |args: &[&str]| shop.namespace.ask(args);
+    let fenced = |want: &str| {
+        let path = "-o=jsonpath={range .status.conditions[?(@.type==\"Fenced\")]}{.status} {.reason} {.message}{end}";
+        eventually(PATIENCE, || {
+            let said = ask(&["get", "passport", "clerk", path])?;
+            ensure!(said.starts_with(want), "{said}");
+            Ok(said)
+        })
+    };
+    fenced("True Fenced ").unwrap();
+    let pod = Pod::of(&shop.namespace, "agent").unwrap();
+    let verifier = pod.process("actpass-verify").unwrap();
+    let network = format!("--net=/proc/{verifier}/ns/net");
+    let flushed = Command::new("nsenter")
+        .args([&network, "nft", "flush", "ruleset"])
+        .status();
+    assert!(flushed.unwrap().success());
+    // It looks every minute; one that starts anew looks at once.
+    let killed = Command::new("kill")
+        .args(["-9", &verifier.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+
+    let said = fenced("False WayOut ").unwrap();
+    assert!(said.contains("agent: ") && said.contains("udp: "), "{said}");
+    let events = eventually(PATIENCE, || {
+        let events = ask(&["get", "events", "--field-selector=reason=FenceBroken"])?;
+        ensure!(events.contains("pod/agent"), "{events}");
+        Ok(events)
+    });
+    assert!(events.unwrap().contains("delete the pod"));
+    let metrics = format!("http://{}:15090/metrics", pod.addresses.first().unwrap());
+    let metrics = cluster
+        .node("curl")
+        .args(["-s", &metrics])
+        .output()
+        .unwrap();
+    assert!(text(&metrics).contains("actpass_sidecar_fence_stands 0"));
+    eventually(PATIENCE, || {
+        let leaves = installed.leaves(&shop.namespace)?;
+        let notes = leaves.iter().filter_map(|leaf| {
+            let body = leaf.pointer("/r/body")?;
+            (body["note"] == "fence").then(|| body["text"].to_string())
+        });
+        let notes: Vec<String> = notes.collect();
+        let [stood, open] = notes.as_slice() else {
+            bail!("{notes:?}");
+        };
+        ensure!(
+            stood.contains("none is open") && open.contains("udp"),
+            "{notes:?}"
+        );
+        Ok(())
+    })
+    .unwrap();
+
+    ask(&["delete", "pod", "agent", "--wait=true"]).unwrap();
+    fenced("Unknown NoPods ").unwrap();
+}
