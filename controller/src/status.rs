@@ -310,7 +310,8 @@ fn fenced(pods: &Pods) -> Said {
             (ConditionStatus::Unknown, Reason::NoPods, message)
         }
         (_, []) => {
-            let message = "no pod that acts by it found a way out beside its sidecar".to_owned();
+            let message =
+                "no pod that acts by it has reported a way out beside its sidecar".to_owned();
             (ConditionStatus::True, Reason::Fenced, message)
         }
         (_, open) => {

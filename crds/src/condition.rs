@@ -56,7 +56,7 @@ pub enum ConditionType {
     /// Passports: this generation is in force, so that pods of its subject get passports. EvidenceLogs: the log is
     /// there and answers.
     Ready,
-    /// Passports: no pod that acts by it has found a way out beside its sidecar. Unknown while none acts by it.
+    /// Passports: no pod that acts by it has reported a way out beside its sidecar. Unknown while none acts by it.
     Fenced,
     /// EvidenceLogs: every head seen extends the one before, so nothing recorded was changed or removed.
     Consistent,
@@ -103,9 +103,9 @@ pub enum Reason {
     LedgerUnavailable,
     /// Ready: the log is there and answers.
     Serving,
-    /// Fenced: the pods tried the ways out and found none.
+    /// Fenced: no pod has reported a way out; none starts its agents before it tried.
     Fenced,
-    /// Fenced: a pod found a way out, which the message names.
+    /// Fenced: a pod reported a way out, which the message names.
     WayOut,
     /// Fenced: no pod acts by it.
     NoPods,

@@ -113,7 +113,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         issuer_pins: config.issuer_pins.clone(),
     };
     let (session, follower) = session(controller, &key)?;
-    let fence = watch::Sender::new(Fence::Unknown);
+    let result = Path::new(VERIFY_DIR).join(RESULT_FILE);
+    let fence = watch::Sender::new(verified::known(&result));
     let told = fence.subscribe();
     serving.spawn(async move {
         follower.run(told).await;
@@ -121,7 +122,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     });
     serving.spawn(record_fence(recorder.clone(), fence.subscribe()));
     serving.spawn(async move {
-        verified::follow(&Path::new(VERIFY_DIR).join(RESULT_FILE), fence).await;
+        verified::follow(&result, fence).await;
         Ok(())
     });
     let pep = Arc::new(Pep::new(

@@ -326,7 +326,7 @@ fn a_passport_says_whether_its_pods_found_a_way_out() {
             pods(2, &[]),
             ConditionStatus::True,
             Reason::Fenced,
-            "no pod that acts by it found",
+            "no pod that acts by it has reported",
         ),
         (
             pods(2, &ways[..1]),

@@ -5,13 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use actpass_core::session::FENCE_BYTES_MAX;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::ways::{Pass, Wrong};
-
-/// Passes come every minute: after so long without one nobody knows whether the fence stands.
-const UNVERIFIED_SECONDS: i64 = 300;
+use super::ways::{PROXY_WAY, Pass, Wrong, is_shut};
 
 /// How often it is looked whether there is a newer result: a find is told within this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,15 +29,17 @@ pub enum Fence {
 }
 
 impl Fence {
-    /// At that time, seconds since the epoch, after another pass.
-    fn after(&self, pass: &Pass, now: i64) -> Self {
-        if now - pass.time > UNVERIFIED_SECONDS {
-            return Self::Open("unverified: there was no pass for five minutes".to_owned());
-        }
-        match (pass.wrong.as_slice(), self) {
+    /// After another pass. What the sidecar answers says nothing of the fence while the sidecar does not answer: it is away or
+    /// busy, and then nothing passes at all.
+    fn after(&self, pass: &Pass) -> Self {
+        let away = pass.wrong.iter().any(|it| it.way == PROXY_WAY);
+        let counts = |it: &&Wrong| !away || is_shut(&it.way);
+        let open: Vec<&Wrong> = pass.wrong.iter().filter(counts).collect();
+        match (open.as_slice(), self) {
+            ([], before) if away => before.clone(),
             ([], Self::Unknown | Self::Stands) => Self::Stands,
             ([], Self::Open(_) | Self::Shut) => Self::Shut,
-            (wrong, _) => Self::Open(said(wrong)),
+            (open, _) => Self::Open(said(open)),
         }
     }
 
@@ -56,7 +54,7 @@ impl Fence {
     }
 }
 
-fn said(wrong: &[Wrong]) -> String {
+fn said(wrong: &[&Wrong]) -> String {
     let ways = wrong.iter().map(|it| format!("{}: {}", it.way, it.said));
     let ways = ways.collect::<Vec<_>>().join("; ");
     let visible = |c: char| match c {
@@ -66,14 +64,18 @@ fn said(wrong: &[Wrong]) -> String {
     ways.chars().map(visible).take(FENCE_BYTES_MAX).collect()
 }
 
+/// What is known of the fence by the result that is there.
+pub fn known(result: &Path) -> Fence {
+    let pass = last(result);
+    pass.map_or(Fence::Unknown, |pass| Fence::Unknown.after(&pass))
+}
+
 /// Tells what is known of the fence as it changes, until nobody listens.
 pub async fn follow(result: &Path, fence: watch::Sender<Fence>) {
-    let mut newest = None;
     while !fence.is_closed() {
         // One that starts anew takes its result away at first.
-        newest = last(result).or(newest);
-        if let Some(pass) = &newest {
-            let next = fence.borrow().after(pass, Timestamp::now().as_second());
+        if let Some(pass) = last(result) {
+            let next = fence.borrow().after(&pass);
             fence.send_if_modified(|now| {
                 let changed = *now != next;
                 *now = next;
@@ -141,16 +143,37 @@ mod tests {
             (vec![], Fence::Shut),
             (vec!["a", "b"], open("a; udp: b")),
         ] {
-            fence = fence.after(&pass(&found), 60);
+            fence = fence.after(&pass(&found));
             assert_eq!(fence, want);
         }
-        let later = fence.after(&pass(&[]), 7 + UNVERIFIED_SECONDS + 1);
-        assert!(matches!(later, Fence::Open(why) if why.starts_with("unverified")));
         let long = "x".repeat(2 * FENCE_BYTES_MAX);
-        let Fence::Open(said) = fence.after(&pass(&[&long]), 60) else {
+        let Fence::Open(said) = fence.after(&pass(&[&long])) else {
             panic!("it is open");
         };
         assert_eq!(said.len(), FENCE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_sidecar_that_does_not_answer_is_no_way_out() {
+        let pass = |ways: &[&str]| Pass {
+            time: 7,
+            wrong: ways
+                .iter()
+                .map(|way| Wrong {
+                    way: (*way).to_owned(),
+                    said: "x".to_owned(),
+                })
+                .collect(),
+        };
+        let away = ["proxy", "captured", "undeclared_name"];
+        for before in [Fence::Unknown, Fence::Stands, Fence::Shut] {
+            assert_eq!(before.after(&pass(&away)), before);
+        }
+        let open = Fence::Stands.after(&pass(&["proxy", "captured", "udp"]));
+        assert_eq!(open, Fence::Open("udp: x".to_owned()));
+        // It answers at its name, and connections go past it.
+        let past = Fence::Stands.after(&pass(&["captured"]));
+        assert_eq!(past, Fence::Open("captured: x".to_owned()));
     }
 
     #[test]

@@ -61,10 +61,18 @@ type Way = (&'static str, fn(IpAddr) -> Result<(), String>);
 
 /// Those that the sidecar answers.
 const ANSWERED: [Way; 3] = [
-    ("proxy", proxy),
+    (PROXY_WAY, proxy),
     ("captured", captured),
     ("undeclared_name", undeclared_name),
 ];
+
+/// The way of [`ANSWERED`] without which the others say nothing.
+pub(super) const PROXY_WAY: &str = "proxy";
+
+/// Whether a way is shut also without a sidecar.
+pub(super) fn is_shut(way: &str) -> bool {
+    SHUT.iter().any(|(name, _)| *name == way)
+}
 
 /// Those that are shut whether there is a sidecar or not.
 const SHUT: [Way; 6] = [

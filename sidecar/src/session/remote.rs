@@ -360,8 +360,9 @@ impl Follower {
                 .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
             match fence {
                 Fence::Open(ways) => request = request.header(FENCE_HEADER, ways),
-                Fence::Shut => request = request.header(FENCE_HEADER, FENCE_STANDS),
-                Fence::Unknown | Fence::Stands => {}
+                // An earlier container may have said otherwise.
+                Fence::Stands | Fence::Shut => request = request.header(FENCE_HEADER, FENCE_STANDS),
+                Fence::Unknown => {}
             }
             let request = request.body(Empty::<Bytes>::new())?;
             Ok(sender.send_request(request).await?)
