@@ -57,6 +57,9 @@ pub struct Args {
     /// Namespace whose Prometheus may read the sidecars' metrics.
     #[arg(long, env = "ACTPASS_METRICS_NAMESPACE")]
     pub metrics_namespace: Option<String>,
+    /// Cut off pods that found a way out beside their sidecar, by a NetworkPolicy, until they are deleted.
+    #[arg(long, env = "ACTPASS_QUARANTINE", default_value_t = false, action = clap::ArgAction::Set)]
+    pub quarantine: bool,
     /// How keys follow one another.
     #[command(flatten)]
     pub rotation: Rotation,

@@ -8,16 +8,18 @@
 use std::collections::BTreeSet;
 
 use actpass_core::pod::contract::{
-    ENFORCED_LABEL, ENFORCED_VALUE, HEALTH_PORT, METRICS_PORT, OWN_PORTS,
+    ENFORCED_LABEL, ENFORCED_VALUE, HEALTH_PORT, METRICS_PORT, OWN_PORTS, POD_LABEL,
 };
 use actpass_crds::resource::Resource;
 use actpass_crds::upstream::Addresses;
-use actpass_kubernetes::names::AGENTS_NETWORK_POLICY;
+use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, QUARANTINE_NETWORK_POLICY};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::bundle::Place;
@@ -34,6 +36,8 @@ pub struct NetworkSettings {
     pub control_port: u16,
     /// Namespace whose Prometheus reads the sidecars' metrics.
     pub metrics_namespace: Option<String>,
+    /// Whether pods that found a way out beside their sidecar are cut off.
+    pub quarantine: bool,
 }
 
 impl Default for NetworkSettings {
@@ -43,6 +47,7 @@ impl Default for NetworkSettings {
             dns_namespace: "kube-system".to_owned(),
             control_port: 8443,
             metrics_namespace: None,
+            quarantine: false,
         }
     }
 }
@@ -70,10 +75,11 @@ const PRIVATE: [&str; 15] = [
 /// The policy of a namespace, by the Upstreams that count in it.
 ///
 /// In a namespace that enforces it holds every pod, so that no label frees one; where it audits, only injected ones, since
-/// others run there still.
+/// others run there still. Those that are `cut_off`, by their [`POD_LABEL`], are left to [`quarantine`]: policies add up.
 pub fn agents<'a>(
     place: Place<'_>,
     objects: impl IntoIterator<Item = &'a Object>,
+    cut_off: &BTreeSet<String>,
     settings: &NetworkSettings,
 ) -> NetworkPolicy {
     let (mut public, mut cluster) = (BTreeSet::new(), BTreeSet::new());
@@ -87,24 +93,63 @@ pub fn agents<'a>(
     }
     // A name that may resolve to private addresses may resolve to public ones too.
     public.extend(&cluster);
-    let selected = match place.namespace.enforces() {
+    let mut selected = match place.namespace.enforces() {
         true => LabelSelector::default(),
         false => labelled(ENFORCED_LABEL, ENFORCED_VALUE),
     };
+    if !cut_off.is_empty() {
+        selected.match_expressions = Some(vec![known_by("NotIn", cut_off)]);
+    }
+    let egress = match place.namespace.audits() {
+        true => audited(),
+        false => egress(place.install, &public, &cluster, settings),
+    };
+    let name = AGENTS_NETWORK_POLICY;
+    policy(place, name, selected, ingress(settings), egress)
+}
+
+/// The policy of the pods that are cut off, by their [`POD_LABEL`]: nobody reaches them, and they reach what keeps the record,
+/// on connections that are there. Names lead out too, so there are none.
+pub fn quarantine(
+    place: Place<'_>,
+    cut_off: &BTreeSet<String>,
+    settings: &NetworkSettings,
+) -> NetworkPolicy {
+    let selected = LabelSelector {
+        match_expressions: Some(vec![known_by("In", cut_off)]),
+        ..LabelSelector::default()
+    };
+    let egress = vec![to_installation(place.install, settings)];
+    let name = QUARANTINE_NETWORK_POLICY;
+    policy(place, name, selected, Vec::new(), egress)
+}
+
+fn known_by(operator: &str, pods: &BTreeSet<String>) -> LabelSelectorRequirement {
+    LabelSelectorRequirement {
+        key: POD_LABEL.to_owned(),
+        operator: operator.to_owned(),
+        values: Some(pods.iter().cloned().collect()),
+    }
+}
+
+fn policy(
+    place: Place<'_>,
+    name: &str,
+    selected: LabelSelector,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(AGENTS_NETWORK_POLICY.to_owned()),
+            name: Some(name.to_owned()),
             namespace: Some(place.namespace.name.clone()),
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selected),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-            ingress: Some(ingress(settings)),
-            egress: Some(match place.namespace.audits() {
-                true => audited(),
-                false => egress(place.install, &public, &cluster, settings),
-            }),
+            ingress: Some(ingress),
+            egress: Some(egress),
         }),
     }
 }
@@ -124,16 +169,14 @@ fn ingress(settings: &NetworkSettings) -> Vec<NetworkPolicyIngressRule> {
         from: None,
         ports: Some(open),
     };
-    let prometheus = settings.metrics_namespace.as_ref().map(|namespace| {
-        let from = NetworkPolicyPeer {
-            namespace_selector: Some(labelled(NAMESPACE_NAME, namespace)),
-            ..NetworkPolicyPeer::default()
-        };
-        NetworkPolicyIngressRule {
-            from: Some(vec![from]),
-            ports: Some(vec![port("TCP", METRICS_PORT)]),
-        }
-    });
+    let prometheus =
+        settings
+            .metrics_namespace
+            .as_ref()
+            .map(|namespace| NetworkPolicyIngressRule {
+                from: Some(vec![of_namespace(namespace)]),
+                ports: Some(vec![port("TCP", METRICS_PORT)]),
+            });
     [anyone].into_iter().chain(prometheus).collect()
 }
 
@@ -143,22 +186,11 @@ fn egress(
     cluster: &BTreeSet<u16>,
     settings: &NetworkSettings,
 ) -> Vec<NetworkPolicyEgressRule> {
-    let namespace = |name: &str| NetworkPolicyPeer {
-        namespace_selector: Some(labelled(NAMESPACE_NAME, name)),
-        ..NetworkPolicyPeer::default()
-    };
-    let rule = |to, ports: Vec<NetworkPolicyPort>| NetworkPolicyEgressRule {
-        to: Some(to),
-        ports: Some(ports),
-    };
     let tcp = |numbers: &BTreeSet<u16>| numbers.iter().map(|it| port("TCP", *it)).collect();
     let names = vec![port("UDP", 53), port("TCP", 53)];
     let mut rules = vec![
-        rule(vec![namespace(&settings.dns_namespace)], names),
-        rule(
-            vec![namespace(install)],
-            vec![port("TCP", settings.control_port)],
-        ),
+        rule(vec![of_namespace(&settings.dns_namespace)], names),
+        to_installation(install, settings),
     ];
     // A rule without ports would allow all of them.
     if !public.is_empty() {
@@ -171,6 +203,26 @@ fn egress(
         rules.push(rule(private, tcp(cluster)));
     }
     rules
+}
+
+/// The controller and the ledger.
+fn to_installation(install: &str, settings: &NetworkSettings) -> NetworkPolicyEgressRule {
+    let ports = vec![port("TCP", settings.control_port)];
+    rule(vec![of_namespace(install)], ports)
+}
+
+fn rule(to: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(to),
+        ports: Some(ports),
+    }
+}
+
+fn of_namespace(name: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(labelled(NAMESPACE_NAME, name)),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 /// What an audit passes on. Some network plugins take no pod for an address of a block, hence the first.
@@ -283,7 +335,7 @@ spec:
             install: "actpass-system",
             namespace: &namespace,
         };
-        serde_json::to_value(agents(place, objects, settings)).unwrap()
+        serde_json::to_value(agents(place, objects, &BTreeSet::new(), settings)).unwrap()
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exempt_namespaces,
         dns_namespace,
         metrics_namespace,
+        quarantine,
         rotation,
         injection,
     } = args;
@@ -93,6 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut network = NetworkSettings {
         dns_namespace,
         metrics_namespace: metrics_namespace.filter(|name| !name.is_empty()),
+        quarantine,
         ..NetworkSettings::default()
     };
     network
@@ -430,6 +432,7 @@ async fn term(shared: &Shared, number: u64) {
         done: Done::default(),
     };
     let approvals = Approvals::default();
+    shared.world.forget_running();
     tokio::join!(
         certificates(&bootstrap),
         keys(&bootstrap, shared.ledger.part(), LEDGER_KEYS),

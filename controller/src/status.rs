@@ -304,25 +304,27 @@ fn ready(
 
 /// What the pods that act by a Passport found when they tried their own ways out.
 fn fenced(pods: &Pods) -> Said {
-    let (status, reason, message) = match (pods.count, pods.open.as_slice()) {
-        (0, _) => {
+    let (status, reason, message) = match (pods.count, &*pods.open, &*pods.unverified) {
+        (0, ..) => {
             let message = "no pod acts by it now".to_owned();
             (ConditionStatus::Unknown, Reason::NoPods, message)
         }
-        (_, []) => {
+        (_, [], []) => {
             let message =
                 "no pod that acts by it has reported a way out beside its sidecar".to_owned();
             (ConditionStatus::True, Reason::Fenced, message)
         }
-        (_, open) => {
-            let shown = open.iter().take(PODS_SHOWN).cloned().collect::<Vec<_>>();
-            let more = match open.len().saturating_sub(PODS_SHOWN) {
-                0 => String::new(),
-                more => format!("\nand {more} more"),
-            };
+        (_, [], unverified) => {
             let message = format!(
-                "a way out beside the sidecar is open; delete these pods, and see the runbook of ActPassFenceBroken:\n{}{more}",
-                shown.join("\n")
+                "these pods have not tried their ways out for minutes; see the runbook of ActPassFenceUnverified:\n{}",
+                some_of(unverified)
+            );
+            (ConditionStatus::Unknown, Reason::Unverified, message)
+        }
+        (_, open, _) => {
+            let message = format!(
+                "a way out beside the sidecar is open; delete these pods, and see the runbook of ActPassFenceBroken:\n{}",
+                some_of(open)
             );
             (ConditionStatus::False, Reason::WayOut, message)
         }
@@ -335,7 +337,17 @@ fn fenced(pods: &Pods) -> Said {
     }
 }
 
-/// Enough pods to see where to look.
+/// Enough of them to see where to look, each on a line.
+fn some_of(pods: &[String]) -> String {
+    let shown = pods.iter().take(PODS_SHOWN).cloned().collect::<Vec<_>>();
+    let more = match pods.len().saturating_sub(PODS_SHOWN) {
+        0 => String::new(),
+        more => format!("\nand {more} more"),
+    };
+    shown.join("\n") + &more
+}
+
+/// How many pods are named.
 const PODS_SHOWN: usize = 5;
 
 /// Whether the Passport stands in the bundle as it is written.

@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 /// Path of the stream.
 pub const SESSION_PATH: &str = "/v1/session";
 
-/// Header of the request for a stream, once the pod's own check of its fence has found a way out: which, in visible ASCII of at
-/// most [`FENCE_BYTES_MAX`]; and [`FENCE_STANDS`] when that is over. A sidecar asks anew when it changes.
+/// Header of the request for a stream: what the pod's own check of its fence found. The ways that are open, in visible ASCII of
+/// at most [`FENCE_BYTES_MAX`], or one of the two words below; absent while nothing is known. A sidecar asks anew when it changes.
 pub const FENCE_HEADER: &str = "actpass-fence";
 
-/// In [`FENCE_HEADER`]: what was open is shut.
+/// In [`FENCE_HEADER`]: no way is open.
 pub const FENCE_STANDS: &str = "stands";
+
+/// In [`FENCE_HEADER`]: the check has not ended for so long that it says nothing any more.
+pub const FENCE_UNVERIFIED: &str = "unverified";
 
 /// Longest [`FENCE_HEADER`].
 pub const FENCE_BYTES_MAX: usize = 512;

@@ -107,6 +107,8 @@ pub enum Reason {
     Fenced,
     /// Fenced: a pod reported a way out, which the message names.
     WayOut,
+    /// Fenced: a pod has not tried its ways out for minutes.
+    Unverified,
     /// Fenced: no pod acts by it.
     NoPods,
     /// Consistent: each head seen extends the one before.

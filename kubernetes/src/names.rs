@@ -48,6 +48,8 @@ pub const ENVIRONMENT_LABEL: &str = "actpass.org/environment";
 
 /// NetworkPolicy in each namespace of agents, written by the controller.
 pub const AGENTS_NETWORK_POLICY: &str = "actpass-agents";
+/// NetworkPolicy of the pods that are cut off, where there is one.
+pub const QUARANTINE_NETWORK_POLICY: &str = "actpass-quarantine";
 
 /// Lease that says which replica of the controller writes.
 pub const CONTROLLER_LEASE: &str = "actpass-controller";

@@ -346,12 +346,14 @@ async fn record_fence(
     recorder: Arc<Recorder>,
     mut fence: watch::Receiver<Fence>,
 ) -> anyhow::Result<()> {
+    let mut before = fence.borrow_and_update().clone();
     loop {
         fence.changed().await?;
-        let sentence = fence.borrow_and_update().sentence();
-        if let Some(sentence) = sentence {
+        let now = fence.borrow_and_update().clone();
+        if let Some(sentence) = now.sentence(&before) {
             note(&recorder, "fence", &sentence);
         }
+        before = now;
     }
 }
 

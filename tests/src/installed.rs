@@ -80,6 +80,7 @@ impl<'a> Installed<'a> {
             format!("--namespace={SYSTEM}"),
             "--create-namespace".to_owned(),
             format!("--set=ledger.storage.persistent={lasting}"),
+            "--set=networkPolicy.quarantine=true".to_owned(),
         ];
         for (name, image) in &images {
             let value = if name == "sidecar" { "proxy" } else { name };

@@ -161,6 +161,33 @@ fn a_fence_that_falls_is_told_to_everybody() {
     })
     .unwrap();
 
+    // It alone is cut off, until it is gone.
+    let label = ask(&[
+        "get",
+        "pod",
+        "agent",
+        r"-o=jsonpath={.metadata.labels.actpass\.org/pod}",
+    ])
+    .unwrap();
+    assert_eq!(label.len(), 16, "{label}");
+    let selected = |policy: &str| {
+        let path = "-o=jsonpath={.spec.podSelector.matchExpressions[*]['operator','values']}";
+        ask(&["get", "networkpolicy", policy, path])
+    };
+    let until = |policy: &str, want: String| {
+        eventually(PATIENCE, || {
+            let said = selected(policy)?;
+            ensure!(said == want, "{policy}: {said}");
+            Ok(())
+        })
+    };
+    until("actpass-quarantine", format!("In [\"{label}\"]")).unwrap();
+    until("actpass-agents", format!("NotIn [\"{label}\"]")).unwrap();
     ask(&["delete", "pod", "agent", "--wait=true"]).unwrap();
     fenced("Unknown NoPods ").unwrap();
+    until("actpass-agents", String::new()).unwrap();
+    assert!(
+        selected("actpass-quarantine").is_err(),
+        "nobody is left in it"
+    );
 }

@@ -187,6 +187,7 @@ fn a_pod_is_injected_as_the_library_says_and_once(installed: &Installed<'_>) {
         namespace: &namespace.name,
         settings: &settings,
         secret: &secret,
+        request: "",
     };
     let findings = checks::create(&made, &context, &Surroundings::default());
     assert!(

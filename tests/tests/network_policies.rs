@@ -6,11 +6,12 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
 use actpass_controller::bundle::Place;
-use actpass_controller::network_policies::{NetworkSettings, agents};
+use actpass_controller::network_policies::{NetworkSettings, agents, quarantine};
 use actpass_controller::object::{Id, Namespace, Object};
 use actpass_crds::read::parse_documents;
 use actpass_crds::resource::Kind;
@@ -41,6 +42,8 @@ spec:
 enum Peer {
     /// An injected agent of namespace `shop`, which is governed.
     Agent,
+    /// One that is cut off.
+    CutOff,
     /// A pod of `shop` that was not injected.
     Plain,
     /// A pod of the install namespace.
@@ -61,8 +64,10 @@ impl Peer {
             json!({"IP": ip, "Internal": {"Namespace": namespace, "PodLabels": labels,
                 "NamespaceLabels": {"kubernetes.io/metadata.name": namespace}}})
         };
+        let injected = |id: &str| json!({"actpass.org/enforced": "v1", "actpass.org/pod": id});
         match self {
-            Self::Agent => pod("shop", json!({"actpass.org/enforced": "v1"}), "10.88.0.10"),
+            Self::Agent => pod("shop", injected("0123456789abcdef"), "10.88.0.10"),
+            Self::CutOff => pod("shop", injected(CUT_OFF), "10.88.0.12"),
             Self::Plain => pod("shop", json!({"app": "plain"}), "10.88.0.11"),
             Self::Installation => pod("actpass-system", json!({}), "10.88.0.2"),
             Self::Names => pod("kube-system", json!({}), "10.88.0.3"),
@@ -75,6 +80,11 @@ impl Peer {
 
 /// The policy that the controller writes into `shop`.
 fn policy(mode: &str) -> Value {
+    policies(mode, &BTreeSet::new()).remove(0)
+}
+
+/// The policies that it writes while these pods are cut off: of the others, and of them.
+fn policies(mode: &str, cut_off: &BTreeSet<String>) -> Vec<Value> {
     let (found, problems) = parse_documents("t.yaml", UPSTREAMS);
     assert!(problems.is_empty(), "{problems:?}");
     let objects: Vec<Object> = found
@@ -106,10 +116,17 @@ fn policy(mode: &str) -> Value {
         metrics_namespace: Some("monitoring".to_owned()),
         ..NetworkSettings::default()
     };
-    let mut policy = serde_json::to_value(agents(place, &objects, &settings)).unwrap();
-    policy["apiVersion"] = json!("networking.k8s.io/v1");
-    policy["kind"] = json!("NetworkPolicy");
-    policy
+    let both = [
+        agents(place, &objects, cut_off, &settings),
+        quarantine(place, cut_off, &settings),
+    ];
+    let applicable = both.iter().map(|policy| {
+        let mut policy = serde_json::to_value(policy).unwrap();
+        policy["apiVersion"] = json!("networking.k8s.io/v1");
+        policy["kind"] = json!("NetworkPolicy");
+        policy
+    });
+    applicable.collect()
 }
 
 /// From where to where, on which port.
@@ -162,6 +179,9 @@ fn holds(policies: &[Value], cases: &[(&str, Way, bool)]) {
 }
 
 use Peer::{Agent, At, Installation, Names, Plain, Prometheus, Stranger};
+
+/// What [`Peer::CutOff`] is known by.
+const CUT_OFF: &str = "00000000000000ff";
 
 const WORLD: Peer = At("198.41.0.4");
 
@@ -327,4 +347,38 @@ fn policies_add_up_so_another_one_opens_what_ours_does_not() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_pod_that_is_cut_off_reaches_the_record_alone_and_nobody_reaches_it() {
+    let cut_off = BTreeSet::from([CUT_OFF.to_owned()]);
+    for mode in ["enforce", "audit"] {
+        let policies = policies(mode, &cut_off);
+        let out = |to, port| (Peer::CutOff, to, port, "TCP");
+        holds(
+            &policies,
+            &[
+                ("the record is kept", out(Installation, 8443), true),
+                ("by nothing else of it", out(Installation, 8080), false),
+                ("the world is gone", out(WORLD, 443), false),
+                ("names too", (Peer::CutOff, Names, 53, "UDP"), false),
+                ("and the cluster", out(Plain, 8080), false),
+                (
+                    "nobody reaches it",
+                    (Plain, Peer::CutOff, 8080, "TCP"),
+                    false,
+                ),
+                (
+                    "not Prometheus either",
+                    (Prometheus, Peer::CutOff, 15_090, "TCP"),
+                    false,
+                ),
+                ("others go on", (Agent, WORLD, 443, "TCP"), true),
+                ("and are reached", (Plain, Agent, 8080, "TCP"), true),
+            ],
+        );
+        // Without the second one nothing would hold it.
+        let open = ("it is open", out(WORLD, 22), true);
+        holds(&policies[..1], &[open]);
+    }
 }

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 
+use actpass_core::hash::{hex, sha256};
 use serde_json::{Map, Value, json};
 
 use crate::contract::*;
@@ -39,6 +40,8 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// What uids are made from.
     pub secret: &'a UidSecret,
+    /// The uid of the request: what tells a new pod from all others, which may have no name yet.
+    pub request: &'a str,
 }
 
 /// An injected pod.
@@ -58,14 +61,15 @@ pub struct Injection {
 pub fn inject(pod: &Value, context: &Context<'_>) -> Result<Injection, Findings> {
     let uids = context.settings.sidecar_uids;
     let identity = Identity::derive(context.secret, context.namespace, pod, uids);
-    inject_as(pod, context.settings, identity)
+    inject_as(pod, context.settings, identity, Some(context.request))
 }
 
-/// As [`inject`], under an identity that is known.
+/// As [`inject`], under an identity that is known. Without a `request` the pod is none that is made now.
 pub(crate) fn inject_as(
     pod: &Value,
     settings: &Settings,
     identity: Identity,
+    request: Option<&str>,
 ) -> Result<Injection, Findings> {
     let mut findings = Findings::default();
     shape::pod(pod, &mut findings);
@@ -74,7 +78,7 @@ pub(crate) fn inject_as(
         return Err(findings);
     }
     let mut editor = Editor::new(pod);
-    metadata(&mut editor, identity);
+    metadata(&mut editor, identity, request);
     init_containers(&mut editor, settings, identity);
     account_token(&mut editor);
     volumes(&mut editor);
@@ -128,9 +132,13 @@ pub(crate) fn refuse_windows(pod: &Value, findings: &mut Findings) {
     }
 }
 
-fn metadata(editor: &mut Editor, identity: Identity) {
+fn metadata(editor: &mut Editor, identity: Identity, request: Option<&str>) {
     let metadata = Path::of(["metadata"]);
-    let labels = Map::from_iter([(ENFORCED_LABEL.to_owned(), json!(ENFORCED_VALUE))]);
+    let mut labels = Map::from_iter([(ENFORCED_LABEL.to_owned(), json!(ENFORCED_VALUE))]);
+    if !is_known(editor.pod()) {
+        let drawn = request.map_or_else(String::new, drawn);
+        labels.insert(POD_LABEL.to_owned(), json!(drawn));
+    }
     editor.merge(&metadata.key("labels"), labels, Purpose::Fence);
     let uid = Map::from_iter([(
         SIDECAR_UID_ANNOTATION.to_owned(),
@@ -148,6 +156,20 @@ fn metadata(editor: &mut Editor, identity: Identity) {
     {
         editor.set(&annotations.key(key), json!(first), Purpose::Comfort);
     }
+}
+
+/// Whether the pod has a label of its own. A template may bring one: its pods are then told apart by nothing, and what befalls
+/// one befalls them all.
+fn is_known(pod: &Value) -> bool {
+    let value = text(pod, &["metadata", "labels", POD_LABEL]).unwrap_or_default();
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    value.len() == POD_LABEL_DIGITS && value.bytes().all(is_digit)
+}
+
+/// What a pod is known by: of a request whose uid the API server has drawn.
+fn drawn(request: &str) -> String {
+    let digest = sha256(&[b"actpass.pod/1\0", request.as_bytes()]);
+    hex(&digest).chars().take(POD_LABEL_DIGITS).collect()
 }
 
 /// First of all init containers, so that nothing of the user's ever runs without the fence.

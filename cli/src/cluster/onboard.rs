@@ -217,12 +217,13 @@ fn checked(
     settings: &Settings,
     surroundings: &Surroundings,
 ) -> Vec<String> {
-    // Uids are made from it; which ones changes no answer.
+    // Uids and labels are made from these; which ones changes no answer.
     let secret = UidSecret::new([0; 32]);
     let context = Context {
         namespace,
         settings,
         secret: &secret,
+        request: "",
     };
     let findings = match inject(pod, &context) {
         Err(findings) => findings,

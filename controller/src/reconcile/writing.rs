@@ -1,8 +1,12 @@
 //! The writes themselves, by server-side apply: fields of others in the same objects stay theirs.
 
+use std::collections::BTreeSet;
+
 use actpass_core::bundle::Bundle;
 use actpass_core::hash::{hex, sha256};
-use actpass_kubernetes::names::{AGENTS_NETWORK_POLICY, BUNDLE_LABEL, TRUST};
+use actpass_kubernetes::names::{
+    AGENTS_NETWORK_POLICY, BUNDLE_LABEL, QUARANTINE_NETWORK_POLICY, TRUST,
+};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as ApiNamespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -50,41 +54,58 @@ impl Leader {
         objects: &[&Object],
     ) -> anyhow::Result<()> {
         let name = &place.namespace.name;
-        let policy = network_policies::agents(place, objects.iter().copied(), &self.network);
-        let mut policy = serde_json::to_value(policy)?;
-        if let Some(policy) = policy.as_object_mut() {
-            policy.insert("apiVersion".to_owned(), json!("networking.k8s.io/v1"));
-            policy.insert("kind".to_owned(), json!("NetworkPolicy"));
-        }
+        let cut_off = self.cut_off(name);
+        let network = &self.network;
+        let policy = network_policies::agents(place, objects.iter().copied(), &cut_off, network);
+        let policy = applicable(&policy)?;
+        let quarantine = applicable(&network_policies::quarantine(place, &cut_off, network))?;
         let trust = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": TRUST},
             "data": self.trust.borrow().for_agents(),
         });
-        let both = hex(&sha256(&[
+        let all = hex(&sha256(&[
             policy.to_string().as_bytes(),
+            quarantine.to_string().as_bytes(),
             trust.to_string().as_bytes(),
             // One made anew under the same name has nothing of it.
             place.namespace.uid.as_bytes(),
         ]));
-        if self.done.state().written.get(name) == Some(&both) {
+        if self.done.state().written.get(name) == Some(&all) {
             return Ok(());
         }
         let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
-        let patch = Patch::Apply(&policy);
-        let applied = policies
-            .patch(AGENTS_NETWORK_POLICY, &apply(), &patch)
-            .await;
-        applied.context("write the NetworkPolicy")?;
+        // First what shuts, then what no longer opens; and the other way round where nobody is cut off any more.
+        let mut written = vec![
+            (QUARANTINE_NETWORK_POLICY, &quarantine),
+            (AGENTS_NETWORK_POLICY, &policy),
+        ];
+        if cut_off.is_empty() {
+            written.remove(0);
+        }
+        for (name, policy) in written {
+            let applied = policies.patch(name, &apply(), &Patch::Apply(policy)).await;
+            applied.with_context(|| format!("write NetworkPolicy `{name}`"))?;
+        }
+        if cut_off.is_empty() {
+            delete(&policies, QUARANTINE_NETWORK_POLICY).await?;
+        }
         // The install namespace has the original.
         if *name != self.install {
             let maps = Api::<ConfigMap>::namespaced(self.client.clone(), name);
             let applied = maps.patch(TRUST, &apply(), &Patch::Apply(&trust)).await;
             applied.context("write the copy of the trust")?;
         }
-        self.done.state().written.insert(name.clone(), both);
+        self.done.state().written.insert(name.clone(), all);
         Ok(())
+    }
+
+    /// Labels of the pods of a namespace that are cut off.
+    fn cut_off(&self, name: &str) -> BTreeSet<String> {
+        let running = self.world.running(name).filter(|_| self.network.quarantine);
+        let pods = running.into_iter().flatten();
+        pods.flat_map(|(_, pods)| pods.broken).collect()
     }
 
     /// Takes back what was published for namespaces of that name that are gone. What one that is there no longer governs
@@ -121,6 +142,7 @@ impl Leader {
         if found.is_some() && name != self.install {
             let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
             delete(&policies, AGENTS_NETWORK_POLICY).await?;
+            delete(&policies, QUARANTINE_NETWORK_POLICY).await?;
             let maps = Api::<ConfigMap>::namespaced(self.client.clone(), name);
             delete(&maps, TRUST).await?;
             tracing::info!(namespace = name, "Namespace no longer governed");
@@ -161,6 +183,16 @@ impl Leader {
             Err(error) => Err(error).with_context(|| format!("write the status of {}", object.id)),
         }
     }
+}
+
+/// A NetworkPolicy as it is applied.
+fn applicable(policy: &NetworkPolicy) -> anyhow::Result<Value> {
+    let mut policy = serde_json::to_value(policy)?;
+    if let Some(policy) = policy.as_object_mut() {
+        policy.insert("apiVersion".to_owned(), json!("networking.k8s.io/v1"));
+        policy.insert("kind".to_owned(), json!("NetworkPolicy"));
+    }
+    Ok(policy)
 }
 
 fn published_name(uid: &str) -> String {

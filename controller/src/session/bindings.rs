@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use actpass_core::hash::b64u_encode;
 use actpass_kubernetes::who::BoundPod;
@@ -14,7 +15,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 use crate::world::PAGE;
@@ -27,6 +29,13 @@ const TENANT: &str = "actpass.org/tenant";
 const ACCOUNT: &str = "actpass.org/service-account";
 /// Annotation: the pod's name and the ways out that its own check found open; absent while none is.
 const FENCE: &str = "actpass.org/fence";
+/// Annotation: the pod's name, while its own check has not ended for long.
+const UNVERIFIED: &str = "actpass.org/fence-unverified";
+/// Annotation: the pod's label of its own, once a way out was found open. It stays: what has left is not known.
+const BROKEN: &str = "actpass.org/fence-broken";
+
+/// Between two tellings of one pod's fence: a sidecar's own rest is longer.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Most keys remembered; others are looked up.
 const KEYS_MAX: usize = 16_384;
@@ -34,7 +43,37 @@ const KEYS_MAX: usize = 16_384;
 /// Keys by pod.
 pub struct Bindings {
     api: Api<Lease>,
-    known: Mutex<BTreeMap<String, [u8; 32]>>,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// What is known of one pod.
+#[derive(Clone, Copy)]
+struct Known {
+    key: [u8; 32],
+    /// When it told of its fence last.
+    told: Option<Instant>,
+}
+
+/// What a pod's own check of its fence found, as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// No way is open.
+    Stands,
+    /// These are.
+    Open(&'a str),
+    /// It has not ended for long.
+    Unverified,
+}
+
+/// What was found is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// It told of it a moment ago.
+    #[error("the pod told of its fence less than {} s ago", TOLD_EVERY.as_secs())]
+    TooSoon,
+    /// The API server does not answer, or has no such Lease any more.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
 }
 
 impl Bindings {
@@ -57,7 +96,7 @@ impl Bindings {
         key: &[u8; 32],
     ) -> Result<bool, kube::Error> {
         if let Some(known) = self.known().get(&pod.uid) {
-            return Ok(known == key);
+            return Ok(known.key == *key);
         }
         let name = name(pod);
         let holder = b64u_encode(key);
@@ -89,27 +128,46 @@ impl Bindings {
             if known.len() >= KEYS_MAX {
                 known.clear();
             }
-            known.insert(pod.uid.clone(), *key);
+            let key = *key;
+            known.insert(pod.uid.clone(), Known { key, told: None });
         }
         Ok(held)
     }
 
-    /// Keeps what the pod's own check found: the ways that are open, or that none is any more.
+    /// Keeps what the check of the pod with this label of its own found.
     ///
     /// # Errors
-    /// The API server does not answer.
-    pub async fn found(&self, pod: &BoundPod, open: Option<&str>) -> Result<(), kube::Error> {
-        let open = open.map(|ways| format!("{}: {ways}", pod.name));
-        let patch = json!({"metadata": {"annotations": {FENCE: open}}});
-        let patch = Patch::Merge(patch);
+    /// It is not kept.
+    pub async fn found(
+        &self,
+        pod: &BoundPod,
+        label: &str,
+        found: Found<'_>,
+        now: Instant,
+    ) -> Result<(), NotKept> {
+        if let Some(known) = self.known().get_mut(&pod.uid) {
+            let before = known.told.replace(now);
+            if before.is_some_and(|before| now.duration_since(before) < TOLD_EVERY) {
+                known.told = before;
+                return Err(NotKept::TooSoon);
+            }
+        }
+        let patch = Patch::Merge(annotated(&pod.name, label, found));
         let patched = self
             .api
             .patch_metadata(&name(pod), &PatchParams::default(), &patch)
             .await;
-        patched.map(drop)
+        // It is made again with the next session.
+        if let Err(kube::Error::Api(status)) = &patched
+            && status.code == 404
+        {
+            self.known().remove(&pod.uid);
+        }
+        patched?;
+        Ok(())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, [u8; 32]>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(|lock| lock.into_inner())
     }
 }
@@ -124,6 +182,22 @@ pub struct Pods {
     pub count: u32,
     /// Those with a way out beside their sidecar, each with its name and the way, as they say themselves.
     pub open: Vec<String>,
+    /// Names of those whose own check has not ended for long.
+    pub unverified: Vec<String>,
+    /// Labels of those that ever had a way out.
+    pub broken: BTreeSet<String>,
+}
+
+/// The annotations that say so; `null` takes one away.
+fn annotated(pod: &str, label: &str, found: Found<'_>) -> Value {
+    let annotations = match found {
+        Found::Stands => json!({FENCE: null, UNVERIFIED: null}),
+        Found::Open(ways) => {
+            json!({FENCE: format!("{pod}: {ways}"), UNVERIFIED: null, BROKEN: label})
+        }
+        Found::Unverified => json!({UNVERIFIED: pod}),
+    };
+    json!({"metadata": {"annotations": annotations}})
 }
 
 fn name(pod: &BoundPod) -> String {
@@ -160,6 +234,8 @@ pub async fn collect(
                 let pods = accounts.entry(account.clone()).or_default();
                 pods.count += 1;
                 pods.open.extend(it.fence.clone());
+                pods.unverified.extend(it.unverified.clone());
+                pods.broken.extend(it.broken.clone());
             }
             continue;
         }
@@ -195,8 +271,10 @@ struct Bound {
     tenant: String,
     /// Of bindings that an earlier version made there is none.
     account: Option<String>,
-    /// What its own check found.
+    /// What its own check found: see [`Pods`].
     fence: Option<String>,
+    unverified: Option<String>,
+    broken: Option<String>,
 }
 
 impl Bound {
@@ -208,6 +286,8 @@ impl Bound {
             tenant: annotations.remove(TENANT)?,
             account: annotations.remove(ACCOUNT),
             fence: annotations.remove(FENCE),
+            unverified: annotations.remove(UNVERIFIED),
+            broken: annotations.remove(BROKEN),
         })
     }
 

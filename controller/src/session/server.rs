@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actpass_core::pod::contract::TOKEN_AUDIENCE;
-use actpass_core::session::{FENCE_BYTES_MAX, FENCE_HEADER, FENCE_STANDS, SESSION_PATH};
+use actpass_core::pod::contract::{POD_LABEL, TOKEN_AUDIENCE};
+use actpass_core::session::{
+    FENCE_BYTES_MAX, FENCE_HEADER, FENCE_STANDS, FENCE_UNVERIFIED, SESSION_PATH,
+};
 use actpass_core::wire::Problem;
 use actpass_kubernetes::seeds::Keyring;
 use actpass_kubernetes::who::{self, BoundPod};
@@ -25,9 +27,10 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::admit::{self, Caller, Code, Looked, Refusal};
-use super::bindings::Bindings;
+use super::bindings::{Bindings, Found, NotKept};
 use super::live::{Issuer, Live, policy, standing};
 use crate::contact::Contact;
 use crate::events::{Events, Regarding};
@@ -181,23 +184,29 @@ impl Sessions {
             self.refused(&pod, &refusal);
             return Err(refusal);
         }
-        if let Some(found) = fence(headers) {
-            let found = self.fence(&pod, found).await;
-            found.map_err(|error| away(&error))?;
-        }
         drop(admission);
+        if let Some(said) = fence(headers) {
+            let label = found.as_ref().and_then(label).unwrap_or_default();
+            let telling = tokio::time::timeout(LOOK_TIMEOUT, self.fence(&pod, label, said)).await;
+            let told = telling.map_err(|error| away(&error))?;
+            told.map_err(|error| match error {
+                NotKept::TooSoon => Refusal::new(Code::NotReady, error.to_string()),
+                NotKept::Api(error) => away(&error),
+            })?;
+        }
         Ok(Admitted { pod, key, slot })
     }
 
     /// Keeps and tells what the pod's own check found.
-    async fn fence(&self, pod: &BoundPod, found: &str) -> Result<(), kube::Error> {
-        let open = (found != FENCE_STANDS).then_some(found);
-        self.bindings.found(pod, open).await?;
+    async fn fence(&self, pod: &BoundPod, label: &str, found: Found<'_>) -> Result<(), NotKept> {
+        self.bindings
+            .found(pod, label, found, Instant::now())
+            .await?;
         let BoundPod {
             namespace, name, ..
         } = pod;
-        match open {
-            Some(ways) => {
+        match found {
+            Found::Open(ways) => {
                 tracing::error!(
                     namespace,
                     pod = name,
@@ -207,7 +216,13 @@ impl Sessions {
                 let note = format!("a way out beside the sidecar is open: {ways}; delete the pod");
                 self.events.warn(Regarding::pod(pod), "FenceBroken", &note);
             }
-            None => tracing::info!(namespace, pod = name, "The way out of a pod is shut again"),
+            Found::Unverified => {
+                tracing::error!(namespace, pod = name, "A pod does not check its fence");
+                let note = "its own check of the fence has not ended for minutes; see the logs of actpass-verify";
+                self.events
+                    .warn(Regarding::pod(pod), "FenceUnverified", note);
+            }
+            Found::Stands => tracing::debug!(namespace, pod = name, "The fence of a pod stands"),
         }
         Ok(())
     }
@@ -318,9 +333,18 @@ impl Sessions {
 }
 
 /// What a sidecar says of its fence.
-fn fence(headers: &HeaderMap) -> Option<&str> {
+fn fence(headers: &HeaderMap) -> Option<Found<'_>> {
     let found = headers.get(FENCE_HEADER)?.to_str().ok()?;
-    found.get(..found.len().min(FENCE_BYTES_MAX))
+    Some(match found {
+        FENCE_STANDS => Found::Stands,
+        FENCE_UNVERIFIED => Found::Unverified,
+        ways => Found::Open(ways.get(..ways.len().min(FENCE_BYTES_MAX))?),
+    })
+}
+
+/// What tells the pod from all others for a NetworkPolicy.
+fn label(pod: &Value) -> Option<&str> {
+    pod.get("metadata")?.get("labels")?.get(POD_LABEL)?.as_str()
 }
 
 /// The API of sessions.

@@ -207,9 +207,11 @@ fn how_many_pods_act_by_a_passport_is_told_once_it_is_known() {
         let counted = |them: &[(&str, u32)]| {
             let them = them.iter();
             them.map(|(name, count)| {
-                let open = Vec::new();
-                let count = *count;
-                ((*name).to_owned(), Pods { count, open })
+                let pods = Pods {
+                    count: *count,
+                    ..Pods::default()
+                };
+                ((*name).to_owned(), pods)
             })
             .collect()
         };
@@ -306,6 +308,7 @@ fn a_passport_says_whether_its_pods_found_a_way_out() {
     let pods = |count, open: &[&str]| Pods {
         count,
         open: open.iter().map(|it| (*it).to_owned()).collect(),
+        ..Pods::default()
     };
     let ways = [
         "a: udp: sent",
@@ -339,6 +342,24 @@ fn a_passport_says_whether_its_pods_found_a_way_out() {
             ConditionStatus::False,
             Reason::WayOut,
             "\ne: x\nand 1 more",
+        ),
+        (
+            Pods {
+                unverified: vec!["a".to_owned()],
+                ..pods(2, &[])
+            },
+            ConditionStatus::Unknown,
+            Reason::Unverified,
+            "ActPassFenceUnverified:\na",
+        ),
+        (
+            Pods {
+                unverified: vec!["b".to_owned()],
+                ..pods(2, &ways[..1])
+            },
+            ConditionStatus::False,
+            Reason::WayOut,
+            "\na: udp: sent",
         ),
     ] {
         let said = fenced(&pods);

@@ -57,7 +57,7 @@ async fn where_pods_begin_or_end_their_passports_are_looked_at() {
     let running = |shop: u32| {
         let pods = |count| Pods {
             count,
-            open: Vec::new(),
+            ..Pods::default()
         };
         let here = |count| BTreeMap::from([("clerk".to_owned(), pods(count))]);
         Running::from([

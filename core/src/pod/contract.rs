@@ -138,6 +138,10 @@ pub const ENV_POD_IPS: &str = "ACTPASS_POD_IPS";
 pub const ENFORCED_LABEL: &str = "actpass.org/enforced";
 /// Value of [`ENFORCED_LABEL`]: the version of this contract.
 pub const ENFORCED_VALUE: &str = "v1";
+/// Label of an injected pod: drawn for it alone, so that a NetworkPolicy can select it and no other.
+pub const POD_LABEL: &str = "actpass.org/pod";
+/// Length of the value of [`POD_LABEL`], in lowercase hex.
+pub const POD_LABEL_DIGITS: usize = 16;
 /// Annotation: the sidecar's uid in this pod, decimal.
 pub const SIDECAR_UID_ANNOTATION: &str = "actpass.org/sidecar-uid";
 /// Annotation: the grace period in seconds before the drain budget was added, decimal.

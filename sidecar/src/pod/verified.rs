@@ -4,13 +4,17 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use actpass_core::session::FENCE_BYTES_MAX;
+use actpass_core::session::{FENCE_BYTES_MAX, FENCE_STANDS, FENCE_UNVERIFIED};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::ways::{PROXY_WAY, Pass, Wrong, is_shut};
 
 /// How often it is looked whether there is a newer result: a find is told within this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the last pass counts: as long as the alert ActPassFenceUnverified waits.
+pub const UNVERIFIED_AFTER: Duration = Duration::from_secs(300);
 
 /// Longest result that is read: nine ways with a sentence each.
 const RESULT_BYTES_MAX: usize = 16 * 1024;
@@ -24,8 +28,8 @@ pub enum Fence {
     Stands,
     /// The last pass found ways out: which, and what happened, in visible ASCII.
     Open(String),
-    /// The last pass found nothing, but an earlier one did.
-    Shut,
+    /// No pass has ended for [`UNVERIFIED_AFTER`].
+    Unverified,
 }
 
 impl Fence {
@@ -37,20 +41,53 @@ impl Fence {
         let open: Vec<&Wrong> = pass.wrong.iter().filter(counts).collect();
         match (open.as_slice(), self) {
             ([], before) if away => before.clone(),
-            ([], Self::Unknown | Self::Stands) => Self::Stands,
-            ([], Self::Open(_) | Self::Shut) => Self::Shut,
+            ([], _) => Self::Stands,
             (open, _) => Self::Open(said(open)),
         }
     }
 
-    /// For the evidence, in a sentence; nothing while nothing is known.
-    pub fn sentence(&self) -> Option<String> {
+    /// After a long time without a pass. What was found open is not shut by that.
+    fn after_silence(&self) -> Self {
+        match self {
+            Self::Open(_) => self.clone(),
+            Self::Unknown | Self::Stands | Self::Unverified => Self::Unverified,
+        }
+    }
+
+    /// For the evidence, in a sentence, given what was known before; nothing while nothing is known.
+    pub fn sentence(&self, before: &Self) -> Option<String> {
+        match (self, before) {
+            (Self::Unknown, _) => None,
+            (Self::Stands, Self::Open(_)) => Some("The way out that was open is shut.".to_owned()),
+            (Self::Stands, _) => {
+                Some("The ways out of the pod were tried: none is open.".to_owned())
+            }
+            (Self::Open(ways), _) => Some(format!("A way out beside the sidecar is open: {ways}")),
+            (Self::Unverified, _) => {
+                let minutes = UNVERIFIED_AFTER.as_secs() / 60;
+                Some(format!(
+                    "The ways out of the pod were not tried for {minutes} minutes."
+                ))
+            }
+        }
+    }
+
+    /// As the controller is told; nothing while nothing is known.
+    pub fn word(&self) -> Option<&str> {
         match self {
             Self::Unknown => None,
-            Self::Stands => Some("The ways out of the pod were tried: none is open.".to_owned()),
-            Self::Open(ways) => Some(format!("A way out beside the sidecar is open: {ways}")),
-            Self::Shut => Some("The way out that was open is shut.".to_owned()),
+            Self::Stands => Some(FENCE_STANDS),
+            Self::Open(ways) => Some(ways),
+            Self::Unverified => Some(FENCE_UNVERIFIED),
         }
+    }
+
+    /// Whether the controller, which was told `told`, is to be told. That the fence stands is no news where nothing else was said.
+    pub fn is_news(&self, told: &Self) -> bool {
+        !matches!(
+            (self, told),
+            (Self::Unknown, _) | (Self::Stands, Self::Unknown)
+        ) && self != told
     }
 }
 
@@ -72,16 +109,25 @@ pub fn known(result: &Path) -> Fence {
 
 /// Tells what is known of the fence as it changes, until nobody listens.
 pub async fn follow(result: &Path, fence: watch::Sender<Fence>) {
+    let (mut newest, mut seen) = (None, Instant::now());
     while !fence.is_closed() {
         // One that starts anew takes its result away at first.
-        if let Some(pass) = last(result) {
-            let next = fence.borrow().after(&pass);
-            fence.send_if_modified(|now| {
-                let changed = *now != next;
-                *now = next;
-                changed
-            });
-        }
+        let pass = last(result).filter(|pass| newest.as_ref() != Some(pass));
+        let next = match pass {
+            Some(pass) => {
+                seen = Instant::now();
+                let next = fence.borrow().after(&pass);
+                newest = Some(pass);
+                next
+            }
+            None if seen.elapsed() > UNVERIFIED_AFTER => fence.borrow().after_silence(),
+            None => fence.borrow().clone(),
+        };
+        fence.send_if_modified(|now| {
+            let changed = *now != next;
+            *now = next;
+            changed
+        });
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -121,7 +167,7 @@ mod tests {
     use crate::pod::ways::Wrong;
 
     #[test]
-    fn what_is_known_of_the_fence_remembers_that_it_was_open() {
+    fn what_is_known_of_the_fence_is_what_the_last_pass_found() {
         let pass = |wrong: &[&str]| Pass {
             time: 7,
             wrong: wrong
@@ -139,8 +185,7 @@ mod tests {
             (vec![], Fence::Stands),
             (vec!["not refused"], open("not refused")),
             (vec!["na\u{ef}ve\nline"], open("na?ve?line")),
-            (vec![], Fence::Shut),
-            (vec![], Fence::Shut),
+            (vec![], Fence::Stands),
             (vec!["a", "b"], open("a; udp: b")),
         ] {
             fence = fence.after(&pass(&found));
@@ -166,7 +211,7 @@ mod tests {
                 .collect(),
         };
         let away = ["proxy", "captured", "undeclared_name"];
-        for before in [Fence::Unknown, Fence::Stands, Fence::Shut] {
+        for before in [Fence::Unknown, Fence::Stands, Fence::Unverified] {
             assert_eq!(before.after(&pass(&away)), before);
         }
         let open = Fence::Stands.after(&pass(&["proxy", "captured", "udp"]));

@@ -18,9 +18,7 @@ use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use actpass_core::error::chain;
 use actpass_core::hash::sha256;
 use actpass_core::passport::jws::{self, IssuerKeys};
-use actpass_core::session::{
-    FENCE_HEADER, FENCE_STANDS, LINE_BYTES_MAX, SESSION_PATH, SILENCE_MAX, SessionLine,
-};
+use actpass_core::session::{FENCE_HEADER, LINE_BYTES_MAX, SESSION_PATH, SILENCE_MAX, SessionLine};
 use actpass_core::succession::{Purpose, Succession};
 use actpass_core::wire::Problem;
 use actpass_transport::client::ClientError;
@@ -38,6 +36,7 @@ use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
@@ -49,6 +48,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// First and longest wait before the controller is tried again.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Between two tellings of the fence: one that opens and shuts all the time is told in turns. Longer than the controller's own rest.
+const NEWS_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a request waits for the policy that the ledger already knows.
 const REFRESH_MAX: Duration = Duration::from_secs(2);
@@ -313,11 +315,16 @@ impl Follower {
     /// Follows the controller until cancelled, and tells it of the fence where that is not as it must be.
     pub async fn run(self, mut fence: watch::Receiver<Fence>) {
         let mut wait = RETRY_WAITS.0;
+        let mut news_from = Instant::now();
         loop {
-            let connected = tokio::time::Instant::now();
-            match self.follow(&mut fence).await {
+            let connected = Instant::now();
+            match self.follow(&mut fence, news_from).await {
                 Ended::Refused(why) => self.session.forget(why),
-                Ended::Fence => tracing::info!("Telling the controller of the fence"),
+                Ended::Fence => {
+                    tracing::info!("Telling the controller of the fence");
+                    news_from = Instant::now() + NEWS_EVERY;
+                    continue;
+                }
                 ended => {
                     tracing::warn!(error = %chain(&ended), "Session stream ended; beginning anew")
                 }
@@ -330,7 +337,7 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, fence: &mut watch::Receiver<Fence>) -> Ended {
+    async fn follow(&self, fence: &mut watch::Receiver<Fence>, news_from: Instant) -> Ended {
         let told = fence.borrow_and_update().clone();
         let body = match self.opened(&told).await {
             Ok(body) => body,
@@ -341,7 +348,7 @@ impl Follower {
                 Ok(()) => self.away("it ended the stream".into()),
                 Err(ended) => ended,
             },
-            () = news(fence) => Ended::Fence,
+            () = news(fence, &told, news_from) => Ended::Fence,
         }
     }
 
@@ -358,11 +365,9 @@ impl Follower {
             let mut request = Request::get(SESSION_PATH)
                 .header(header::HOST, names::CONTROLLER)
                 .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
-            match fence {
-                Fence::Open(ways) => request = request.header(FENCE_HEADER, ways),
-                // An earlier container may have said otherwise.
-                Fence::Stands | Fence::Shut => request = request.header(FENCE_HEADER, FENCE_STANDS),
-                Fence::Unknown => {}
+            // Also that it stands: an earlier container may have said otherwise.
+            if let Some(word) = fence.word() {
+                request = request.header(FENCE_HEADER, word);
             }
             let request = request.body(Empty::<Bytes>::new())?;
             Ok(sender.send_request(request).await?)
@@ -443,15 +448,20 @@ impl Follower {
     }
 }
 
-/// Until the controller is to be told something: of a fence that stands from the first it is told nothing.
-async fn news(fence: &mut watch::Receiver<Fence>) {
-    while fence.changed().await.is_ok() {
-        if matches!(*fence.borrow(), Fence::Open(_) | Fence::Shut) {
+/// Until the controller, which was told `told`, is to be told something else, and not before `from`.
+async fn news(fence: &mut watch::Receiver<Fence>, told: &Fence, from: Instant) {
+    loop {
+        if !fence.borrow_and_update().is_news(told) {
+            if fence.changed().await.is_err() {
+                // Nobody looks any more.
+                std::future::pending::<()>().await;
+            }
+        } else if Instant::now() >= from {
             return;
+        } else {
+            tokio::time::sleep_until(from).await;
         }
     }
-    // Nobody looks any more.
-    std::future::pending().await
 }
 
 /// Between half of it and all of it, so that the pods of a node do not come back together.

@@ -4,8 +4,8 @@ use actpass_core::canonical::excerpt;
 use serde_json::Value;
 
 use crate::contract::{
-    AUTHORITIES_VOLUME, ENFORCED_LABEL, GRACE_ANNOTATION, INIT, KEY_PREFIX, NAME_PREFIX, PROXY,
-    SIDECAR_UID_ANNOTATION, STATE_VOLUME, TOKEN_VOLUME, TRUST_VOLUME, VERIFY, VERIFY_VOLUME,
+    AUTHORITIES_VOLUME, ENFORCED_LABEL, GRACE_ANNOTATION, INIT, KEY_PREFIX, NAME_PREFIX, POD_LABEL,
+    PROXY, SIDECAR_UID_ANNOTATION, STATE_VOLUME, TOKEN_VOLUME, TRUST_VOLUME, VERIFY, VERIFY_VOLUME,
 };
 use crate::path::Path;
 use crate::problem::{Findings, Reason};
@@ -37,7 +37,7 @@ pub(super) fn reserved(pod: &Value, findings: &mut Findings) {
         }
     }
     for (key, ours) in [
-        ("labels", &[ENFORCED_LABEL][..]),
+        ("labels", &[ENFORCED_LABEL, POD_LABEL][..]),
         ("annotations", &[SIDECAR_UID_ANNOTATION, GRACE_ANNOTATION]),
     ] {
         for (name, _) in members(pod, &["metadata", key]) {

@@ -47,7 +47,7 @@ fn of_release(pod: &Value, settings: &Settings) -> Findings {
     };
     let pod = as_created(pod, settings, identity);
     every(&pod, settings, &Surroundings::default(), || {
-        inject_as(&pod, settings, identity)
+        inject_as(&pod, settings, identity, None)
     })
 }
 

@@ -170,6 +170,7 @@ async fn answer(serving: &Serving, path: Path, request: &Request) -> Result<Answ
                 namespace: &request.namespace,
                 settings,
                 secret: &serving.uid_secret,
+                request: &request.uid,
             });
             match (path, &context) {
                 (Path::MutatePods, Some(context)) => pods::mutate(request, context),

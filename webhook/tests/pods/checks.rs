@@ -1018,6 +1018,7 @@ fn debug_containers_need_the_break_glass_role() {
         namespace: "shop",
         settings: &settings,
         secret: &secret,
+        request: "",
     };
     let old = injected_with(&pod(), &settings).unwrap().pod;
     let plain = json!({"name": "debug", "image": "i", "securityContext": {"runAsUser": 1000,

@@ -1,6 +1,7 @@
 //! What does a pod become, and does it become the same thing twice?
 
-use crate::support::{applied, injected, injected_with, pod, set, settings, with};
+use crate::support::{applied, created, injected, injected_with, pod, set, settings, with};
+use actpass_webhook::checks::Surroundings;
 use actpass_webhook::problem::Reason;
 use serde_json::{Value, json};
 
@@ -427,6 +428,30 @@ fn ports_of_containers_and_probes_are_reachable() {
     );
     let told = injected(&given).warned;
     assert_eq!((told.len(), told[0].reason), (1, Reason::Unreachable));
+}
+
+#[test]
+fn each_pod_has_a_label_of_its_own_and_keeps_it() {
+    let label = |pod: &Value| pod["metadata"]["labels"]["actpass.org/pod"].clone();
+    let drawn = label(&injected(&pod()).pod);
+    assert_eq!(drawn.as_str().map(str::len), Some(16));
+    for (given, want) in [
+        (json!("0123456789abcdef"), json!("0123456789abcdef")),
+        (json!("0123456789ABCDEF"), drawn.clone()),
+        (json!("../"), drawn.clone()),
+        (json!(""), drawn.clone()),
+    ] {
+        let given = with(pod(), "/metadata/labels/actpass.org~1pod", given);
+        assert_eq!(label(&injected(&given).pod), want, "{given}");
+    }
+    // Without one it is not what we inject.
+    let without = with(
+        injected(&pod()).pod,
+        "/metadata/labels/actpass.org~1pod",
+        Value::Null,
+    );
+    let findings = created(&without, &settings(), &Surroundings::default());
+    assert_eq!(findings.refused[0].reason, Reason::Injection);
 }
 
 #[test]

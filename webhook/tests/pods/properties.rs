@@ -246,7 +246,7 @@ proptest! {
     #[test]
     fn nothing_makes_it_panic(pod in any_json(), other in any_pod(), options in any_json()) {
         let (settings, secret) = (settings(), secret());
-        let context = Context { namespace: "shop", settings: &settings, secret: &secret };
+        let context = Context { namespace: "shop", settings: &settings, secret: &secret, request: "" };
         for pod in [&pod, &json!({"spec": pod}), &json!({"spec": {"containers": [pod]}}), &json!({"metadata": pod, "spec": other["spec"]})] {
             if let Ok(injection) = injected_with(pod, &settings) {
                 created(&injection.pod, &settings, &Surroundings::default());

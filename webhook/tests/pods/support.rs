@@ -37,6 +37,9 @@ pub(crate) fn secret() -> UidSecret {
     UidSecret::new([7; 32])
 }
 
+/// The uid of all requests.
+const REQUEST: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+
 /// Injects with these settings.
 pub(crate) fn injected_with(pod: &Value, settings: &Settings) -> Result<Injection, Findings> {
     let secret = secret();
@@ -44,6 +47,7 @@ pub(crate) fn injected_with(pod: &Value, settings: &Settings) -> Result<Injectio
         namespace: "shop",
         settings,
         secret: &secret,
+        request: REQUEST,
     };
     inject(pod, &context)
 }
@@ -61,6 +65,7 @@ pub(crate) fn created(pod: &Value, settings: &Settings, surroundings: &Surroundi
         namespace: "shop",
         settings,
         secret: &secret,
+        request: REQUEST,
     };
     create(pod, &context, surroundings)
 }

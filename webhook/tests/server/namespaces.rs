@@ -177,6 +177,7 @@ fn a_pod_runs_without_actpass_unless_it_is_as_the_webhook_injects_it() {
             namespace: "shop",
             settings: &settings,
             secret: &secret,
+            request: "",
         };
         inject(&pod, &context).unwrap().pod
     };

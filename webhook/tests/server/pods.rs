@@ -45,6 +45,7 @@ fn answered(
         namespace: &request.namespace,
         settings: &settings,
         secret: &secret,
+        request: &request.uid,
     };
     how(&request, &context, facts)
 }

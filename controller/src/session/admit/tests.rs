@@ -36,6 +36,7 @@ fn running(settings: &Settings) -> Value {
         namespace: "shop",
         settings,
         secret: &secret,
+        request: "",
     };
     inject(&pod, &context).unwrap().pod
 }

@@ -252,8 +252,8 @@ async fn policy_and_passport_count_as_soon_as_they_are_said_and_no_longer() {
 }
 
 #[tokio::test]
-async fn the_controller_is_told_of_a_fence_that_is_open_and_when_it_is_shut() {
-    let (streams, nexts): (Vec<Lines>, Vec<Next>) = (0..3).map(|_| lines()).unzip();
+async fn the_controller_is_told_of_a_fence_that_is_open() {
+    let (streams, nexts): (Vec<Lines>, Vec<Next>) = (0..2).map(|_| lines()).unzip();
     let stage = Stage::set(nexts).await;
     let told = |want: &'static [Option<&'static str>]| {
         let stage = &stage;
@@ -282,11 +282,40 @@ async fn the_controller_is_told_of_a_fence_that_is_open_and_when_it_is_shut() {
         stage.session.passport().is_ok(),
         "what counted still counts"
     );
-    stage.fence.send_replace(Fence::Shut);
-    told(&[None, Some("udp: sent"), Some("stands")])
-        .await
-        .unwrap();
     stage.following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_the_fence_are_told_in_turns_and_only_where_they_are_news() {
+    let open = || Fence::Open("udp: sent".to_owned());
+    let (fence, mut seen) = watch::channel(Fence::Unknown);
+    let begun = Instant::now();
+    let from = begun + NEWS_EVERY;
+    let mut told = Fence::Unknown;
+    for (is, in_time, after) in [
+        (Fence::Stands, false, false),
+        (open(), false, true),
+        (open(), false, false),
+        (Fence::Unknown, false, false),
+        (Fence::Stands, false, true),
+        (Fence::Unverified, false, true),
+        (Fence::Stands, false, true),
+        (open(), true, true),
+    ] {
+        fence.send_replace(is.clone());
+        let from = if in_time {
+            Instant::now()
+        } else {
+            from.max(Instant::now() + NEWS_EVERY)
+        };
+        let early = timeout(NEWS_EVERY / 2, news(&mut seen, &told, from)).await;
+        assert_eq!(early.is_ok(), in_time && after, "{is:?} after {told:?}");
+        let late = timeout(NEWS_EVERY, news(&mut seen, &told, from)).await;
+        assert_eq!(late.is_ok(), after, "{is:?} after {told:?}");
+        if after {
+            told = is;
+        }
+    }
 }
 
 #[tokio::test]
