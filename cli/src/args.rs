@@ -138,7 +138,7 @@ pub(crate) struct CheckArgs {
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Log directory, or a file from `kubectl actpass export` [default: the log of the state directory]
+    /// Log directory, or a file from `kubectl actpass export` or `kubectl actpass prove` [default: the log of the state directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 

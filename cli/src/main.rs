@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod lending;
 mod local;
+mod proof;
 mod run;
 mod state;
 

@@ -6,6 +6,8 @@ pub mod config;
 pub mod fence;
 pub mod health;
 pub mod passed;
+pub mod prove;
+mod prove_self;
 pub mod resolve;
 pub mod search;
 pub mod trust;

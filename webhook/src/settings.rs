@@ -197,6 +197,11 @@ impl UidRange {
         }
     }
 
+    /// The first of them.
+    pub fn first(self) -> u32 {
+        self.first
+    }
+
     /// Whether a uid or gid is one of them.
     pub fn contains(self, id: i64) -> bool {
         (i64::from(self.first)..=i64::from(self.last)).contains(&id)

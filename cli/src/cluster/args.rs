@@ -150,6 +150,7 @@ pub(crate) enum PluginCommand {
         command: IntentsCommand,
     },
     Onboard(OnboardArgs),
+    Prove(ProveArgs),
     /// Keys of the installation: what passports, checkpoints and votes are signed with
     ///
     /// Example: kubectl actpass keys list
@@ -324,6 +325,43 @@ pub(crate) struct OnboardArgs {
     /// Namespace [default: --namespace, or the context's]
     #[arg(value_name = "NAMESPACE")]
     pub(crate) of: Option<String>,
+}
+
+/// Try the fence of a namespace, in this very cluster, and keep a signed report
+///
+/// Makes a pod like any agent's, which tries the ways out of it that need nobody outside, and asks the API server in dry runs for
+/// what it has to refuse; then deletes the pod. What was found goes on the record of the namespace, so that the report can be
+/// checked anywhere: `actpass verify FILE`. Nothing is sent to anybody but names and addresses that lead nowhere.
+///
+/// Takes the right to make, read and delete pods in the namespace, and what `export` takes.
+///
+/// Exit codes: 0 everything was held, 2 something was not.
+///
+/// Example: kubectl actpass prove -n support --every-node
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// ServiceAccount of the pod, subject of a Passport [default: that of a Passport in force]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+
+    /// One pod on each node that takes pods, one after the other: kernels and runtimes differ
+    #[arg(long)]
+    pub(crate) every_node: bool,
+
+    /// File of the report [default: NAMESPACE.proof.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Take the place of a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Without the log: the report then shows nothing to who does not trust you
+    #[arg(long)]
+    pub(crate) unsigned: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -142,7 +142,7 @@ fn proof(seen: &Option<(String, KeptHead)>, key_given: bool, keep: Option<&Path>
 }
 
 /// Keeps the log in a file, which appears whole or not at all.
-async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
+pub(super) async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
     let path = ledger.path("/v1/export", "");
     let asked = ledger.client().ask("GET", &path, Vec::new()).await;
     let mut answer = asked.map_err(|error| ledger.explained(error, "actpass-auditor"))?;

@@ -6,8 +6,8 @@
 //! the installation's webhook. In a namespace that is labelled already the dry run asks the webhook itself.
 
 mod hosts;
-mod settings;
-mod workloads;
+pub(super) mod settings;
+pub(super) mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;

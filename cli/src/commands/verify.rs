@@ -1,6 +1,7 @@
 //! `actpass verify`: offline, with the log directory and what is known of the log from elsewhere.
 
 pub(crate) mod known;
+mod proof;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub(crate) fn verify(
     json: bool,
 ) -> anyhow::Result<Exit> {
     if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
+        if let Some(report) = proof::read(file)? {
+            return proof::verify(&report, file, args.key.as_deref(), json);
+        }
         let mut elsewhere = Elsewhere::default();
         elsewhere.add(&args.anchor, args.key.as_deref())?;
         let verified = verify_export(file, &elsewhere.known())?;

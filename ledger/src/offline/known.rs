@@ -103,7 +103,7 @@ impl LogKey {
     }
 
     /// The key of that log, where it is of it.
-    pub(super) fn of(&self, origin: &str) -> Option<NoteVerifier> {
+    pub fn of(&self, origin: &str) -> Option<NoteVerifier> {
         match self {
             Self::Named(key) => (key.name() == origin).then(|| key.clone()),
             Self::Public(key) => Some(NoteVerifier::new(origin, *key)),

@@ -24,13 +24,13 @@ use crate::names::{CANARIES, CLEAR_PORT};
 pub const RESULT_FILE: &str = "result.json";
 
 /// Everything tried here is answered by this machine.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a proxy that has started answers. 403: there is no passport, and it says so.
 const STARTED: [&str; 2] = ["200", "403"];
 
 /// What any proxy answers. 503: it has not heard from the controller yet.
-const ANSWERING: [&str; 3] = ["200", "403", "503"];
+pub(super) const ANSWERING: [&str; 3] = ["200", "403", "503"];
 
 /// Discard (RFC 863).
 const DISCARD: u16 = 9;
@@ -57,10 +57,13 @@ pub struct Wrong {
 }
 
 /// A way: its name, and what says whether it is as it must be, given the pod's nameserver.
-type Way = (&'static str, fn(IpAddr) -> Result<(), String>);
+type Named = (&'static str, Way);
+
+/// How a way is tried.
+pub(super) type Way = fn(IpAddr) -> Result<(), String>;
 
 /// Those that the sidecar answers.
-const ANSWERED: [Way; 3] = [
+const ANSWERED: [Named; 3] = [
     (PROXY_WAY, proxy),
     ("captured", captured),
     ("undeclared_name", undeclared_name),
@@ -75,7 +78,7 @@ pub(super) fn is_shut(way: &str) -> bool {
 }
 
 /// Those that are shut whether there is a sidecar or not.
-const SHUT: [Way; 6] = [
+const SHUT: [Named; 6] = [
     ("udp", udp),
     ("ping", ping),
     ("own_ports", own_ports),
@@ -94,7 +97,7 @@ pub fn shut(nameserver: IpAddr, time: i64) -> Pass {
     tried(&SHUT, nameserver, time)
 }
 
-fn tried(ways: &[Way], nameserver: IpAddr, time: i64) -> Pass {
+fn tried(ways: &[Named], nameserver: IpAddr, time: i64) -> Pass {
     let wrong = ways.iter().filter_map(|(way, tried)| {
         let said = tried(nameserver).err()?;
         let way = (*way).to_owned();
@@ -156,18 +159,27 @@ fn answered(nameserver: IpAddr, statuses: &[&str]) -> Result<(), String> {
 /// What answers at that address, taken for the proxy.
 fn request(address: IpAddr) -> io::Result<String> {
     let address = SocketAddr::from((address, CLEAR_PORT));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    request_on(TcpStream::connect_timeout(&address, PATIENCE)?)
+}
+
+/// What answers on that connection, taken for the proxy.
+pub(super) fn request_on(stream: TcpStream) -> io::Result<String> {
     let request =
         format!("GET /v1/passport HTTP/1.1\r\nhost: {INTERNAL_NAME}\r\nconnection: close\r\n\r\n");
+    exchange(stream, &request)
+}
+
+/// Sends a request and reads the answer to its end.
+pub(super) fn exchange(mut stream: TcpStream, request: &str) -> io::Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-    Ok(answer)
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Whether a pod has no such addresses, so that there is nothing to be shut.
-fn has_no_route(error: &io::Error) -> bool {
+pub(super) fn has_no_route(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, NetworkUnreachable};
     matches!(error.kind(), AddrNotAvailable | NetworkUnreachable)
         || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
@@ -194,7 +206,7 @@ fn captured(_: IpAddr) -> Result<(), String> {
 }
 
 /// Whether an answer has one of these statuses.
-fn judged(answer: &str, statuses: &[&str]) -> Result<(), String> {
+pub(super) fn judged(answer: &str, statuses: &[&str]) -> Result<(), String> {
     let status = answer.strip_prefix("HTTP/1.1 ").unwrap_or_default();
     let status = status.split(' ').next().unwrap_or_default();
     if statuses.contains(&status) {
@@ -215,7 +227,7 @@ fn detail(answer: &str) -> Option<String> {
 }
 
 /// A name that nobody declares does not exist.
-fn undeclared_name(nameserver: IpAddr) -> Result<(), String> {
+pub(super) fn undeclared_name(nameserver: IpAddr) -> Result<(), String> {
     match ask(nameserver, CANARY)?.metadata.response_code {
         ResponseCode::NXDomain => Ok(()),
         code => Err(format!("an undeclared name was answered with {code}")),
@@ -241,7 +253,7 @@ fn udp(_: IpAddr) -> Result<(), String> {
 }
 
 /// An echo request is refused where a socket for it is to be had. Of IPv6 the kernel does not say so.
-fn ping(_: IpAddr) -> Result<(), String> {
+pub(super) fn ping(_: IpAddr) -> Result<(), String> {
     const ECHO: [u8; 8] = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
     let family = AddressFamily::INET;
     let Ok(socket) = socket_of(family, SocketType::DGRAM, Some(ipproto::ICMP)) else {
@@ -258,7 +270,7 @@ fn ping(_: IpAddr) -> Result<(), String> {
     Ok(())
 }
 
-fn any(like: IpAddr) -> IpAddr {
+pub(super) fn any(like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -279,7 +291,7 @@ fn own_addresses() -> Vec<IpAddr> {
 }
 
 /// Ports of the sidecar are closed to agents. The capture and DNS ports answer only what was steered to them.
-fn own_ports(_: IpAddr) -> Result<(), String> {
+pub(super) fn own_ports(_: IpAddr) -> Result<(), String> {
     for address in own_addresses() {
         for port in [ADMIN_PORT, CAPTURE_PORT, DNS_PORT, METRICS_PORT] {
             let there = SocketAddr::from((address, port));
@@ -293,23 +305,23 @@ fn own_ports(_: IpAddr) -> Result<(), String> {
     Ok(())
 }
 
-fn raw_socket(_: IpAddr) -> Result<(), String> {
+pub(super) fn raw_socket(_: IpAddr) -> Result<(), String> {
     let icmp = Some(ipproto::ICMP);
     refused(AddressFamily::INET, SocketType::RAW, icmp, "a raw socket")
 }
 
-fn packet_socket(_: IpAddr) -> Result<(), String> {
+pub(super) fn packet_socket(_: IpAddr) -> Result<(), String> {
     let what = "a packet socket";
     refused(AddressFamily::PACKET, SocketType::RAW, None, what)
 }
 
 /// A virtual machine's way to its host passes every packet filter.
-fn vsock(_: IpAddr) -> Result<(), String> {
+pub(super) fn vsock(_: IpAddr) -> Result<(), String> {
     let what = "an AF_VSOCK socket";
     refused(AddressFamily::VSOCK, SocketType::STREAM, None, what)
 }
 
-fn refused(
+pub(super) fn refused(
     family: AddressFamily,
     kind: SocketType,
     protocol: Option<Protocol>,
@@ -323,7 +335,7 @@ fn refused(
     }
 }
 
-fn socket_of(
+pub(super) fn socket_of(
     family: AddressFamily,
     kind: SocketType,
     protocol: Option<Protocol>,
@@ -332,27 +344,31 @@ fn socket_of(
 }
 
 /// Asks for the IPv4 address of a name.
-fn ask(nameserver: IpAddr, name: &str) -> Result<Message, String> {
-    let failed = |error: &dyn std::fmt::Display| {
-        format!("the name server {nameserver} gave no answer for {name}: {error}")
-    };
-    let absolute = Name::from_ascii(format!("{name}.")).map_err(|error| failed(&error))?;
+pub(super) fn ask(nameserver: IpAddr, name: &str) -> Result<Message, String> {
+    exchanged(nameserver, name)
+        .map_err(|error| format!("the name server {nameserver} gave no answer for {name}: {error}"))
+}
+
+/// A question and its answer.
+pub(super) fn exchanged(nameserver: IpAddr, name: &str) -> io::Result<Message> {
+    let query = query(name).map_err(io::Error::other)?;
+    let socket = UdpSocket::bind((any(nameserver), 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect((nameserver, 53))?;
+    socket.send(&query)?;
+    let mut answer = vec![0; 4096];
+    let length = socket.recv(&mut answer)?;
+    answer.truncate(length);
+    Message::from_vec(&answer).map_err(io::Error::other)
+}
+
+/// The bytes of a question for the IPv4 address of a name.
+pub(super) fn query(name: &str) -> Result<Vec<u8>, String> {
+    let absolute = Name::from_ascii(format!("{name}.")).map_err(|error| error.to_string())?;
     let mut query = Message::new(1, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(absolute, RecordType::A));
-    let bytes = query.to_vec().map_err(|error| failed(&error))?;
-    let asked = || -> io::Result<Vec<u8>> {
-        let socket = UdpSocket::bind((any(nameserver), 0))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.connect((nameserver, 53))?;
-        socket.send(&bytes)?;
-        let mut answer = vec![0; 4096];
-        let length = socket.recv(&mut answer)?;
-        answer.truncate(length);
-        Ok(answer)
-    };
-    let answer = asked().map_err(|error| failed(&error))?;
-    Message::from_vec(&answer).map_err(|error| failed(&error))
+    query.to_vec().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

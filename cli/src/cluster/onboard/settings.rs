@@ -24,7 +24,7 @@ pub(super) fn of(system: &Kubectl) -> anyhow::Result<Settings> {
 }
 
 /// Those of an installation with nothing changed.
-pub(super) fn defaults() -> Settings {
+pub(in crate::cluster) fn defaults() -> Settings {
     let image = format!("actpass@sha256:{}", "0".repeat(64));
     let images = [
         "ACTPASS_INIT_IMAGE",

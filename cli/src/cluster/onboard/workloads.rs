@@ -42,7 +42,7 @@ pub(super) fn is_pod(object: &Value) -> bool {
 }
 
 /// Whether a pod has our sidecar, by its name: what the webhook of a labelled namespace has just put in.
-pub(super) fn is_injected(pod: &Value) -> bool {
+pub(in crate::cluster) fn is_injected(pod: &Value) -> bool {
     let containers = pod
         .pointer("/spec/initContainers")
         .and_then(Value::as_array);

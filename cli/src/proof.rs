@@ -1,0 +1,187 @@
+//! The report of `kubectl actpass prove`, and whether it is the one that was put on the record.
+//!
+//! ```text
+//! around  what was found from outside the pods; its digest stands in each pod's proof
+//! pods    each pod's proof, and the leaf of the namespace's log that names the proof's digest, with what leads from that leaf
+//!         to a checkpoint that the ledger signed
+//! ```
+//!
+//! Digests are SHA-256 over canonical JSON. So nothing in a report changes without the leaf no longer naming it. What that does
+//! not show: that the program in the pod was ours. Whoever may make pods in the namespace can put another report on the record.
+
+use actpass_core::canonical;
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteVerifier};
+use actpass_core::evidence::leaf::Leaf;
+use actpass_core::evidence::merkle::{leaf_hash, verify_inclusion};
+use actpass_core::evidence::receipt::hashes;
+use actpass_core::evidence::record::Body;
+use actpass_core::hash::{hex, sha256};
+use actpass_ledger::offline::LogKey;
+use actpass_sidecar::pod::prove::{Proof, Tried, Verdict, record_name};
+use anyhow::{Context, bail, ensure};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Version of [`Report`].
+pub(crate) const REPORT_VERSION: &str = "actpass.report/1";
+
+/// Longest report that is read: some hundred pods.
+pub(crate) const REPORT_BYTES_MAX: u64 = 16 << 20;
+
+/// What was tried in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    /// [`REPORT_VERSION`].
+    pub(crate) v: String,
+    pub(crate) around: Around,
+    pub(crate) pods: Vec<Witnessed>,
+}
+
+/// What was found from outside the pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Around {
+    pub(crate) namespace: String,
+    /// When, seconds since the epoch.
+    pub(crate) time: i64,
+    pub(crate) attempts: Vec<Tried>,
+}
+
+/// What one pod found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witnessed {
+    pub(crate) proof: Proof,
+    /// None where the log was not to be read.
+    pub(crate) evidence: Option<Evidence>,
+}
+
+/// Where a proof stands in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Evidence {
+    /// The leaf, as it stands there.
+    pub(crate) leaf: String,
+    /// Its place.
+    pub(crate) index: u64,
+    /// The inclusion proof (RFC 9162 section 2.1.3), lowercase hex.
+    pub(crate) path: Vec<String>,
+    /// The signed checkpoint (C2SP `tlog-checkpoint`).
+    pub(crate) checkpoint: String,
+    /// The key that it is signed with, as the ledger said: a C2SP verifier key.
+    pub(crate) key: String,
+}
+
+/// What a report amounts to.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Name of the log and id of the key, where all of it is on the record.
+    pub(crate) signed: Option<(String, String)>,
+    /// Newest time of a leaf that names it.
+    pub(crate) recorded: Option<Timestamp>,
+}
+
+/// SHA-256 over the canonical JSON of a part.
+///
+/// # Errors
+/// Where it has none.
+pub(crate) fn digest<T: Serialize>(part: &T) -> anyhow::Result<[u8; 32]> {
+    Ok(sha256(&[&canonical::to_vec(part)?]))
+}
+
+impl Report {
+    /// All that was tried, with the pod that tried it.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = (Option<&Proof>, &Tried)> {
+        let around = self.around.attempts.iter().map(|tried| (None, tried));
+        let pods = self.pods.iter().flat_map(|pod| {
+            let attempts = pod.proof.attempts.iter();
+            attempts.map(|tried| (Some(&pod.proof), tried))
+        });
+        around.chain(pods)
+    }
+
+    /// How many attempts came to that.
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+        self.attempts()
+            .filter(|(_, tried)| tried.verdict == verdict)
+            .count()
+    }
+
+    /// Whether the report is the one on the record. A `key` is believed in the place of the one in the report.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(crate) fn check(&self, key: Option<&LogKey>) -> anyhow::Result<Checked> {
+        ensure!(
+            self.v == REPORT_VERSION,
+            "it is of version `{}`; this program reads `{REPORT_VERSION}`",
+            canonical::excerpt(&self.v)
+        );
+        let around = hex(&digest(&self.around)?);
+        let mut signed = Vec::new();
+        for Witnessed { proof, evidence } in &self.pods {
+            let pod = canonical::excerpt(&proof.pod);
+            ensure!(
+                proof.with == around,
+                "what was found around the pods is not what pod `{pod}` put on the record"
+            );
+            if let Some(evidence) = evidence {
+                let found = evidence.check(proof, key);
+                signed.push(found.with_context(|| format!("pod `{pod}`"))?);
+            }
+        }
+        let whole = signed.len() == self.pods.len();
+        Ok(Checked {
+            recorded: signed.iter().map(|(_, _, time)| *time).max(),
+            signed: (signed.into_iter().next())
+                .filter(|_| whole)
+                .map(|(log, key, _)| (log, key)),
+        })
+    }
+}
+
+impl Evidence {
+    /// The log, the id of the key and the time.
+    fn check(
+        &self,
+        proof: &Proof,
+        key: Option<&LogKey>,
+    ) -> anyhow::Result<(String, String, Timestamp)> {
+        let named = NoteVerifier::from_vkey(&self.key).context("the report's key")?;
+        let verifier = match key {
+            None => named,
+            Some(key) => key.of(named.name()).with_context(|| {
+                format!("the key given is of another log than `{}`", named.name())
+            })?,
+        };
+        let head = Checkpoint::verify(&self.checkpoint, &verifier)?;
+        let leaf = self.leaf.as_bytes();
+        let path = hashes(&self.path).context("the inclusion proof")?;
+        verify_inclusion(leaf_hash(leaf), self.index, head.size, &path, head.root)
+            .context("the leaf is not in the log that the checkpoint is of")?;
+        let leaf = Leaf::parse(leaf).context("the leaf")?;
+        let Some((record, _)) = leaf.record() else {
+            bail!("the leaf is of no pod");
+        };
+        let name = record_name(&digest(proof)?);
+        ensure!(
+            names(&record.body, &name),
+            "its proof is not what stands on the record: it was changed"
+        );
+        Ok((head.origin, verifier.id(), record.time))
+    }
+}
+
+/// Whether it is the refusal of that name.
+pub(crate) fn names(body: &Body, name: &str) -> bool {
+    let (Body::Decision(judged) | Body::Intent(judged)) = body else {
+        return false;
+    };
+    let target = judged
+        .refusal
+        .as_ref()
+        .map(|refusal| refusal.target.as_str());
+    let target = target.and_then(|target| target.strip_prefix("A "));
+    target.is_some_and(|target| target.trim_end_matches('.') == name)
+}
