@@ -84,7 +84,55 @@ pub fn said(printed: &str) -> anyhow::Result<Vec<Said>> {
     Ok(said)
 }
 
+/// Those that stay closed where there is no fence, each with why: none should. Left out are [`CLOSED_ANYWHERE`], those that
+/// `own` names, and what this machine does not have, which is printed.
+pub fn closed_without_a_fence(
+    said: &[Said],
+    frames: &[Frame],
+    own: impl Fn(&Attempt) -> bool,
+) -> Vec<String> {
+    let mut closed = Vec::new();
+    for it in said {
+        let Said { attempt, why, .. } = it;
+        let anywhere = CLOSED_ANYWHERE.contains(&attempt.name);
+        if it.worked(frames) || anywhere || own(attempt) {
+            continue;
+        }
+        let line = format!("{}: {why}", attempt.name);
+        match it.is_not_there() {
+            true => println!("not on this machine: {line}"),
+            false => closed.push(line),
+        }
+    }
+    closed
+}
+
+/// What no kernel lets out, whoever asks: these attempts end by themselves. Nobody takes orders where there is no sidecar.
+const CLOSED_ANYWHERE: [&str; 7] = [
+    "freebind_tcp4",
+    "freebind_udp4",
+    "freebind_dns4",
+    "device_loopback",
+    "user_namespace_flush",
+    "network_namespace",
+    "health_orders",
+];
+
+/// What a kernel says of what it was built without.
+const NOT_THERE: [&str; 5] = [
+    "not supported",
+    "not implemented",
+    "No such file",
+    "No such device",
+    "No such process",
+];
+
 impl Said {
+    /// Whether the kernel lacks it: it cannot show that a fence holds it.
+    fn is_not_there(&self) -> bool {
+        !self.open && NOT_THERE.iter().any(|it| self.why.contains(it))
+    }
+
     /// Whether it worked, by what is seen of it.
     pub fn worked(&self, frames: &[Frame]) -> bool {
         match self.attempt.shows {

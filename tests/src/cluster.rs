@@ -9,13 +9,12 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use nix::sched::{CloneFlags, setns};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
 
+use crate::frames::Sniffer;
 use crate::home::{User, has_all_ids, text};
 
 /// A cluster that is up.
@@ -336,31 +335,12 @@ impl Cluster {
         Ok(records.chunks_exact(size).filter_map(address).collect())
     }
 
-    /// Every IPv4 packet that goes from the node into the world from now on.
+    /// The world's end of its link to the node.
     ///
     /// # Errors
     /// Where the link cannot be listened on.
-    pub fn sniff(&self) -> anyhow::Result<Receiver<Packet>> {
-        let socket = self.world(|| {
-            let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
-            Ok(socket_with(
-                family,
-                kind,
-                SocketFlags::CLOEXEC,
-                Some(eth::ALL),
-            )?)
-        })?;
-        let (seen, packets) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut frame = [0; 65_536];
-            while let Ok((length, _)) = recv(&socket, &mut frame, RecvFlags::empty()) {
-                let packet = frame.get(..length).and_then(Packet::of);
-                if packet.is_some_and(|it| seen.send(it).is_err()) {
-                    return;
-                }
-            }
-        });
-        Ok(packets)
+    pub fn sniffer(&self) -> anyhow::Result<Sniffer> {
+        self.world(|| Sniffer::on("to-node"))
     }
 
     fn script(&self, name: &str) -> Command {
@@ -474,34 +454,6 @@ impl Drop for Namespace<'_> {
         self.cluster
             .kubectl(&["delete", "namespace", &self.name, "--wait=false"])
             .ok();
-    }
-}
-
-/// An IPv4 packet on the link between node and world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Its source: a pod's address, since the node translates none.
-    pub from: Ipv4Addr,
-    /// Its destination.
-    pub to: Ipv4Addr,
-    /// All of it, from the IP header on.
-    pub bytes: Vec<u8>,
-}
-
-impl Packet {
-    /// That in an Ethernet frame, unless it comes from the world itself.
-    fn of(frame: &[u8]) -> Option<Self> {
-        let packet = frame
-            .get(14..)
-            .filter(|_| frame.get(12..14) == Some(&[8, 0]))?;
-        let address = |at: usize| Some(Ipv4Addr::from(*packet.get(at..)?.first_chunk::<4>()?));
-        let (from, to) = (address(12)?, address(16)?);
-        let inside = matches!(from.octets(), [10, 88, 0, _] | [10, 77, 0, 1]);
-        inside.then(|| Self {
-            from,
-            to,
-            bytes: packet.to_vec(),
-        })
     }
 }
 

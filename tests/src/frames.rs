@@ -1,17 +1,23 @@
 //! Frames on a link, seen by a socket that the kernel gives all of them to: the only judge of what left.
 
 use std::fmt;
+use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::sys::socket::{LinkAddr, bind, recvfrom, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt,
+};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, eth, socket_with};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, eth, send, socket_with};
 
-/// Room for what a burst leaves unread, in bytes: 60,000 short frames with what the kernel keeps beside each.
+/// Room for what a burst leaves unread, in bytes: 60,000 short frames with what the kernel keeps beside each. What does not fit
+/// is counted, and fails the test.
 const ROOM: usize = 128 << 20;
 
 /// What is on its way has arrived when nothing came for so long.
@@ -20,8 +26,18 @@ const QUIET: Duration = Duration::from_millis(500);
 /// What was there has been read when nothing came for so long, be it that more is on its way.
 const GAP: Duration = Duration::from_millis(1);
 
+/// The last frame of a round, which nobody but a [`Sniffer`] sends: to nobody, of a type for local experiments (IEEE 802).
+/// Behind it the kernel says how many frames it lost before it.
+const LAST: [u8; 14] = [2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0x88, 0xb7];
+
 /// More than any test makes: a link that is never quiet is a failed test.
 const FRAMES_MAX: usize = 500_000;
+
+/// A frame that was just sent on this machine is there by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest frame, with segments that a link takes for one.
+const FRAME_BYTES_MAX: usize = 1 << 18;
 
 /// `PACKET_OUTGOING` of `linux/if_packet.h`: sent by the end that listens.
 const OUTGOING: u8 = 4;
@@ -37,7 +53,11 @@ const ICMPV6: u8 = 58;
 
 /// One end of a link.
 #[derive(Debug)]
-pub struct Sniffer(OwnedFd);
+pub struct Sniffer {
+    socket: OwnedFd,
+    /// Sends [`LAST`]; a socket does not see what it sends itself.
+    other: OwnedFd,
+}
 
 /// A frame that came from the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,23 +89,38 @@ impl Sniffer {
     /// # Errors
     /// Where there is none, or this user may not.
     pub fn on(interface: &str) -> anyhow::Result<Self> {
+        Self::with_room(interface, ROOM)
+    }
+
+    /// The same, with so many bytes of room for what is not read yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_room(interface: &str, room: usize) -> anyhow::Result<Self> {
         let of_it = |it: InterfaceAddress| {
             let link = it.address.filter(|_| it.interface_name == interface)?;
             link.as_link_addr().copied()
         };
         let link = getifaddrs()?.find_map(of_it);
         let link = link.with_context(|| format!("no interface `{interface}`"))?;
-        let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(eth::ALL))?;
-        setsockopt(&socket, sockopt::RcvBufForce, &ROOM)?;
-        bind(socket.as_raw_fd(), &link)?;
-        Ok(Self(socket))
+        let bound = |protocol| -> anyhow::Result<OwnedFd> {
+            let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+            let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+            bind(socket.as_raw_fd(), &link)?;
+            Ok(socket)
+        };
+        let (socket, other) = (bound(Some(eth::ALL))?, bound(None)?);
+        // Root of a user namespace alone has as much as everybody.
+        setsockopt(&socket, sockopt::RcvBufForce, &room)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &room))?;
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        Ok(Self { socket, other })
     }
 
     /// What came since the last time, once nothing comes any more.
     ///
     /// # Errors
-    /// Where it never ends.
+    /// Where it never ends, a frame was lost, or the link went away.
     pub fn seen(&self) -> anyhow::Result<Vec<Frame>> {
         self.until(QUIET)
     }
@@ -93,36 +128,88 @@ impl Sniffer {
     /// What came since the last time, where something may come all the time.
     ///
     /// # Errors
-    /// Where it never ends.
+    /// As there.
     pub fn so_far(&self) -> anyhow::Result<Vec<Frame>> {
         self.until(GAP)
     }
 
     /// What came until nothing did for so long.
     fn until(&self, gap: Duration) -> anyhow::Result<Vec<Frame>> {
-        set_socket_timeout(&self.0, Timeout::Recv, Some(gap))?;
-        let (mut seen, mut bytes) = (Vec::new(), vec![0; 65_536]);
-        while let Ok((length, from)) = recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes) {
-            if from.is_some_and(|it| it.pkttype() == OUTGOING) {
-                continue;
-            }
-            seen.extend(bytes.get(..length).and_then(Frame::of));
-            ensure!(seen.len() < FRAMES_MAX, "frames without end");
+        let mut seen = Vec::new();
+        while let Some(came) = self.next(gap)? {
+            came.keep(&mut seen)?;
         }
-        Ok(seen)
+        send(&self.other, &LAST, SendFlags::empty()).context("send the last frame")?;
+        loop {
+            match self.next(PATIENCE)?.context("the last frame was lost")? {
+                Came::Last => return Ok(seen),
+                came => came.keep(&mut seen)?,
+            }
+        }
+    }
+
+    /// What comes next, if anything does for so long.
+    fn next(&self, patience: Duration) -> anyhow::Result<Option<Came>> {
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
+        let (mut bytes, mut beside) = (vec![0; FRAME_BYTES_MAX], cmsg_space!(u32));
+        let (length, from) = loop {
+            let mut into = [IoSliceMut::new(&mut bytes)];
+            let (fd, none) = (self.socket.as_raw_fd(), MsgFlags::empty());
+            match recvmsg::<LinkAddr>(fd, &mut into, Some(&mut beside), none) {
+                Ok(got) => {
+                    for it in got.cmsgs()? {
+                        if let ControlMessageOwned::RxqOvfl(lost) = it {
+                            bail!("{lost} frames were lost: who sees only a part cannot judge");
+                        }
+                    }
+                    ensure!(!got.flags.contains(MsgFlags::MSG_TRUNC), "a frame was cut");
+                    break (got.bytes, got.address);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(None),
+                // ENETDOWN and the like: whatever comes later is not seen.
+                Err(error) => return Err(error).context("the link cannot be listened on any more"),
+            }
+        };
+        bytes.truncate(length);
+        let own = from.is_some_and(|it| it.pkttype() == OUTGOING);
+        Ok(Some(match (own, bytes == LAST) {
+            (true, true) => Came::Last,
+            (true, false) | (_, true) => Came::Own,
+            (false, false) => Came::Frame(bytes),
+        }))
+    }
+}
+
+/// What a [`Sniffer`] reads.
+enum Came {
+    /// From the other end.
+    Frame(Vec<u8>),
+    /// From this end.
+    Own,
+    /// [`LAST`].
+    Last,
+}
+
+impl Came {
+    fn keep(self, seen: &mut Vec<Frame>) -> anyhow::Result<()> {
+        if let Self::Frame(bytes) = self {
+            seen.extend(Frame::of(bytes));
+        }
+        ensure!(seen.len() < FRAMES_MAX, "frames without end");
+        Ok(())
     }
 }
 
 impl Frame {
     /// `None`: shorter than an Ethernet header.
-    fn of(bytes: &[u8]) -> Option<Self> {
+    fn of(bytes: Vec<u8>) -> Option<Self> {
         let kind = u16::from_be_bytes(*bytes.get(12..)?.first_chunk()?);
         let packet = bytes.get(14..).and_then(|inner| match kind {
             0x0800 => Packet::v4(inner),
             0x86dd => Packet::v6(inner),
             _ => None,
         });
-        let bytes = bytes.to_vec();
         Some(Self {
             kind,
             packet,
@@ -148,6 +235,11 @@ impl Frame {
 }
 
 impl Packet {
+    /// Whether it says which groups a machine is in (RFC 3810).
+    pub fn is_about_groups(&self) -> bool {
+        self.protocol == ICMPV6 && self.ports.0 >> 8 == 143
+    }
+
     fn v4(bytes: &[u8]) -> Option<Self> {
         let address = |at: usize| Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?));
         let header = usize::from(bytes.first()? & 15) * 4;
@@ -207,7 +299,7 @@ mod tests {
 
     fn frame(kind: u16, inner: &[u8]) -> Frame {
         let bytes = [&[0; 12][..], &kind.to_be_bytes(), inner].concat();
-        Frame::of(&bytes).unwrap()
+        Frame::of(bytes).unwrap()
     }
 
     #[test]
@@ -234,6 +326,6 @@ mod tests {
         assert!(frame(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]).is_of_the_link());
         let forged = frame(0x0806, b"out");
         assert!(!forged.is_of_the_link() && forged.holds(b"out"));
-        assert!(Frame::of(&[0; 13]).is_none());
+        assert!(Frame::of(vec![0; 13]).is_none());
     }
 }

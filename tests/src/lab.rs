@@ -12,21 +12,17 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 
-use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::attack::{self, Said};
 use crate::fed;
 use crate::frames::{Frame, Sniffer};
 use crate::home::text;
+use crate::link::{self, ADDRESSES, ip};
 
 /// The sidecar's user.
 pub const SIDECAR: u32 = 41337;
-
-/// The lab's own addresses.
-pub const ADDRESSES: [&str; 2] = ["192.0.2.2", "2001:db8:1::2"];
 
 /// Who attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,23 +51,11 @@ pub struct Lab {
 impl Lab {
     /// Makes one in the network that this process is in.
     pub fn new() -> Self {
-        let (ready, is_ready) = mpsc::channel();
-        let (up, is_up) = mpsc::channel();
-        let (listening, sniffer) = mpsc::channel();
-        // The other end is a thread's network, and stays as long as the sniffer's socket.
-        std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ready.send(nix::unistd::gettid().as_raw()).unwrap();
-            is_up.recv().unwrap();
-            listening.send(Sniffer::on("w0").unwrap()).unwrap();
-            // It ends with the test's process.
-            std::thread::park();
-        });
-        let world = is_ready.recv().unwrap();
-        network(world);
-        up.send(()).unwrap();
+        let sniffer = link::made();
+        // Who may ping is said per network: in a pod everybody, by containerd's default.
+        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 65534").unwrap();
         let lab = Self {
-            sniffer: sniffer.recv().unwrap(),
+            sniffer,
             files: tempfile::tempdir().unwrap(),
             program: attack::program().unwrap(),
             sidecar: None,
@@ -179,7 +163,7 @@ impl Drop for Lab {
             sidecar.kill().ok();
             sidecar.wait().ok();
         }
-        ip(&[], "link delete eth0");
+        ip("link delete eth0");
     }
 }
 
@@ -205,51 +189,4 @@ fn as_agent(agent: Agent, program: &Path) -> Command {
     }
     command.arg("--").arg(program);
     command
-}
-
-/// `eth0` here, as in a pod, and `w0` there; there nobody routes, so that no answer comes.
-fn network(world: i32) {
-    let there = format!("--net=/proc/{}/task/{world}/ns/net", std::process::id());
-    let [v4, v6] = ADDRESSES;
-    ip(&[], "link set lo up");
-    ip(
-        &[],
-        &format!(
-            "link add eth0 address 02:00:00:00:00:01 type veth peer name w0 address 02:00:00:00:00:fe netns {world}"
-        ),
-    );
-    for line in [
-        "link set lo up",
-        "link set w0 up",
-        "address add 192.0.2.1/24 dev w0",
-        "address add 2001:db8:1::1/64 dev w0 nodad",
-    ] {
-        ip(&["nsenter", &there], line);
-    }
-    for line in [
-        "link set eth0 up".to_owned(),
-        format!("address add {v4}/24 broadcast 192.0.2.255 dev eth0"),
-        format!("address add {v6}/64 dev eth0 nodad"),
-        "neighbor add 192.0.2.1 lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
-        "neighbor add 2001:db8:1::1 lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
-        "route add default via 192.0.2.1".to_owned(),
-        "-6 route add default via 2001:db8:1::1".to_owned(),
-    ] {
-        ip(&[], &line);
-    }
-    // Who may ping is said per network: in a pod everybody, by containerd's default.
-    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 65534").unwrap();
-}
-
-fn ip(before: &[&str], line: &str) {
-    let words: Vec<&str> = before
-        .iter()
-        .copied()
-        .chain(["ip"])
-        .chain(line.split(' '))
-        .collect();
-    let (program, args) = words.split_first().unwrap();
-    let output = Command::new(program).args(args).output();
-    let output = output.expect("`ip` of iproute2 runs");
-    assert!(output.status.success(), "{words:?}: {}", text(&output));
 }

@@ -11,6 +11,7 @@ pub mod front;
 pub mod home;
 pub mod installed;
 pub mod lab;
+pub mod link;
 pub mod outside;
 pub mod parts;
 pub mod payments;

@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
@@ -22,16 +22,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
-
+use crate::frames::{Frame, Sniffer};
+use crate::link;
 use crate::ways::{ABSTRACT, LOOPBACK, RESOLVER, RESOLVER_SOCKETS};
 
 /// Set in the copy of the test that runs inside.
 const INSIDE: &str = "ACTPASSTESTS_OWN_NETWORK";
-
-/// Where the last frame of a round is bound for; it says that all before it have been seen.
-const SENTINEL: &str = "203.0.113.99";
 
 /// Runs `body` in network and mount namespaces of its own, by way of a second process that runs the test `name` alone.
 ///
@@ -61,7 +57,7 @@ pub fn in_a_network_of_our_own(name: &str, body: impl FnOnce()) {
 
 /// What there is outside, in the network this process is in.
 pub struct Outside {
-    frames: mpsc::Receiver<String>,
+    sniffer: Sniffer,
     /// A listener's name for each visit, none for one that brings [`LAST`].
     visits: mpsc::Receiver<Option<&'static str>>,
 }
@@ -69,40 +65,14 @@ pub struct Outside {
 impl Outside {
     /// Makes links, addresses, resolver and listeners.
     pub fn new() -> Self {
-        let (seen, frames) = mpsc::channel();
-        let (ready, is_ready) = mpsc::channel();
-        thread::spawn(move || sniff(&ready, &seen));
-        let world = is_ready.recv().unwrap();
-        ip("link set lo up");
-        ip(&format!(
-            "link add d0 address 02:00:00:00:00:01 type veth peer name d1 address 02:00:00:00:00:fe netns {world}"
-        ));
-        let there = format!("--net=/proc/{}/task/{world}/ns/net", std::process::id());
-        let up = Command::new("nsenter")
-            .args([&there, "ip", "link", "set", "d1", "up"])
-            .status();
-        assert!(
-            up.expect("`nsenter` of util-linux runs").success(),
-            "the sniffer's link"
-        );
-        for line in [
-            "link set d0 up",
-            "address add 192.0.2.1/24 broadcast 192.0.2.255 dev d0",
-            "address add 2001:db8::1/64 dev d0 nodad",
-            "neighbor add 192.0.2.254 lladdr 02:00:00:00:00:fe dev d0",
-            "neighbor add 2001:db8::fe lladdr 02:00:00:00:00:fe dev d0",
-            "route add default via 192.0.2.254",
-            "-6 route add default via 2001:db8::fe",
-        ] {
-            ip(line);
-        }
+        let sniffer = link::made();
         // Who may ping is said per network; where only root is known, other ids are no ids.
         let range = "/proc/sys/net/ipv4/ping_group_range";
         fs::write(range, "0 65534")
             .or_else(|_| fs::write(range, "0 0"))
             .unwrap();
         let (visited, visits) = mpsc::channel();
-        let outside = Self { frames, visits };
+        let outside = Self { sniffer, visits };
         host_files();
         listen(&visited);
         outside
@@ -110,19 +80,8 @@ impl Outside {
 
     /// What left and what was reached since the last time, in order of names: addresses of frames, names of listeners.
     pub fn seen(&self) -> Vec<String> {
-        let to = SocketAddr::new(SENTINEL.parse().unwrap(), 9);
-        UdpSocket::bind("0.0.0.0:0")
-            .unwrap()
-            .send_to(b"last", to)
-            .unwrap();
-        let mut seen = Vec::new();
-        loop {
-            let frame = self.frames.recv_timeout(PATIENCE).unwrap();
-            if frame == SENTINEL {
-                break;
-            }
-            seen.push(frame);
-        }
+        let frames = self.sniffer.seen().unwrap();
+        let mut seen: Vec<String> = frames.iter().filter_map(bound_for).collect();
         let mut open = visit_all();
         while open > 0 {
             match self.visits.recv_timeout(PATIENCE).unwrap() {
@@ -234,55 +193,13 @@ fn host_files() {
     ));
 }
 
-fn ip(line: &str) {
-    let output = Command::new("ip").args(line.split(' ')).output();
-    let output = output.expect("`ip` of iproute2 runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {line}: {said}");
-}
-
-/// A thread in a network of its own: the other end of the host's only link.
-fn sniff(ready: &mpsc::Sender<i32>, seen: &mpsc::Sender<String>) {
-    unshare(CloneFlags::CLONE_NEWNET).unwrap();
-    let socket = socket_with(
-        AddressFamily::PACKET,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(eth::ALL),
-    );
-    let socket = socket.unwrap();
-    ready.send(nix::unistd::gettid().as_raw()).unwrap();
-    let mut frame = [0; 2048];
-    while let Ok((length, _)) = recv(&socket, &mut frame, RecvFlags::empty()) {
-        if let Some(to) = frame.get(..length).and_then(bound_for)
-            && seen.send(to).is_err()
-        {
-            return;
-        }
+/// Where a frame is bound for, or its type where that is no version of IP. `None`: of the kernel's own making (neighbours and
+/// routers of IPv6, RFC 4861, and its groups, RFC 3810).
+fn bound_for(frame: &Frame) -> Option<String> {
+    match frame.packet {
+        _ if frame.is_of_the_link() => None,
+        Some(packet) if packet.is_about_groups() => None,
+        Some(packet) => Some(packet.to.to_string()),
+        None => Some(format!("0x{:04x}", frame.kind)),
     }
 }
-
-/// Where an Ethernet frame is bound for, or its type where that is no version of IP. `None`: of the kernel's own making
-/// (neighbours and routers of IPv6, RFC 4861, and its groups, RFC 3810), or from this end.
-fn bound_for(frame: &[u8]) -> Option<String> {
-    if frame.get(6..12)? == SNIFFER_MAC {
-        return None;
-    }
-    let packet = frame.get(14..)?;
-    match frame.get(12..14)? {
-        [0x08, 0x00] => {
-            let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-            Some(Ipv4Addr::from(to).to_string())
-        }
-        [0x86, 0xdd] => {
-            let to: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
-            let (next, icmp) = (packet.get(6)?, packet.get(40)?);
-            let own = *next == 0 || (*next == 58 && (133..=137).contains(icmp));
-            (!own).then(|| Ipv6Addr::from(to).to_string())
-        }
-        [high, low] => Some(format!("0x{high:02x}{low:02x}")),
-        _ => None,
-    }
-}
-
-const SNIFFER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];

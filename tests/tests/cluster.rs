@@ -119,21 +119,18 @@ fn what_a_pod_sends_out_is_seen_in_the_world_with_the_address_of_the_pod() {
         .unwrap()
         .parse()
         .unwrap();
-    let packets = cluster.sniff().unwrap();
+    let sniffer = cluster.sniffer().unwrap();
     let nowhere = Ipv4Addr::new(203, 0, 113, 7);
     let curl = format!("curl -sS -m 1 http://{nowhere}/");
     // Nobody answers: 28 is curl's timeout.
     let output = namespace.exec("agent", &curl).unwrap();
     assert_eq!(output.status.code(), Some(28), "{}", text(&output));
-    loop {
-        let packet = packets.recv_timeout(Duration::from_secs(10)).unwrap();
-        if packet.to == nowhere {
-            assert_eq!(packet.from, own);
-            // TCP, to port 80.
-            assert_eq!((packet.bytes[9], packet.bytes[23]), (6, 80));
-            return;
-        }
-    }
+    let frames = sniffer.seen().unwrap();
+    let mut packets = frames.iter().filter_map(|it| it.packet);
+    let packet = packets.find(|it| it.to == nowhere).unwrap();
+    assert_eq!(packet.from, own);
+    // TCP.
+    assert_eq!((packet.protocol, packet.ports.1), (6, 80));
 }
 
 #[test]

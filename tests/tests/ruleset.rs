@@ -8,14 +8,16 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::process::Stdio;
 
 use actpass_core::pod::ruleset::{Marks, Ruleset};
 use actpass_sidecar::pod::ways;
-use actpass_tests::attack::{ATTEMPTS, Said, Shows};
-use actpass_tests::frames::Frame;
+use actpass_tests::attack::{ATTEMPTS, Shows, closed_without_a_fence};
+use actpass_tests::frames::{Frame, Sniffer};
 use actpass_tests::home::{User, has_all_ids};
 use actpass_tests::lab::{Agent, Lab, SIDECAR};
+use actpass_tests::link;
 use actpass_tests::outside::in_a_network_of_our_own;
 
 /// The rules that the webhook's init container would load here.
@@ -46,43 +48,39 @@ fn left(frames: &[Frame]) -> Vec<String> {
     left.map(ToString::to_string).collect()
 }
 
-/// Kernels without a protocol cannot show that the rules hold it.
-fn is_not_there(said: &Said) -> bool {
-    let reasons = [
-        "not supported",
-        "No such file",
-        "No such device",
-        "No such process",
-    ];
-    !said.open && reasons.iter().any(|it| said.why.contains(it))
-}
-
-/// What no kernel lets out, whoever asks: there these attempts end by themselves.
-const CLOSED_ANYWHERE: [&str; 7] = [
-    "freebind_tcp4",
-    "freebind_udp4",
-    "freebind_dns4",
-    "device_loopback",
-    "user_namespace_flush",
-    "network_namespace",
-    "health_orders",
-];
-
 #[test]
 fn without_the_rules_every_way_is_open() {
     in_a_lab("without_the_rules_every_way_is_open", || {
         let (said, frames) = Lab::new().with_sidecar().all(Agent::Free);
-        let mut closed = Vec::new();
-        for it in &said {
-            if it.worked(&frames) || CLOSED_ANYWHERE.contains(&it.attempt.name) {
-                continue;
-            }
-            match is_not_there(it) {
-                true => println!("not on this machine: {} ({})", it.attempt.name, it.why),
-                false => closed.push(format!("{}: {}", it.attempt.name, it.why)),
-            }
-        }
+        let closed = closed_without_a_fence(&said, &frames, |_| false);
         assert!(closed.is_empty(), "closed without a fence: {closed:#?}");
+    });
+}
+
+/// A sniffer that is behind says so: what it did not see may have left.
+#[test]
+fn a_sniffer_that_lost_frames_fails_its_test() {
+    in_a_network_of_our_own("a_sniffer_that_lost_frames_fails_its_test", || {
+        link::ip("link set lo up");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = socket.local_addr().unwrap();
+        let send = |count| {
+            for _ in 0..count {
+                socket.send_to(b"frame", there).unwrap();
+            }
+        };
+        // The kernel gives the least that there is, about 2 KiB.
+        let narrow = Sniffer::with_room("lo", 1).unwrap();
+        let wide = Sniffer::on("lo").unwrap();
+        send(1);
+        assert_eq!(narrow.seen().unwrap().len(), 1);
+        assert_eq!(wide.seen().unwrap().len(), 1);
+        send(200);
+        let lost = narrow.so_far().unwrap_err().to_string();
+        assert!(lost.contains("frames were lost"), "{lost}");
+        assert_eq!(wide.seen().unwrap().len(), 200);
+        link::ip("link set lo down");
+        assert!(wide.seen().is_err(), "a link that is gone shows nothing");
     });
 }
 
