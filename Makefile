@@ -119,12 +119,13 @@ fuzz: fuzz-tools ## Each fuzz target for FUZZ_SECONDS (30); what is found is kep
 fuzz-seeded: fuzz-tools ## Plant a bug in each parser and see that its fuzz target finds it
 	fuzz/run seeded
 
-bench: ## Measure: decisions, a durable permit, verification, memory; each beside its budget or baseline
-	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli
+bench: ## Measure: decisions, a durable permit, verification, memory, a pod's fence; each beside its budget or baseline
+	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli -p actpass-sidecar
 	$(RELEASE)/actpass-bench decide
 	$(RELEASE)/actpass-bench permit
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
+	$(RELEASE)/actpass-bench fence
 
 bench-cluster: tools $(SDKS) ## Measure an installation on the tests' Kubernetes node (as root): 1,000 passports and sessions
 	cargo build --locked --release --quiet --workspace --bins --features $(PROGRAMS)

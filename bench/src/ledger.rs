@@ -1,6 +1,7 @@
 //! A ledger over segment files, with the measured policy active and its credentials stored.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,6 +82,15 @@ pub(crate) fn log_dir(dir: &Path) -> PathBuf {
 
 /// A ledger whose log follows `bundle`.
 pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<Started> {
+    start_on(TcpListener::bind(("127.0.0.1", 0))?, dir, bundle).await
+}
+
+/// The same, there.
+pub(crate) async fn start_on(
+    listener: TcpListener,
+    dir: &Path,
+    bundle: &Arc<Bundle>,
+) -> anyhow::Result<Started> {
     let (log_key, issuer) = (fresh_key()?, fresh_key()?);
     let (kek, _) = Kek::load_or_generate(&dir.join("kek"))?;
     let vault = Vault::open(&dir.join("vault"), kek)?;
@@ -88,7 +98,6 @@ pub(crate) async fn start(dir: &Path, bundle: &Arc<Bundle>) -> anyhow::Result<St
     let identity = Identity::make(names::LEDGER)?;
     let certificate = identity.certificate()?.clone();
     let issuer_id = key_id(&issuer.verifying_key());
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     let config = Config {
         storage: Box::new(SegmentStorage::open(
             &log_dir(dir),

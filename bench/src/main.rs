@@ -2,6 +2,7 @@
 //! benchmarks that compare proxies.
 
 mod decide;
+mod fence;
 mod handover;
 mod ledger;
 mod memory;
@@ -27,6 +28,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Memory of `actpass run` around an idle command
     Memory(memory::MemoryArgs),
+    /// The packet filter of a pod, in networks of its own (as root): its loading, the verifier's pass, TCP through it
+    Fence(fence::FenceArgs),
     /// A whole installation on a Kubernetes node, under a crowd of simulated pods
     Node(node::NodeArgs),
     /// A ledger as a process of its own
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Command::Permit(args) => runtime(2)?.block_on(permit::permit(args)),
         Command::Verify(args) => runtime(2)?.block_on(verify::verify(args)),
         Command::Memory(args) => memory::memory(&args),
+        Command::Fence(args) => fence::fence(&args),
         Command::Node(args) => runtime(2)?.block_on(node::node(args)),
         Command::Ledger(args) => single()?.block_on(ledger::ledger(args)),
         Command::Sidecar(args) => single()?.block_on(sidecar::sidecar(args)),
