@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, ipproto, 
 use serde::{Deserialize, Serialize};
 
 use super::prove_self::SELF;
-use super::ways::{self, ANSWERING, PATIENCE, Way, any, exchanged, has_no_route, judged};
+use super::ways::{self, ANSWERING, PATIENCE, Way, any, exchanged, has_family, judged};
 use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
 use crate::names::{CANARIES, CLEAR_PORT};
 
@@ -86,14 +86,17 @@ pub struct Place {
 pub fn attempts(place: &Place) -> Vec<Tried> {
     let connections = connections(place);
     let connections = connections.iter().map(|(row, attempt, to, plain)| {
-        let came = match plain {
+        let came = there(to.ip(), || match plain {
             true => connected(*to),
             false => multipath(*to),
-        };
+        });
         tried(*row, attempt, came)
     });
     let datagrams = datagrams(place).into_iter();
-    let datagrams = datagrams.map(|(row, attempt, to)| tried(row, &attempt, datagram(to)));
+    let datagrams = datagrams.map(|(row, attempt, to)| {
+        let came = there(to.ip(), || datagram(to));
+        tried(row, &attempt, came)
+    });
     let names = names(place).into_iter();
     let names = names.map(|(row, attempt, came)| tried(row, attempt, came));
     let checks = CHECKS.iter();
@@ -187,6 +190,14 @@ fn family_of(address: IpAddr) -> &'static str {
     }
 }
 
+/// What is tried at an address, where the pod has such addresses: else there is no way to be shut.
+fn there(address: IpAddr, attempt: impl FnOnce() -> Came) -> Came {
+    match has_family(&address.to_canonical()) {
+        true => attempt(),
+        false => Ok("the pod has no such addresses".to_owned()),
+    }
+}
+
 /// Held where the sidecar answers in the place of whoever was meant.
 fn connected(to: SocketAddr) -> Came {
     answered(to, TcpStream::connect_timeout(&to, PATIENCE))
@@ -216,9 +227,6 @@ fn multipath(to: SocketAddr) -> Came {
 fn answered(to: SocketAddr, connected: io::Result<TcpStream>) -> Came {
     let stream = match connected {
         Ok(stream) => stream,
-        Err(error) if has_no_route(&error) => {
-            return Ok(format!("the pod has no way there: {error}"));
-        }
         Err(error) => {
             return Err((Verdict::Open, format!("no sidecar took it: {error}")));
         }
@@ -289,7 +297,6 @@ fn refused<T>(sent: io::Result<T>, what: &str) -> Came {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Ok("the kernel refused it at once".to_owned())
         }
-        Err(error) if has_no_route(&error) => Ok(format!("the pod has no way there: {error}")),
         Err(error) => Err((Verdict::Unknown, format!("{what}: {error}"))),
     }
 }
@@ -312,7 +319,7 @@ const OTHER_SERVERS: [(u8, &str, IpAddr); 3] = [
 fn names(place: &Place) -> Vec<(u8, &'static str, Came)> {
     let mut all: Vec<(u8, &str, Came)> = OTHER_SERVERS
         .iter()
-        .map(|(row, attempt, server)| (*row, *attempt, responded(*server)))
+        .map(|(row, attempt, server)| (*row, *attempt, there(*server, || responded(*server))))
         .collect();
     all.push((29, "names by TCP", responded_by_tcp(place.nameserver)));
     let undeclared = checked(ways::undeclared_name, place);
@@ -325,7 +332,6 @@ fn responded(server: IpAddr) -> Came {
     let way = format!("a question to {server}");
     match exchanged(server, INTERNAL_NAME) {
         Ok(answer) => ours(&answer, &way),
-        Err(error) if has_no_route(&error) => Ok(format!("the pod has no way there: {error}")),
         Err(error) => Err((Verdict::Open, format!("{way} is lost: {error}"))),
     }
 }
@@ -394,7 +400,7 @@ fn raw_socket6(_: IpAddr) -> Result<(), String> {
 
 /// RFC 3828; many kernels do not have it.
 fn udp_lite(_: IpAddr) -> Result<(), String> {
-    for outside in CANARIES {
+    for outside in ways::canaries() {
         let (family, from) = match outside {
             IpAddr::V4(_) => (AddressFamily::INET, any(outside)),
             IpAddr::V6(_) => (AddressFamily::INET6, any(outside)),
@@ -406,7 +412,7 @@ fn udp_lite(_: IpAddr) -> Result<(), String> {
         let sent = bind(&socket, &SocketAddr::from((from, 0)))
             .and_then(|()| sendto(&socket, b"actpass", SendFlags::empty(), &to));
         match sent {
-            Err(Errno::PERM | Errno::ACCESS | Errno::NETUNREACH | Errno::ADDRNOTAVAIL) => {}
+            Err(Errno::PERM | Errno::ACCESS) => {}
             Ok(_) => return Err(format!("a datagram to {outside} was not refused")),
             Err(error) => return Err(format!("a datagram to {outside}: {error}")),
         }

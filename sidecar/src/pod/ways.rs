@@ -16,6 +16,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::families;
 use super::search::CANARY;
 use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
 use crate::names::{CANARIES, CLEAR_PORT};
@@ -178,31 +179,32 @@ pub(super) fn exchange(mut stream: TcpStream, request: &str) -> io::Result<Strin
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Whether a pod has no such addresses, so that there is nothing to be shut.
-pub(super) fn has_no_route(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, NetworkUnreachable};
-    matches!(error.kind(), AddrNotAvailable | NetworkUnreachable)
-        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+/// Nobody's addresses of each family that the pod has, by its addresses and routes: of what a kernel answers where a family is
+/// not there nothing can be told from a route that leads nowhere, behind which another may lead out.
+pub(super) fn canaries() -> Vec<IpAddr> {
+    CANARIES.into_iter().filter(has_family).collect()
+}
+
+/// Whether the pod has the family of an address.
+pub(super) fn has_family(address: &IpAddr) -> bool {
+    let has = families::present();
+    if address.is_ipv4() { has.v4 } else { has.v6 }
 }
 
 /// A connection to anywhere ends at the proxy.
 fn captured(_: IpAddr) -> Result<(), String> {
-    let mut reached = false;
-    for address in CANARIES {
-        match request(address) {
-            Ok(answer) => {
-                let said = judged(&answer, &ANSWERING);
-                said.map_err(|said| format!("a connection to {address}: {said}"))?;
-                reached = true;
-            }
-            Err(error) if has_no_route(&error) => {}
-            Err(error) => return Err(format!("a connection to {address} is lost: {error}")),
-        }
+    let canaries = canaries();
+    if canaries.is_empty() {
+        return Err("the pod has neither IPv4 nor IPv6".to_owned());
     }
-    match reached {
-        true => Ok(()),
-        false => Err("the pod has neither IPv4 nor IPv6".to_owned()),
+    for address in canaries {
+        let answer = request(address);
+        let answer =
+            answer.map_err(|error| format!("a connection to {address} is lost: {error}"))?;
+        let said = judged(&answer, &ANSWERING);
+        said.map_err(|said| format!("a connection to {address}: {said}"))?;
     }
+    Ok(())
 }
 
 /// Whether an answer has one of these statuses.
@@ -236,7 +238,7 @@ pub(super) fn undeclared_name(nameserver: IpAddr) -> Result<(), String> {
 
 /// UDP to anywhere else is refused at once, not dropped.
 fn udp(_: IpAddr) -> Result<(), String> {
-    for outside in CANARIES {
+    for outside in canaries() {
         let sent = || -> io::Result<()> {
             let socket = UdpSocket::bind((any(outside), 0))?;
             socket.connect((outside, DISCARD))?;
@@ -245,7 +247,6 @@ fn udp(_: IpAddr) -> Result<(), String> {
         match sent() {
             Ok(()) => return Err(format!("a datagram to {outside} was not refused")),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(error) if has_no_route(&error) => {}
             Err(error) => return Err(format!("a datagram to {outside}: {error}")),
         }
     }
@@ -259,11 +260,11 @@ pub(super) fn ping(_: IpAddr) -> Result<(), String> {
     let Ok(socket) = socket_of(family, SocketType::DGRAM, Some(ipproto::ICMP)) else {
         return Ok(());
     };
-    for outside in CANARIES.into_iter().filter(IpAddr::is_ipv4) {
+    for outside in canaries().into_iter().filter(IpAddr::is_ipv4) {
         let to = SocketAddr::from((outside, 0));
         match sendto(&socket, &ECHO, SendFlags::empty(), &to) {
             Ok(_) => return Err(format!("an echo request to {outside} was not refused")),
-            Err(Errno::PERM | Errno::ACCESS | Errno::NETUNREACH) => {}
+            Err(Errno::PERM | Errno::ACCESS) => {}
             Err(error) => return Err(format!("an echo request to {outside}: {error}")),
         }
     }
