@@ -3,6 +3,9 @@
  * attack NAME...         tries these; exit code 0 where the last one is open
  * attack hold FILE       opens connections to the outside before the fence is there, and sends by them once FILE exists
  * attack listen PORT...  stands where the sidecar stands: accepts and answers, until it is ended
+ * attack from ADDRESS PORT ADDRESS PORT   opens a connection from there to there
+ * attack crowd COUNT     opens so many connections to itself, one after the other, and prints how many there were
+ * attack clutch COUNT ADDRESS PORT FILE   opens so many at once, prints how many it has, and holds them until FILE exists
  * attack send udp|tcp ADDRESS PORT HEX    sends bytes, and prints the answer as hex */
 #define _GNU_SOURCE
 #include "attack.h"
@@ -21,6 +24,9 @@
 
 int hold(const char *file);
 int listen_on(int count, char **ports);
+int connect_from(const char *source, int port, const char *address, int to_port);
+int crowd(int count);
+int clutch(int count, const char *address, int port, const char *file);
 int send_hex(const char *kind, const char *address, int port, const char *hex);
 
 static const struct attempt *const ALL[] = {SOCKETS, DATAGRAMS, OPTIONS, PRIVILEGES, SIDECAR};
@@ -128,6 +134,9 @@ int main(int count, char **words) {
   signal(SIGPIPE, SIG_IGN);
   if (count > 2 && !strcmp(words[1], "hold")) return hold(words[2]);
   if (count > 2 && !strcmp(words[1], "listen")) return listen_on(count - 2, words + 2);
+  if (count == 6 && !strcmp(words[1], "from")) return connect_from(words[2], atoi(words[3]), words[4], atoi(words[5]));
+  if (count == 3 && !strcmp(words[1], "crowd")) return crowd(atoi(words[2]));
+  if (count == 6 && !strcmp(words[1], "clutch")) return clutch(atoi(words[2]), words[3], atoi(words[4]), words[5]);
   if (count == 6 && !strcmp(words[1], "send")) return send_hex(words[2], words[3], atoi(words[4]), words[5]);
   int list = count == 2 && !strcmp(words[1], "--list"), last = 1;
   if (list || (count == 2 && !strcmp(words[1], "all"))) {

@@ -28,7 +28,7 @@ static int multicast4(void) { return datagram(at("239.1.2.3", 9999)); }
 
 static int multicast6(void) {
   struct to to = at("ff02::1", 9999);
-  ((struct sockaddr_in6 *)&to.address)->sin6_scope_id = if_nametoindex("eth0");
+  ((struct sockaddr_in6 *)&to.address)->sin6_scope_id = if_nametoindex(given("INTERFACE", "eth0"));
   return datagram(to);
 }
 
@@ -48,7 +48,7 @@ static int dns_metadata(void) { return dns("169.254.169.254"); }
 
 /* The report says the group's address: a channel of some bits to whoever is on the link. */
 static int igmp(void) {
-  struct ip_mreqn group = {.imr_multiaddr.s_addr = inet_addr("239.1.2.4"), .imr_ifindex = if_nametoindex("eth0")};
+  struct ip_mreqn group = {.imr_multiaddr.s_addr = inet_addr("239.1.2.4"), .imr_ifindex = if_nametoindex(given("INTERFACE", "eth0"))};
   int fd = made(AF_INET, SOCK_DGRAM, 0);
   if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) < 0) return -1;
   usleep(300000);
@@ -56,7 +56,7 @@ static int igmp(void) {
 }
 
 static int mld(void) {
-  struct ipv6_mreq group = {.ipv6mr_interface = if_nametoindex("eth0")};
+  struct ipv6_mreq group = {.ipv6mr_interface = if_nametoindex(given("INTERFACE", "eth0"))};
   int fd = made(AF_INET6, SOCK_DGRAM, 0);
   inet_pton(AF_INET6, "ff1e::4", &group.ipv6mr_multiaddr);
   if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group, sizeof group) < 0) return -1;

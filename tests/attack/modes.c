@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Tests end what they start; this ends it where a test does not. */
@@ -47,6 +48,8 @@ int listen_on(int count, char **ports) {
       int fd = made(here.address.ss_family, kind & 2 ? SOCK_DGRAM : SOCK_STREAM, 0);
       setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
       if (bind(fd, (struct sockaddr *)&here.address, here.length) < 0) {
+        /* A pod without IPv6 has no ::1. */
+        if (fd < 0 || errno == EADDRNOTAVAIL) continue;
         perror("bind");
         return 1;
       }
@@ -72,6 +75,60 @@ int listen_on(int count, char **ports) {
   }
 }
 
+/* One connection from that address and port, whoever had them before. */
+int connect_from(const char *source, int port, const char *address, int to_port) {
+  struct to from = at(source, port), to = at(address, to_port);
+  int fd = made(to.address.ss_family, SOCK_STREAM, 0), yes = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  int went = bind(fd, (struct sockaddr *)&from.address, from.length) < 0 ? -1 : connected(fd, to);
+  puts(went < 0 ? strerror(errno) : "connected");
+  return went < 0;
+}
+
+/* So many connections, one after the other, from addresses of loopback to a port of its own: each takes a place in conntrack,
+   and a port. Prints how many there were. */
+int crowd(int count) {
+  struct to here = at("127.0.0.1", 9000);
+  int yes = 1, listener = made(AF_INET, SOCK_STREAM, 0), went = 0;
+  alarm(AT_MOST_SECONDS);
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (bind(listener, (struct sockaddr *)&here.address, here.length) < 0 || listen(listener, 64) < 0) return 1;
+  for (int it = 0; it < count; it++) {
+    char source[32];
+    snprintf(source, sizeof source, "127.1.%d.1", it / 10000 + 1);
+    struct to from = at(source, 0);
+    struct pollfd ready = {.events = POLLOUT, .fd = made(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)};
+    setsockopt(ready.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+    bind(ready.fd, (struct sockaddr *)&from.address, from.length);
+    connect(ready.fd, (struct sockaddr *)&here.address, here.length);
+    if (poll(&ready, 1, 20) > 0 && !(ready.revents & POLLERR)) {
+      close(accept(listener, NULL, NULL));
+      went++;
+    }
+    close(ready.fd);
+  }
+  printf("%d\n", went);
+  return 0;
+}
+
+/* So many connections at once, held until the file is there. Prints how many there are. */
+int clutch(int count, const char *address, int port, const char *file) {
+  struct to to = at(address, port);
+  struct rlimit files = {count + 64, count + 64};
+  int held = 0;
+  alarm(AT_MOST_SECONDS);
+  setrlimit(RLIMIT_NOFILE, &files);
+  for (int it = 0; it < count; it++) {
+    struct pollfd ready = {.events = POLLOUT, .fd = made(to.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0)};
+    connect(ready.fd, (struct sockaddr *)&to.address, to.length);
+    held += poll(&ready, 1, 1000) > 0 && !(ready.revents & POLLERR);
+  }
+  printf("%d\n", held);
+  fflush(stdout);
+  while (access(file, F_OK) < 0) usleep(20000);
+  return 0;
+}
+
 /* Hex in, hex out. */
 int send_hex(const char *kind, const char *address, int port, const char *hex) {
   unsigned char bytes[65536];
@@ -88,7 +145,8 @@ int send_hex(const char *kind, const char *address, int port, const char *hex) {
     ssize_t got = recv(fd, bytes, sizeof bytes, 0);
     if (got <= 0) break;
     for (ssize_t it = 0; it < got; it++) printf("%02x", bytes[it]);
-    if (datagram) break;
+    /* A name server keeps its connections open. */
+    if (datagram || port == 53) break;
   }
   putchar('\n');
   return 0;

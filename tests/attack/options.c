@@ -31,21 +31,21 @@ static int bound_to(const char *interface, int family, int type, struct to to) {
   return ends(with(family, type, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface) + 1), type, to);
 }
 
-static int device_tcp4(void) { return bound_to("eth0", AF_INET, SOCK_STREAM, outside4(30, 443)); }
-static int device_tcp6(void) { return bound_to("eth0", AF_INET6, SOCK_STREAM, outside6(30, 443)); }
-static int device_udp4(void) { return bound_to("eth0", AF_INET, SOCK_DGRAM, outside4(31, 9999)); }
-static int device_udp6(void) { return bound_to("eth0", AF_INET6, SOCK_DGRAM, outside6(31, 9999)); }
-static int device_dns4(void) { return bound_to("eth0", AF_INET, SOCK_DGRAM, outside4(32, 53)); }
-static int device_dns6(void) { return bound_to("eth0", AF_INET6, SOCK_DGRAM, outside6(32, 53)); }
+static int device_tcp4(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET, SOCK_STREAM, outside4(30, 443)); }
+static int device_tcp6(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET6, SOCK_STREAM, outside6(30, 443)); }
+static int device_udp4(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET, SOCK_DGRAM, outside4(31, 9999)); }
+static int device_udp6(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET6, SOCK_DGRAM, outside6(31, 9999)); }
+static int device_dns4(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET, SOCK_DGRAM, outside4(32, 53)); }
+static int device_dns6(void) { return bound_to(given("INTERFACE", "eth0"), AF_INET6, SOCK_DGRAM, outside6(32, 53)); }
 static int device_loopback(void) { return bound_to("lo", AF_INET, SOCK_STREAM, outside4(33, 443)); }
 
 static int unicast4(void) {
-  uint32_t index = htonl(if_nametoindex("eth0"));
+  uint32_t index = htonl(if_nametoindex(given("INTERFACE", "eth0")));
   return ends(with(AF_INET, SOCK_DGRAM, IPPROTO_IP, IP_UNICAST_IF, &index, sizeof index), SOCK_DGRAM, outside4(34, 9999));
 }
 
 static int unicast6(void) {
-  uint32_t index = htonl(if_nametoindex("eth0"));
+  uint32_t index = htonl(if_nametoindex(given("INTERFACE", "eth0")));
   return ends(with(AF_INET6, SOCK_DGRAM, IPPROTO_IPV6, IPV6_UNICAST_IF_, &index, sizeof index), SOCK_DGRAM, outside6(34, 9999));
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +23,26 @@ static int out(int number) {
   return fd < 0 ? -1 : closed(fd, sent(fd, outside4(number, 9999)));
 }
 
+#define NO_SUCH_PROGRAM 126
+
 /* 0 where the program ends well. */
-static int ran(const char *program, const char *first, const char *second) {
+static int ran_words(const char *const words[]) {
   int status;
   pid_t child = fork();
   if (child == 0) {
-    int null = open("/dev/null", O_WRONLY);
-    dup2(null, 1);
-    dup2(null, 2);
-    execlp(program, program, first, second, (char *)NULL);
-    _exit(126);
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+    execvp(words[0], (char *const *)words);
+    _exit(NO_SUCH_PROGRAM);
   }
   if (child < 0 || waitpid(child, &status, 0) < 0) return -1;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NO_SUCH_PROGRAM) return fails(ENOENT);
   return status == 0 ? 0 : fails(EPERM);
+}
+
+static int ran(const char *program, const char *first, const char *second) {
+  const char *const words[] = {program, first, second, NULL};
+  return ran_words(words);
 }
 
 static int sidecar_uid(void) { return atoi(given("SIDECAR_UID", "41337")); }
@@ -49,6 +57,35 @@ static int setuid_became(void) { return out(62); }
 /* A copy of `nft` with the file capability NET_ADMIN. */
 static int file_capability(void) { return ran(given("NFT_CAPABLE", "/opt/attack/nft"), "flush", "ruleset") < 0 ? -1 : out(63); }
 static int flush(void) { return ran("nft", "flush", "ruleset") < 0 ? -1 : out(64); }
+
+/* Setuid files of the system, by name: root's rights are not to be had. */
+static int su(void) { return ran("su", "-c", "nft flush ruleset") < 0 ? -1 : out(68); }
+
+static int sudo(void) {
+  static const char *const WORDS[] = {"sudo", "-n", "nft", "flush", "ruleset", NULL};
+  return ran_words(WORDS) < 0 ? -1 : out(69);
+}
+
+/* The sidecar's id in a user namespace, which takes a setuid file or CAP_SETUID, and a line in /etc/subuid. */
+static int newuidmap(void) {
+  char child_id[16], id[16];
+  int status;
+  pid_t child = fork();
+  if (child == 0) {
+    unshare(CLONE_NEWUSER);
+    raise(SIGSTOP);
+    _exit(setresuid(0, 0, 0) < 0 || out(72) < 0);
+  }
+  if (child < 0 || waitpid(child, &status, WUNTRACED) < 0) return -1;
+  snprintf(child_id, sizeof child_id, "%d", child);
+  snprintf(id, sizeof id, "%d", sidecar_uid());
+  const char *const words[] = {"newuidmap", child_id, "0", id, "1", NULL};
+  int mapped = ran_words(words), error = errno;
+  kill(child, mapped < 0 ? SIGKILL : SIGCONT);
+  waitpid(child, &status, 0);
+  if (mapped < 0) return fails(error);
+  return status == 0 ? 0 : fails(EPERM);
+}
 
 static int written(const char *path, const char *text) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -85,7 +122,7 @@ static int sidecar_process(void) {
 
 const struct attempt PRIVILEGES[] = {
     {"set_uid", set_uid}, {"set_gid", set_gid}, {"setuid_file", setuid_file}, {"setuid_became", setuid_became},
-    {"file_capability", file_capability}, {"flush", flush},
+    {"file_capability", file_capability}, {"flush", flush}, {"su", su}, {"sudo", sudo}, {"newuidmap", newuidmap},
     {"user_namespace", user_namespace}, {"user_namespace_flush", user_namespace_flush}, {"network_namespace", network_namespace},
     {"sidecar_process", sidecar_process},
     {NULL, NULL}};

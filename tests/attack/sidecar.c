@@ -93,22 +93,38 @@ static int stale_dns(int family, const char *server) {
 static int stale_dns4(void) { return stale_dns(AF_INET, given("NAME_SERVER", "10.96.0.10")); }
 static int stale_dns6(void) { return stale_dns(AF_INET6, "2001:db8:ff::53"); }
 
+/* An address as /proc/net/tcp and tcp6 have it: words of 32 bits, each in the machine's order. */
+static int scanned(const char *text, unsigned port, int family, struct to *to) {
+  struct sockaddr_in *v4 = (struct sockaddr_in *)&to->address;
+  struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&to->address;
+  unsigned *words = family == AF_INET ? &v4->sin_addr.s_addr : (unsigned *)&v6->sin6_addr;
+  int count = family == AF_INET ? 1 : 4;
+  *to = at(family == AF_INET ? "0.0.0.0" : "::", port);
+  for (int word = 0; word < count; word++, text += 8)
+    if (sscanf(text, "%8X", &words[word]) != 1) return -1;
+  return 0;
+}
+
+static int is_loopback(const char *text) {
+  return !strcmp(text + strlen(text) - 2, "7F") || !strcmp(text, "00000000000000000000000001000000");
+}
+
 /* From the source ports of connections that others have in this pod, to where they lead. */
-static int stale_tcp(void) {
-  FILE *table = fopen("/proc/net/tcp", "re");
-  char line[512];
+static int stale(const char *path, int family) {
+  FILE *table = fopen(path, "re");
+  char line[512], from[64], to[64];
   int went = fails(ENOENT), yes = 1;
   while (table && fgets(line, sizeof line, table)) {
-    unsigned from, from_port, to, to_port, state, uid;
-    if (sscanf(line, " %*d: %8X:%4X %8X:%4X %2X %*s %*s %*s %u", &from, &from_port, &to, &to_port, &state, &uid) != 6) continue;
-    if (!to || uid == geteuid() || (to & 0xff) == 127) continue;
-    struct sockaddr_in source = {.sin_family = AF_INET, .sin_port = htons(from_port), .sin_addr.s_addr = from};
-    struct to there = {.length = sizeof source};
-    *(struct sockaddr_in *)&there.address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(to_port), .sin_addr.s_addr = to};
-    int fd = made(AF_INET, SOCK_STREAM, 0);
+    unsigned from_port, to_port, state, uid;
+    struct to source, there;
+    if (sscanf(line, " %*d: %32[0-9A-F]:%4X %32[0-9A-F]:%4X %2X %*s %*s %*s %u", from, &from_port, to, &to_port, &state, &uid) != 6) continue;
+    if (!to_port || uid == geteuid() || scanned(from, from_port, family, &source) < 0 || scanned(to, to_port, family, &there) < 0) continue;
+    /* Loopback is where agents may go. */
+    if (is_loopback(from) || is_loopback(to)) continue;
+    int fd = made(family, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
-    if (bind(fd, (struct sockaddr *)&source, sizeof source) < 0) went = -1;
+    if (bind(fd, (struct sockaddr *)&source.address, source.length) < 0) went = -1;
     else went = connected(fd, there);
     closed(fd, 0);
     if (went == 0) break;
@@ -116,6 +132,9 @@ static int stale_tcp(void) {
   if (table) fclose(table);
   return went;
 }
+
+static int stale_tcp(void) { return stale("/proc/net/tcp", AF_INET); }
+static int stale_tcp6(void) { return stale("/proc/net/tcp6", AF_INET6); }
 
 /* Sockets in the abstract namespace are the network's, not a directory's: open where somebody else's takes us. */
 static int abstract_sockets(void) {
@@ -145,12 +164,15 @@ static int write_trust(void) { return opens("/run/actpass/trust/ca.pem", O_WRONL
 static int add_trust(void) { return opens("/run/actpass/trust/mine.pem", O_WRONLY | O_CREAT); }
 static int write_verify(void) { return opens("/run/actpass/verify/result.json", O_WRONLY | O_CREAT); }
 static int write_resolv_conf(void) { return opens("/etc/resolv.conf", O_WRONLY); }
+static int write_hosts(void) { return opens("/etc/hosts", O_WRONLY); }
+static int write_nsswitch_conf(void) { return opens("/etc/nsswitch.conf", O_WRONLY); }
 
 const struct attempt SIDECAR[] = {
     {"admin_port", admin_port}, {"capture_port", capture_port}, {"dns_port", dns_port}, {"dns_port_udp", dns_port_udp},
     {"metrics_port", metrics_port}, {"health_orders", health_orders},
-    {"stale_dns4", stale_dns4}, {"stale_dns6", stale_dns6}, {"stale_tcp", stale_tcp}, {"abstract_sockets", abstract_sockets},
+    {"stale_dns4", stale_dns4}, {"stale_dns6", stale_dns6}, {"stale_tcp", stale_tcp}, {"stale_tcp6", stale_tcp6}, {"abstract_sockets", abstract_sockets},
     {"read_state", read_state}, {"read_state_by_detour", read_state_by_detour}, {"read_token", read_token},
     {"read_authorities", read_authorities}, {"read_service_account", read_service_account},
     {"write_trust", write_trust}, {"add_trust", add_trust}, {"write_verify", write_verify}, {"write_resolv_conf", write_resolv_conf},
+    {"write_hosts", write_hosts}, {"write_nsswitch_conf", write_nsswitch_conf},
     {NULL, NULL}};

@@ -82,7 +82,7 @@ static int raw_header(void) {
 /* A broadcast frame of that Ethernet type. */
 static int frame(int type, int past_queues) {
   unsigned char bytes[64] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, type >> 8, type & 0xff, 'o', 'u', 't'};
-  struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6, .sll_ifindex = if_nametoindex("eth0")};
+  struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6, .sll_ifindex = if_nametoindex(given("INTERFACE", "eth0"))};
   int fd = made(AF_PACKET, SOCK_RAW, 0), yes = 1;
   if (fd < 0) return -1;
   if (past_queues && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes) < 0) return closed(fd, -1);

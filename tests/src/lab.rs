@@ -7,19 +7,22 @@
     reason = "a test's world that cannot be made is a failed test"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use actpass_core::pod::ruleset::{Marks, Ruleset};
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::attack::{self, Said};
 use crate::fed;
-use crate::frames::{Frame, Sniffer};
-use crate::home::text;
-use crate::link::{self, ADDRESSES, ip};
+use crate::frames::Frame;
+use crate::home::{User, has_all_ids, text};
+use crate::link::{self, ADDRESSES, World, ip};
+use crate::outside::in_a_network_of_our_own;
 
 /// The sidecar's user.
 pub const SIDECAR: u32 = 41337;
@@ -39,30 +42,80 @@ pub enum Agent {
     With(&'static str),
 }
 
+/// Runs `test` where this user can make a pod's network.
+pub fn in_a_lab(name: &str, test: impl FnOnce()) {
+    if !User::own().is_root() || !has_all_ids() {
+        println!("LEFT OUT: agents of another user need root of the machine; run as root");
+        return;
+    }
+    in_a_network_of_our_own(name, test);
+}
+
+/// The rules that the webhook's init container would load for a pod with these interfaces, reachable at [`INBOUND`].
+pub fn rules(interfaces: &[&str]) -> String {
+    let marks = Marks {
+        packet: 0x5a17_c3e1,
+        connection: 0x0a97,
+    };
+    let interfaces = interfaces.iter().map(|name| name.parse().unwrap());
+    let inbound = BTreeSet::from([INBOUND]);
+    Ruleset::new(SIDECAR, inbound, marks, interfaces.collect())
+        .unwrap()
+        .text()
+}
+
+/// Puts a file with that text over one of the system, in this mount namespace; `with` is to hold it.
+pub fn cover(path: &str, text: &str, with: &Path) {
+    fs::write(with, text).unwrap();
+    fs::set_permissions(with, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut mount = Command::new("mount");
+    let bound = mount.arg("--bind").arg(with).arg(path).status().unwrap();
+    assert!(bound.success(), "{path}");
+}
+
+/// What left but for what the kernel tells the link: an agent cannot choose what that says.
+pub fn left(frames: &[Frame]) -> Vec<String> {
+    let left = frames.iter().filter(|frame| !frame.is_of_the_link());
+    left.map(ToString::to_string).collect()
+}
+
+/// Whose ids `newuidmap` gives to whom.
+const SUBUID: &str = "/etc/subuid";
+
+/// The port that a lab's pod declares.
+pub const INBOUND: u16 = 8080;
+
 /// A pod's network.
 #[derive(Debug)]
 pub struct Lab {
-    sniffer: Sniffer,
+    /// All that is outside of it.
+    pub world: World,
     files: tempfile::TempDir,
     program: PathBuf,
     sidecar: Option<Child>,
 }
 
 impl Lab {
-    /// Makes one in the network that this process is in.
+    /// Makes one in the network that this process is in, with addresses of both families.
     pub fn new() -> Self {
-        let sniffer = link::made();
+        Self::with(link::addressed)
+    }
+
+    /// The same, whose link has the addresses that `addressed` gives it.
+    pub fn with(addressed: impl FnOnce()) -> Self {
+        let world = link::made();
+        addressed();
         // Who may ping is said per network: in a pod everybody, by containerd's default.
         fs::write("/proc/sys/net/ipv4/ping_group_range", "0 65534").unwrap();
         let lab = Self {
-            sniffer,
+            world,
             files: tempfile::tempdir().unwrap(),
             program: attack::program().unwrap(),
             sidecar: None,
         };
         lab.plant();
         // What the kernel says of a link that is new.
-        lab.sniffer.seen().unwrap();
+        lab.world.sniffer.seen().unwrap();
         lab
     }
 
@@ -74,6 +127,9 @@ impl Lab {
         fs::copy(&self.program, &setuid).unwrap();
         chown(&setuid, Some(SIDECAR), Some(SIDECAR)).unwrap();
         fs::set_permissions(&setuid, fs::Permissions::from_mode(0o6755)).unwrap();
+        // Whoever runs `newuidmap` with its rights gets the sidecar's id by it.
+        let subuid = format!("0:{SIDECAR}:1\n1000:{SIDECAR}:1\n");
+        cover(SUBUID, &subuid, &dir.join("subuid"));
         let nft = self.nft_capable();
         fs::copy("/usr/sbin/nft", &nft).unwrap();
         setxattr(
@@ -147,7 +203,7 @@ impl Lab {
 
     /// What left since the last time.
     pub fn seen(&self) -> Vec<Frame> {
-        self.sniffer.seen().unwrap()
+        self.world.sniffer.seen().unwrap()
     }
 }
 
@@ -164,10 +220,14 @@ impl Drop for Lab {
             sidecar.wait().ok();
         }
         ip("link delete eth0");
+        // Its directory goes with it, and nothing can be put over a file that is gone.
+        let ended = Command::new("umount").arg(SUBUID).status();
+        ended.expect("`umount` of util-linux runs");
     }
 }
 
-fn as_agent(agent: Agent, program: &Path) -> Command {
+/// A program as that agent.
+pub fn as_agent(agent: Agent, program: &Path) -> Command {
     let mut command = match agent {
         Agent::Free => return Command::new(program),
         _ => Command::new("setpriv"),

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod books;
 pub mod chart;
 pub mod cluster;
+pub mod fenced;
 pub mod frames;
 pub mod front;
 pub mod home;

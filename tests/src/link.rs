@@ -20,44 +20,94 @@ pub const ADDRESSES: [&str; 2] = ["192.0.2.2", "2001:db8:1::2"];
 /// Nobody's addresses at the other end: all that is not of this link goes there.
 pub const ROUTERS: [&str; 2] = ["192.0.2.1", "2001:db8:1::1"];
 
-/// Makes `eth0` in the network that this process is in, as a pod has it, with addresses of both families, and gives the
-/// other end.
-pub fn made() -> Sniffer {
+/// The other end, in a network of its own.
+#[derive(Debug)]
+pub struct World {
+    /// Sees all that leaves.
+    pub sniffer: Sniffer,
+    thread: i32,
+    work: mpsc::Sender<Work>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Makes `eth0` in the network that this process is in, as a pod has it, and the other end.
+pub fn made() -> World {
     let (ready, is_ready) = mpsc::channel();
-    let (up, is_up) = mpsc::channel();
-    let (listening, sniffer) = mpsc::channel();
-    // The other end is in a thread's network, and that stays as long as the sniffer's socket.
+    let (work, works) = mpsc::channel::<Work>();
+    // A network is its threads', and those they start are in it too.
     std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         ready.send(nix::unistd::gettid().as_raw()).unwrap();
-        is_up.recv().unwrap();
-        listening.send(Sniffer::on("w0").unwrap()).unwrap();
-        // It ends with the test's process.
+        while let Ok(work) = works.recv() {
+            work();
+        }
+        // What was made in it stays, until the test's process ends.
         std::thread::park();
     });
-    let world = is_ready.recv().unwrap();
-    let there = format!("--net=/proc/{}/task/{world}/ns/net", std::process::id());
+    let thread = is_ready.recv().unwrap();
     ip("link set lo up");
     ip(&format!(
-        "link add eth0 address 02:00:00:00:00:01 type veth peer name w0 address 02:00:00:00:00:fe netns {world}"
+        "link add eth0 address 02:00:00:00:00:01 type veth peer name w0 address 02:00:00:00:00:fe netns {thread}"
     ));
-    run("nsenter", &format!("{there} ip link set w0 up"));
+    let (listening, sniffer) = mpsc::channel();
+    in_network(thread, "link set lo up");
+    in_network(thread, "link set w0 up");
     ip("link set eth0 up");
-    addressed(ADDRESSES[0], ROUTERS[0]);
-    addressed(ADDRESSES[1], ROUTERS[1]);
-    up.send(()).unwrap();
-    sniffer.recv().unwrap()
+    work.send(Box::new(move || {
+        listening.send(Sniffer::on("w0").unwrap()).unwrap()
+    }))
+    .unwrap();
+    let sniffer = sniffer.recv().unwrap();
+    World {
+        sniffer,
+        thread,
+        work,
+    }
 }
 
-/// Gives `eth0` an address, and a way to everywhere.
-pub fn addressed(address: &str, router: &str) {
+impl World {
+    /// Does `work` there: the sockets that it makes stay there, and the threads that it starts.
+    pub fn there<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let work = move || done.send(work()).unwrap_or_default();
+        self.work.send(Box::new(work)).unwrap();
+        result.recv().unwrap()
+    }
+
+    /// `ip` there.
+    pub fn ip(&self, line: &str) {
+        in_network(self.thread, line);
+    }
+}
+
+/// `ip` in the network of that thread.
+fn in_network(thread: i32, line: &str) {
+    let there = format!("--net=/proc/{}/task/{thread}/ns/net", std::process::id());
+    run("nsenter", &format!("{there} ip {line}"));
+}
+
+/// Gives `eth0` addresses of both families, and a way to everywhere.
+pub fn addressed() {
+    for (address, router) in ADDRESSES.into_iter().zip(ROUTERS) {
+        addressed_as(address, router);
+    }
+}
+
+/// The same of one family.
+pub fn addressed_as(address: &str, router: &str) {
+    addressed_at("eth0", address, router);
+}
+
+/// The same at another interface.
+pub fn addressed_at(interface: &str, address: &str, router: &str) {
     let (family, prefix) = match address.contains(':') {
         true => ("-6", "64 nodad"),
         false => ("-4", "24 broadcast +"),
     };
-    ip(&format!("address add {address}/{prefix} dev eth0"));
+    ip(&format!("address add {address}/{prefix} dev {interface}"));
     ip(&format!(
-        "neighbor add {router} lladdr 02:00:00:00:00:fe dev eth0"
+        "neighbor add {router} lladdr 02:00:00:00:00:fe dev {interface}"
     ));
     ip(&format!("{family} route add default via {router}"));
 }

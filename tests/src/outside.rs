@@ -22,8 +22,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::frames::{Frame, Sniffer};
-use crate::link;
+use crate::frames::Frame;
+use crate::link::{self, World};
 use crate::ways::{ABSTRACT, LOOPBACK, RESOLVER, RESOLVER_SOCKETS};
 
 /// Set in the copy of the test that runs inside.
@@ -57,7 +57,7 @@ pub fn in_a_network_of_our_own(name: &str, body: impl FnOnce()) {
 
 /// What there is outside, in the network this process is in.
 pub struct Outside {
-    sniffer: Sniffer,
+    world: World,
     /// A listener's name for each visit, none for one that brings [`LAST`].
     visits: mpsc::Receiver<Option<&'static str>>,
 }
@@ -65,14 +65,15 @@ pub struct Outside {
 impl Outside {
     /// Makes links, addresses, resolver and listeners.
     pub fn new() -> Self {
-        let sniffer = link::made();
+        let world = link::made();
+        link::addressed();
         // Who may ping is said per network; where only root is known, other ids are no ids.
         let range = "/proc/sys/net/ipv4/ping_group_range";
         fs::write(range, "0 65534")
             .or_else(|_| fs::write(range, "0 0"))
             .unwrap();
         let (visited, visits) = mpsc::channel();
-        let outside = Self { sniffer, visits };
+        let outside = Self { world, visits };
         host_files();
         listen(&visited);
         outside
@@ -80,7 +81,7 @@ impl Outside {
 
     /// What left and what was reached since the last time, in order of names: addresses of frames, names of listeners.
     pub fn seen(&self) -> Vec<String> {
-        let frames = self.sniffer.seen().unwrap();
+        let frames = self.world.sniffer.seen().unwrap();
         let mut seen: Vec<String> = frames.iter().filter_map(bound_for).collect();
         let mut open = visit_all();
         while open > 0 {

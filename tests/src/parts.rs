@@ -2,7 +2,7 @@
 //! dropped as a kill would, at exactly the moment a test is about.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -80,12 +80,20 @@ impl Parts {
     /// # Errors
     /// As there.
     pub fn under(mode: Mode, policy: &str) -> anyhow::Result<Self> {
+        Self::at(Ipv4Addr::LOCALHOST, mode, policy)
+    }
+
+    /// The same, with the ledger at that address of the calling thread's network.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn at(address: Ipv4Addr, mode: Mode, policy: &str) -> anyhow::Result<Self> {
         let bundle = compiled(policy, TENANT)?;
         let spec = BundleSpec {
             mode,
             ..bundle.spec().clone()
         };
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let listener = std::net::TcpListener::bind((address, 0))?;
         Ok(Self {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),

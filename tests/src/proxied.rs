@@ -65,6 +65,15 @@ struct Served<'a> {
     heads: Heads,
 }
 
+/// What a sidecar is made of.
+pub(crate) struct Whole {
+    pub(crate) parts: Parts,
+    pub(crate) ledger: Ledger,
+    pub(crate) agent: Agent,
+    pub(crate) executor: Executor,
+    pub(crate) heads: Heads,
+}
+
 impl Proxied {
     /// Starts all of it under a policy that says `TLS` where its Upstream `shop` at [`HOST`] says how.
     ///
@@ -172,11 +181,35 @@ impl Proxied {
         }])
         .with_clock(clock);
         let socket = TcpListener::bind(("127.0.0.1", 0))?;
-        let address = socket.local_addr()?;
+        let port = socket.local_addr()?.port();
         let mut sockets = vec![socket];
         if capture == Capture::Redirected {
-            sockets.push(TcpListener::bind(("::1", address.port()))?);
+            sockets.push(TcpListener::bind(("::1", port))?);
         }
+        let whole = Whole {
+            parts,
+            ledger,
+            agent,
+            executor,
+            heads,
+        };
+        Self::of(whole, sockets, capture)
+    }
+
+    /// One of these parts that serves at these sockets.
+    pub(crate) fn of(
+        whole: Whole,
+        sockets: Vec<TcpListener>,
+        capture: Capture,
+    ) -> anyhow::Result<Self> {
+        let Whole {
+            parts,
+            ledger,
+            agent,
+            executor,
+            heads,
+        } = whole;
+        let address = sockets.first().context("no socket")?.local_addr()?;
         let clear = Dialled {
             host: HOST.parse()?,
             port: 443,

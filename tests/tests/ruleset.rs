@@ -1,52 +1,16 @@
 //! The packet filter of a pod against everything the attack kit tries, without the pod around it: what the rules hold alone,
 //! which of them holds what, and what they rest on.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of these tests stand outside their functions"
-)]
-
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::Stdio;
 
-use actpass_core::pod::ruleset::{Marks, Ruleset};
 use actpass_sidecar::pod::ways;
 use actpass_tests::attack::{ATTEMPTS, Shows, closed_without_a_fence};
-use actpass_tests::frames::{Frame, Sniffer};
-use actpass_tests::home::{User, has_all_ids};
-use actpass_tests::lab::{Agent, Lab, SIDECAR};
+use actpass_tests::frames::Sniffer;
+use actpass_tests::lab::{Agent, Lab, in_a_lab, left, rules};
 use actpass_tests::link;
 use actpass_tests::outside::in_a_network_of_our_own;
-
-/// The rules that the webhook's init container would load here.
-fn rules() -> String {
-    let marks = Marks {
-        packet: 0x5a17_c3e1,
-        connection: 0x0a97,
-    };
-    let interfaces = BTreeSet::from(["eth0".parse().unwrap()]);
-    let inbound = BTreeSet::from([8080]);
-    Ruleset::new(SIDECAR, inbound, marks, interfaces)
-        .unwrap()
-        .text()
-}
-
-/// Runs `test` in a pod's network, where this user can make one.
-fn in_a_lab(name: &str, test: impl FnOnce()) {
-    if !User::own().is_root() || !has_all_ids() {
-        println!("LEFT OUT: agents of another user need root of the machine; run as root");
-        return;
-    }
-    in_a_network_of_our_own(name, test);
-}
-
-/// What the link is told by the kernel is no way out: an agent cannot choose what it says.
-fn left(frames: &[Frame]) -> Vec<String> {
-    let left = frames.iter().filter(|frame| !frame.is_of_the_link());
-    left.map(ToString::to_string).collect()
-}
 
 #[test]
 fn without_the_rules_every_way_is_open() {
@@ -115,7 +79,7 @@ fn without_the_rules_each_check_of_a_pod_finds_its_way_open() {
 fn behind_the_rules_nothing_leaves_and_nothing_hangs() {
     in_a_lab("behind_the_rules_nothing_leaves_and_nothing_hangs", || {
         let lab = Lab::new().with_sidecar();
-        lab.load(&rules());
+        lab.load(&rules(&["eth0"]));
         // Root is fenced in as everybody is.
         let (_, frames) = lab.all(Agent::Root);
         assert_eq!(left(&frames), Vec::<String>::new(), "as root");
@@ -195,7 +159,7 @@ const WITHOUT: &[Without] = &[
 /// The rules but for those of `without`; a chain that is left out accepts.
 fn rules_without(without: &Without) -> String {
     let (mut kept, mut left_out) = (String::new(), false);
-    for line in rules().lines() {
+    for line in rules(&["eth0"]).lines() {
         let begins = |chain: &&str| line.trim_start().starts_with(&format!("chain {chain} {{"));
         left_out |= without.chains.iter().any(begins);
         let is_whole = line.trim_end().ends_with('}');
@@ -218,7 +182,7 @@ fn each_part_of_the_rules_holds_what_else_would_leave() {
     in_a_lab("each_part_of_the_rules_holds_what_else_would_leave", || {
         let lab = Lab::new().with_sidecar();
         for without in WITHOUT {
-            lab.load(&rules());
+            lab.load(&rules(&["eth0"]));
             lab.seen();
             let with = left(&lab.some(without.agent, without.attempts));
             assert_eq!(with, Vec::<String>::new(), "{}", without.what);
@@ -247,9 +211,10 @@ fn whoever_becomes_the_sidecar_or_root_of_the_network_walks_out() {
                 (Agent::With("setuid"), "set_uid"),
                 (Agent::Gaining, "setuid_file"),
                 (Agent::Gaining, "file_capability"),
+                (Agent::Gaining, "newuidmap"),
                 (Agent::With("net_admin"), "flush"),
             ] {
-                lab.load(&rules());
+                lab.load(&rules(&["eth0"]));
                 lab.seen();
                 let frames = left(&lab.some(Agent::Confined, &[attempt]));
                 assert_eq!(frames, Vec::<String>::new(), "{attempt}");
@@ -285,7 +250,7 @@ fn what_was_opened_before_the_rules_is_of_no_use_after() {
                 assert_eq!(said.next().unwrap().unwrap(), "held");
                 // Connections that nobody answers are asked for again; after the rules are there they are not.
                 assert!(!left(&lab.seen()).is_empty(), "its connections left before");
-                lab.load(&rules());
+                lab.load(&rules(&["eth0"]));
                 lab.seen();
                 std::fs::write(&go, "").unwrap();
                 let said: Vec<String> = said.map_while(Result::ok).collect();
@@ -295,4 +260,96 @@ fn what_was_opened_before_the_rules_is_of_no_use_after() {
             }
         },
     );
+}
+
+/// An interface that the rules do not know, since it came after them: locks 1 and 2 are there for it too, lock 3 is not.
+#[test]
+fn an_interface_that_comes_later_has_two_locks_of_three() {
+    in_a_lab(
+        "an_interface_that_comes_later_has_two_locks_of_three",
+        || {
+            let lab = Lab::new().with_sidecar();
+            lab.load(&rules(&["eth0"]));
+            // All ways lead by the later one. A new kernel would take one of the same name for the one that the rules name.
+            link::ip("link set eth0 down");
+            link::ip("link add net1 type veth peer name far");
+            link::ip("link set far up");
+            link::ip("link set net1 up");
+            for [address, router] in [
+                ["192.0.2.3", "192.0.2.9"],
+                ["2001:db8:2::3", "2001:db8:2::9"],
+            ] {
+                link::addressed_at("net1", address, router);
+            }
+            let sniffer = Sniffer::on("far").unwrap();
+            let tries = |agent: Agent, names: &[&str]| {
+                let mut kit = lab.kit(agent);
+                kit.env("INTERFACE", "net1").args(names).output().unwrap();
+                left(&sniffer.seen().unwrap())
+            };
+            sniffer.seen().unwrap();
+            let all: Vec<&str> = ATTEMPTS.iter().map(|it| it.name).collect();
+            assert_eq!(tries(Agent::Confined, &all), Vec::<String>::new());
+            // What lock 3 alone holds takes a capability that no agent has.
+            let frames = ["packet", "packet_past_queues", "packet_as_arp"];
+            for attempt in frames {
+                let seen = tries(Agent::With("net_raw"), &[attempt]);
+                assert!(!seen.is_empty(), "{attempt} does not leave");
+            }
+            lab.load(&rules(&["eth0", "net1"]));
+            assert_eq!(tries(Agent::With("net_raw"), &frames), Vec::<String>::new());
+            // That the attempts do show on this link.
+            lab.load("");
+            for attempt in [
+                "tcp4",
+                "tcp6",
+                "udp4",
+                "udp6",
+                "ping4",
+                "device_tcp4",
+                "mld",
+            ] {
+                let seen = tries(Agent::Confined, &[attempt]);
+                assert!(
+                    !seen.is_empty(),
+                    "without the rules {attempt} does not leave"
+                );
+            }
+        },
+    );
+}
+
+/// A pod with one family of addresses: nothing leaves by that one, and nothing by what the kernel keeps of the other.
+#[test]
+fn a_pod_with_one_family_is_as_shut_as_one_with_both() {
+    in_a_lab("a_pod_with_one_family_is_as_shut_as_one_with_both", || {
+        let [v4, v6] = [0, 1].map(|it| (link::ADDRESSES[it], link::ROUTERS[it]));
+        let switch = |off: &str| {
+            for of in ["all", "default", "lo"] {
+                let path = format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6");
+                std::fs::write(path, off).unwrap();
+            }
+        };
+        for (what, (address, router), off, open, shut) in [
+            ("IPv4 alone", v4, "0", ["tcp4", "udp4"], "udp6"),
+            ("IPv6 switched off", v4, "1", ["tcp4", "udp4"], "udp6"),
+            ("IPv6 alone", v6, "0", ["tcp6", "udp6"], "udp4"),
+        ] {
+            switch(off);
+            let lab = Lab::with(|| link::addressed_as(address, router)).with_sidecar();
+            lab.load(&rules(&["eth0"]));
+            lab.seen();
+            for agent in [Agent::Root, Agent::Confined] {
+                let (_, frames) = lab.all(agent);
+                assert_eq!(left(&frames), Vec::<String>::new(), "{what}, {agent:?}");
+            }
+            lab.load("");
+            for attempt in open {
+                let frames = left(&lab.some(Agent::Confined, &[attempt]));
+                assert!(!frames.is_empty(), "{what}: {attempt} without the rules");
+            }
+            let frames = left(&lab.some(Agent::Confined, &[shut]));
+            assert_eq!(frames, Vec::<String>::new(), "{what}: there is no other");
+        }
+    });
 }
