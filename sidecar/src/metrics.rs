@@ -356,6 +356,11 @@ impl Metrics {
         Open(self.connections.clone())
     }
 
+    /// Whether there is a connection.
+    pub(crate) fn connected(&self) -> bool {
+        self.connections.get() > 0
+    }
+
     pub(crate) fn passport_expires(&self, unix_seconds: i64) {
         self.passport_expiry.set(unix_seconds);
     }

@@ -40,6 +40,10 @@ const BODY_BUDGET_KIB: usize = 48 * 1024;
 /// Most names that are passed on unread.
 const UNREAD_MAX: usize = 4_096;
 
+/// Tasks of connections that were ended are gone within milliseconds: how often that is looked for, and how long.
+const GONE_EVERY: Duration = Duration::from_millis(5);
+const GONE_MAX: Duration = Duration::from_secs(1);
+
 /// The name under which ActPass itself answers.
 pub const INTERNAL_NAME: &str = "actpass.internal";
 
@@ -87,6 +91,17 @@ impl Proxy {
     /// is given up, its outcome `ambiguous`.
     pub async fn settle(&self, patience: Duration) {
         self.tasks.settle(patience).await;
+    }
+
+    /// Gives up what agents were reading until their connections were ended just now: its outcome is `ambiguous`.
+    pub async fn give_up(&self) {
+        self.tasks.end().await;
+        let gone = async {
+            while self.metrics.connected() {
+                tokio::time::sleep(GONE_EVERY).await;
+            }
+        };
+        drop(tokio::time::timeout(GONE_MAX, gone).await);
     }
 
     /// The same, counting into `metrics`.

@@ -172,6 +172,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     stop.send_replace(true);
     proxy.settle(config.drain).await;
     serving.shutdown().await;
+    proxy.give_up().await;
     drop(recording);
     if ended.is_ok() {
         note(&recorder, "stopped", "The pod ends.");

@@ -54,8 +54,11 @@ impl Tasks {
         })
     }
 
-    /// Reads an answer to its end for its outcome alone, where there is room.
+    /// Reads an answer to its end for its outcome alone, where there is room and time.
     pub(super) fn read_rest(&self, mut answer: Answering) {
+        if *self.stop.borrow() {
+            return answer.leave();
+        }
         match (
             Handle::try_current(),
             self.rests.clone().try_acquire_owned(),
@@ -78,5 +81,12 @@ impl Tasks {
             self.stop.send_replace(true);
             drop(tokio::time::timeout(ENDING_MAX, all()).await);
         }
+    }
+
+    /// Ends what runs, and lets nothing more begin.
+    pub(super) async fn end(&self) {
+        self.stop.send_replace(true);
+        let all = self.running.acquire_many(TASKS_MAX);
+        drop(tokio::time::timeout(ENDING_MAX, all).await);
     }
 }
