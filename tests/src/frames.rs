@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -14,7 +17,9 @@ use nix::sys::socket::{
     ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt,
 };
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, eth, send, socket_with};
+use rustix::net::{
+    AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, eth, send, socket_with,
+};
 
 /// Room for what a burst leaves unread, in bytes: 60,000 short frames with what the kernel keeps beside each. What does not fit
 /// is counted, and fails the test.
@@ -42,6 +47,9 @@ const FRAME_BYTES_MAX: usize = 1 << 18;
 /// `PACKET_OUTGOING` of `linux/if_packet.h`: sent by the end that listens.
 const OUTGOING: u8 = 4;
 
+/// Number of `lo` in every network.
+const LOOPBACK: usize = 1;
+
 /// Extension headers of IPv6 that are passed over: hop-by-hop, routing, destination (RFC 8200 section 4).
 const EXTENSIONS: [u8; 3] = [0, 43, 60];
 
@@ -59,9 +67,18 @@ pub struct Sniffer {
     other: OwnedFd,
 }
 
+/// Somebody who notes each frame when it comes.
+#[derive(Debug)]
+pub struct Watch {
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<Vec<Frame>>>,
+}
+
 /// A frame that came from the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// Number of the interface that it came to.
+    pub link: usize,
     /// Ethernet type.
     pub kind: u16,
     /// Where it is an IP packet.
@@ -103,17 +120,10 @@ impl Sniffer {
         };
         let link = getifaddrs()?.find_map(of_it);
         let link = link.with_context(|| format!("no interface `{interface}`"))?;
-        let bound = |protocol| -> anyhow::Result<OwnedFd> {
-            let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
-            let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
-            bind(socket.as_raw_fd(), &link)?;
-            Ok(socket)
-        };
-        let (socket, other) = (bound(Some(eth::ALL))?, bound(None)?);
-        // Root of a user namespace alone has as much as everybody.
-        setsockopt(&socket, sockopt::RcvBufForce, &room)
-            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &room))?;
-        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        let socket = listening(room)?;
+        bind(socket.as_raw_fd(), &link)?;
+        let other = raw(None)?;
+        bind(other.as_raw_fd(), &link)?;
         Ok(Self { socket, other })
     }
 
@@ -136,55 +146,71 @@ impl Sniffer {
     /// What came until nothing did for so long.
     fn until(&self, gap: Duration) -> anyhow::Result<Vec<Frame>> {
         let mut seen = Vec::new();
-        while let Some(came) = self.next(gap)? {
+        while let Some(came) = next(&self.socket, gap)? {
             came.keep(&mut seen)?;
         }
         send(&self.other, &LAST, SendFlags::empty()).context("send the last frame")?;
         loop {
-            match self.next(PATIENCE)?.context("the last frame was lost")? {
+            match next(&self.socket, PATIENCE)?.context("the last frame was lost")? {
                 Came::Last => return Ok(seen),
                 came => came.keep(&mut seen)?,
             }
         }
     }
+}
 
-    /// What comes next, if anything does for so long.
-    fn next(&self, patience: Duration) -> anyhow::Result<Option<Came>> {
-        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
-        let (mut bytes, mut beside) = (vec![0; FRAME_BYTES_MAX], cmsg_space!(u32));
-        let (length, from) = loop {
-            let mut into = [IoSliceMut::new(&mut bytes)];
-            let (fd, none) = (self.socket.as_raw_fd(), MsgFlags::empty());
-            match recvmsg::<LinkAddr>(fd, &mut into, Some(&mut beside), none) {
-                Ok(got) => {
-                    for it in got.cmsgs()? {
-                        if let ControlMessageOwned::RxqOvfl(lost) = it {
-                            bail!("{lost} frames were lost: who sees only a part cannot judge");
-                        }
+/// A socket for frames; with a protocol it gets them.
+fn raw(protocol: Option<Protocol>) -> anyhow::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?)
+}
+
+/// One that gets them all, with so many bytes of room, and counts what it has none for.
+fn listening(room: usize) -> anyhow::Result<OwnedFd> {
+    let socket = raw(Some(eth::ALL))?;
+    // Root of a user namespace alone has as much as everybody.
+    setsockopt(&socket, sockopt::RcvBufForce, &room)
+        .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &room))?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    Ok(socket)
+}
+
+/// What comes next, if anything does for so long.
+fn next(socket: &OwnedFd, patience: Duration) -> anyhow::Result<Option<Came>> {
+    set_socket_timeout(socket, Timeout::Recv, Some(patience))?;
+    let (mut bytes, mut beside) = (vec![0; FRAME_BYTES_MAX], cmsg_space!(u32));
+    let (length, from) = loop {
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let (fd, none) = (socket.as_raw_fd(), MsgFlags::empty());
+        match recvmsg::<LinkAddr>(fd, &mut into, Some(&mut beside), none) {
+            Ok(got) => {
+                for it in got.cmsgs()? {
+                    if let ControlMessageOwned::RxqOvfl(lost) = it {
+                        bail!("{lost} frames were lost: who sees only a part cannot judge");
                     }
-                    ensure!(!got.flags.contains(MsgFlags::MSG_TRUNC), "a frame was cut");
-                    break (got.bytes, got.address);
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(None),
-                // ENETDOWN and the like: whatever comes later is not seen.
-                Err(error) => return Err(error).context("the link cannot be listened on any more"),
+                ensure!(!got.flags.contains(MsgFlags::MSG_TRUNC), "a frame was cut");
+                break (got.bytes, got.address);
             }
-        };
-        bytes.truncate(length);
-        let own = from.is_some_and(|it| it.pkttype() == OUTGOING);
-        Ok(Some(match (own, bytes == LAST) {
-            (true, true) => Came::Last,
-            (true, false) | (_, true) => Came::Own,
-            (false, false) => Came::Frame(bytes),
-        }))
-    }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            // ENETDOWN and the like: whatever comes later is not seen.
+            Err(error) => return Err(error).context("the link cannot be listened on any more"),
+        }
+    };
+    bytes.truncate(length);
+    let own = from.is_some_and(|it| it.pkttype() == OUTGOING);
+    Ok(Some(match (own, bytes == LAST) {
+        (true, true) => Came::Last,
+        (true, false) | (_, true) => Came::Own,
+        (false, false) => Came::Frame(from.map_or(0, |it| it.ifindex()), bytes),
+    }))
 }
 
 /// What a [`Sniffer`] reads.
 enum Came {
-    /// From the other end.
-    Frame(Vec<u8>),
+    /// From the other end, at the interface of that number.
+    Frame(usize, Vec<u8>),
     /// From this end.
     Own,
     /// [`LAST`].
@@ -193,17 +219,59 @@ enum Came {
 
 impl Came {
     fn keep(self, seen: &mut Vec<Frame>) -> anyhow::Result<()> {
-        if let Self::Frame(bytes) = self {
-            seen.extend(Frame::of(bytes));
+        if let Self::Frame(link, bytes) = self {
+            seen.extend(Frame::of(link, bytes));
         }
         ensure!(seen.len() < FRAMES_MAX, "frames without end");
         Ok(())
     }
 }
 
+impl Watch {
+    /// Notes what comes at all interfaces of the calling thread's network from now on, those to come too, but for what it says to
+    /// itself: on a node that alone would soon fill all room.
+    ///
+    /// # Errors
+    /// Where this user may not.
+    pub fn everywhere() -> anyhow::Result<Self> {
+        let socket = listening(ROOM)?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let told = ends.clone();
+        let thread = std::thread::spawn(move || {
+            let mut noted = Vec::new();
+            loop {
+                // Looked at first: what is there by then is read yet.
+                let last = told.load(Ordering::Relaxed);
+                while let Some(came) = next(&socket, GAP)? {
+                    if !matches!(came, Came::Frame(LOOPBACK, _)) {
+                        came.keep(&mut noted)?;
+                    }
+                    if !last && told.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                if last {
+                    return Ok(noted);
+                }
+            }
+        });
+        Ok(Self { ends, thread })
+    }
+
+    /// All that came.
+    ///
+    /// # Errors
+    /// Where it could not be noted.
+    pub fn frames(self) -> anyhow::Result<Vec<Frame>> {
+        self.ends.store(true, Ordering::Relaxed);
+        let noted = self.thread.join();
+        noted.unwrap_or_else(|_| bail!("nobody watches"))
+    }
+}
+
 impl Frame {
     /// `None`: shorter than an Ethernet header.
-    fn of(bytes: Vec<u8>) -> Option<Self> {
+    fn of(link: usize, bytes: Vec<u8>) -> Option<Self> {
         let kind = u16::from_be_bytes(*bytes.get(12..)?.first_chunk()?);
         let packet = bytes.get(14..).and_then(|inner| match kind {
             0x0800 => Packet::v4(inner),
@@ -211,6 +279,7 @@ impl Frame {
             _ => None,
         });
         Some(Self {
+            link,
             kind,
             packet,
             bytes,
@@ -220,6 +289,12 @@ impl Frame {
     /// Whether these bytes stand anywhere in it.
     pub fn holds(&self, bytes: &[u8]) -> bool {
         self.bytes.windows(bytes.len()).any(|it| it == bytes)
+    }
+
+    /// Whether it says which groups somebody listens to (RFC 3810 section 5.2).
+    pub fn is_membership(&self) -> bool {
+        let report = |it: Packet| it.protocol == ICMPV6 && it.ports.0 >> 8 == 143;
+        self.packet.is_some_and(report)
     }
 
     /// Whether the kernel made it for the link itself: who has an address (ARP), neighbours and routers (RFC 4861).
@@ -299,7 +374,7 @@ mod tests {
 
     fn frame(kind: u16, inner: &[u8]) -> Frame {
         let bytes = [&[0; 12][..], &kind.to_be_bytes(), inner].concat();
-        Frame::of(bytes).unwrap()
+        Frame::of(1, bytes).unwrap()
     }
 
     #[test]
@@ -326,6 +401,6 @@ mod tests {
         assert!(frame(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]).is_of_the_link());
         let forged = frame(0x0806, b"out");
         assert!(!forged.is_of_the_link() && forged.holds(b"out"));
-        assert!(Frame::of(vec![0; 13]).is_none());
+        assert!(Frame::of(1, vec![0; 13]).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! TLS in front of a server that speaks plain HTTP, and a note of every request that came through.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -86,21 +86,32 @@ impl Front {
 /// # Errors
 /// Where there is no port.
 pub fn answering(body: &'static str) -> anyhow::Result<u16> {
+    serving(move |_| body.to_owned())
+}
+
+/// The same with what `body` says of each request, which may take its time.
+///
+/// # Errors
+/// As there.
+pub fn serving(body: impl Fn(&Request) -> String + Send + Sync + 'static) -> anyhow::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
+    let body = Arc::new(body);
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
+            let body = body.clone();
             // One that breaks off is the client's business.
-            std::thread::spawn(move || answer(socket, body).ok());
+            std::thread::spawn(move || answer(socket, &*body).ok());
         }
     });
     Ok(port)
 }
 
 /// Answers one request, once it is there to its last byte: what is unread at the end would break the connection off.
-fn answer(socket: TcpStream, body: &str) -> anyhow::Result<()> {
+fn answer(socket: TcpStream, body: &dyn Fn(&Request) -> String) -> anyhow::Result<()> {
     let mut client = BufReader::new(socket);
-    if read(&mut client)?.is_some() {
+    if let Some(request) = read(&mut client)? {
+        let body = body(&request);
         write!(
             client.get_mut(),
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -137,16 +148,19 @@ fn pass_on(
     head += "connection: close\r\n\r\n";
     server.write_all(head.as_bytes())?;
     server.write_all(&request.body)?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer)?;
     let client = client.get_mut();
-    client.write_all(&answer)?;
+    // As it comes.
+    std::io::copy(&mut server, client)?;
     client.conn.send_close_notify();
     client.flush()?;
     Ok(())
 }
 
-fn read(client: &mut impl BufRead) -> anyhow::Result<Option<Request>> {
+/// The next request of a connection; none at its end.
+///
+/// # Errors
+/// Where it breaks off.
+pub fn read(client: &mut impl BufRead) -> anyhow::Result<Option<Request>> {
     let mut first_line = String::new();
     if client.read_line(&mut first_line)? == 0 {
         return Ok(None);

@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Namespace, eventually};
+use crate::cluster::{Cluster, Namespace, eventually, possible};
 use crate::home::text;
 use crate::{actpass, fed};
 
@@ -28,6 +29,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Installed<'a> {
     /// Where.
     pub cluster: &'a Cluster,
+}
+
+/// One for all tests of a program, where a cluster is possible.
+///
+/// # Panics
+/// Where it does not come to be.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a world that cannot be made is a failed test"
+)]
+pub fn shared() -> Option<&'static Installed<'static>> {
+    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::up().unwrap());
+    static INSTALLED: LazyLock<Installed<'static>> =
+        LazyLock::new(|| Installed::on(&CLUSTER).unwrap());
+    possible().then(|| &*INSTALLED)
 }
 
 /// Somebody with a client certificate of the cluster.

@@ -20,11 +20,13 @@ pub mod pod;
 pub mod provider;
 pub mod proxied;
 pub mod raw;
+pub mod restless;
 pub mod shop;
 pub mod stripe;
 pub mod tenants;
 pub mod tools;
 pub mod ways;
+pub mod workload;
 
 use std::io::Write;
 use std::path::PathBuf;

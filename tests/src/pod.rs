@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use nix::net::if_::if_nametoindex;
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::attack;
@@ -75,15 +76,16 @@ impl<'a> Pod<'a> {
         let id = self.namespace.ask(&["get", "pod", &self.name, &path])?;
         let id = id.rsplit('/').next().unwrap_or_default();
         ensure!(!id.is_empty(), "no container `{container}`");
-        let processes = fs::read_dir("/proc")?.flatten();
-        let of_it = processes.filter_map(|entry| {
-            let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
-            groups.contains(id).then_some(number)
-        });
-        of_it
-            .min()
-            .with_context(|| format!("`{container}` does not run"))
+        first_of(id).with_context(|| format!("`{container}` does not run"))
+    }
+
+    /// The process that keeps its network and all else of its sandbox: the first one of the whole pod.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn sandbox(&self) -> anyhow::Result<u32> {
+        let uid = ["get", "pod", &self.name, "-o=jsonpath={.metadata.uid}"];
+        first_of(&self.namespace.ask(&uid)?).context("no sandbox")
     }
 
     /// Puts the attack kit into a container, with what would make it somebody else where that works: a copy that belongs to the
@@ -141,6 +143,21 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// Where the node has no route to it.
     pub fn sniffer(&self) -> anyhow::Result<Sniffer> {
+        let device = self.device()?;
+        self.namespace.cluster.in_node(|| Sniffer::on(&device))
+    }
+
+    /// Number of the node's end of its link.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn link(&self) -> anyhow::Result<usize> {
+        let device = self.device()?;
+        let index = || Ok(if_nametoindex(device.as_str())?);
+        Ok(self.namespace.cluster.in_node(index)?.try_into()?)
+    }
+
+    fn device(&self) -> anyhow::Result<String> {
         let address = self.addresses.first().context("no address")?;
         let address = address.to_string();
         self.namespace.cluster.in_node(|| {
@@ -150,7 +167,8 @@ impl<'a> Pod<'a> {
             let route = text(&route);
             let mut words = route.split_whitespace();
             let device = words.find(|it| *it == "dev").and_then(|_| words.next());
-            Sniffer::on(device.with_context(|| route.clone())?)
+            let device = device.with_context(|| route.clone())?;
+            Ok(device.to_owned())
         })
     }
 
@@ -175,6 +193,17 @@ impl<'a> Pod<'a> {
             .filter(|frame| !frame.is_of_the_link() && !is_known(frame));
         left.map(ToString::to_string).collect()
     }
+}
+
+/// The first process that still runs of a group with that in its name, as the machine counts.
+fn first_of(group: &str) -> Option<u32> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let of_it = processes.filter_map(|entry| {
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        groups.contains(group).then_some(number)
+    });
+    of_it.min()
 }
 
 /// A name as DNS has it, RFC 1035 section 3.1, without its end.

@@ -177,13 +177,24 @@ impl<'a> Shop<'a> {
     /// # Errors
     /// Where something of it is not taken.
     pub fn declared(installed: &'a Installed<'a>, prefix: &str) -> anyhow::Result<Self> {
+        Self::before(installed, prefix, answering("{\"paid\":true}")?)
+    }
+
+    /// The same with a provider that answers as the server at that port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn before(
+        installed: &'a Installed<'a>,
+        prefix: &str,
+        answers: u16,
+    ) -> anyhow::Result<Self> {
         let cluster = installed.cluster;
         let namespace = installed.namespace(prefix)?;
         let host = format!("pay.{}.example", namespace.name);
         let authority = Authority::new()?;
-        let paid = answering("{\"paid\":true}")?;
         let listener = cluster.serve(&host, 443)?;
-        let front = Front::on(listener, &authority, &host, paid)?;
+        let front = Front::on(listener, &authority, &host, answers)?;
         let manifests = SHOP
             .replace("HOST", &host)
             .replace("CA\n", &authority.block(6));

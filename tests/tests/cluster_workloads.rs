@@ -15,8 +15,9 @@ use std::time::Duration;
 use actpass_tests::cluster::eventually;
 use actpass_tests::fed;
 use actpass_tests::home::text;
-use actpass_tests::installed::{Person, SYSTEM};
+use actpass_tests::installed::{Person, SYSTEM, shared};
 use actpass_tests::shop::Shop;
+use actpass_tests::workload::*;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ use workloads::*;
 
 #[test]
 fn what_ends_by_itself_ends_with_its_sidecars_and_is_on_the_record_to_the_last() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let shop = Shop::declared(installed, "batches").unwrap();
     let namespace = &shop.namespace;
     let denied = takes_what_is_not_declared(&shop);
@@ -135,7 +136,7 @@ fn what_ends_by_itself_ends_with_its_sidecars_and_is_on_the_record_to_the_last()
 
 #[test]
 fn probes_several_containers_and_a_seccomp_profile_of_its_own_work_behind_the_fence() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let shop = Shop::declared(installed, "shapes").unwrap();
     let namespace = &shop.namespace;
     let get = |path: &str| json!({"httpGet": {"path": path, "port": 8080}, "periodSeconds": 1, "failureThreshold": 2});
@@ -247,7 +248,7 @@ fn probes_several_containers_and_a_seccomp_profile_of_its_own_work_behind_the_fe
 
 #[test]
 fn a_pod_acts_while_one_passport_names_its_service_account_and_is_told_why_when_not() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let cluster = installed.cluster;
     let shop = Shop::declared(installed, "passports").unwrap();
     let namespace = &shop.namespace;
@@ -361,7 +362,7 @@ const WORKER: &str = r#"trap exit TERM; i=0; while true; do i=$((i+1))
 
 #[test]
 fn an_evicted_pod_leaves_its_whole_record_and_the_next_one_goes_on_under_a_session_of_its_own() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let shop = Shop::declared(installed, "evicted").unwrap();
     let namespace = &shop.namespace;
     let worker = deployment("worker", &spec(&WORKER.replace("PROVIDER", &shop.host)));
@@ -424,7 +425,7 @@ fn an_evicted_pod_leaves_its_whole_record_and_the_next_one_goes_on_under_a_sessi
 
 #[test]
 fn a_log_that_is_smaller_than_it_was_is_told_until_an_admin_says_that_it_may_be() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let shop = Shop::declared(installed, "shrunk").unwrap();
     let namespace = &shop.namespace;
     let becomes = |reason: &str| {
@@ -467,7 +468,7 @@ fn a_log_that_is_smaller_than_it_was_is_told_until_an_admin_says_that_it_may_be(
 
 #[test]
 fn a_namespace_that_is_labelled_leaves_its_pods_alone_and_says_which_are_not_governed() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let cluster = installed.cluster;
     let namespace = cluster.namespace("labelled").unwrap();
     let viewer = installed.person("vic", &[]).unwrap();
@@ -537,7 +538,7 @@ fn a_namespace_that_is_labelled_leaves_its_pods_alone_and_says_which_are_not_gov
 
 #[test]
 fn a_namespace_made_anew_has_nothing_of_the_one_before_but_its_log() {
-    let Some(installed) = installed() else { return };
+    let Some(installed) = shared() else { return };
     let cluster = installed.cluster;
     let shop = Shop::working(installed, "anew", &["sh", "-c", WAITS]).unwrap();
     let namespace = &shop.namespace;
