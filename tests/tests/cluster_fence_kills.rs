@@ -141,9 +141,37 @@ fn a_sidecar_that_dies_in_any_way_lets_nothing_out() {
         .unwrap();
     let tried: u32 = text(&tried).trim().parse().unwrap();
     assert!(tried > rounds, "{tried} attempts in {rounds} rounds");
+    assert!(frames > 0, "the payments are seen");
+    nothing_is_told_of_the_fence(&shop).unwrap();
     println!(
         "{rounds} rounds: {frames} frames, each of a decided connection; {tried} attempts; three payments after {slowest:?} at most"
     );
+}
+
+/// That a sidecar is away is no hole in its fence, and nobody is told of one.
+fn nothing_is_told_of_the_fence(shop: &Shop<'_>) -> anyhow::Result<()> {
+    let notes = eventually(PATIENCE, || {
+        let leaves = shop.installed.leaves(&shop.namespace)?;
+        let notes = leaves.iter().filter_map(|leaf| {
+            let body = leaf.pointer("/r/body")?;
+            (body["note"] == "fence").then(|| body["text"].to_string())
+        });
+        let notes: Vec<String> = notes.collect();
+        ensure!(!notes.is_empty(), "not even that it stood at first");
+        Ok(notes)
+    });
+    for note in notes? {
+        ensure!(note.contains("none is open"), "{note}");
+    }
+    let broken = [
+        "get",
+        "events",
+        "--field-selector=reason=FenceBroken",
+        "-o=name",
+    ];
+    let broken = shop.namespace.ask(&broken)?;
+    ensure!(broken.is_empty(), "{broken}");
+    Ok(())
 }
 
 /// Somebody in the agent's container takes the sidecar's ports while that is away: it can keep the sidecar from coming back, and
