@@ -3,22 +3,19 @@
 mod lengths;
 mod refused;
 mod seen;
+mod served;
 pub(crate) mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actpass_core::evidence::record::Refusal;
 use actpass_core::host::HostName;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::LazyConfigAcceptor;
 
 use crate::connect::is_passable;
 use crate::execute::Target;
@@ -26,19 +23,17 @@ use crate::metrics::ConnectionRefused;
 use crate::mint::Mint;
 use crate::names::Undialled;
 use crate::proxy::{Dialled, INTERNAL_NAME, Proxy};
-use lengths::{Conflict, Watched};
 use refused::AcceptErrors;
-use seen::Seen;
+use served::{BoxError, HELLO_TIMEOUT};
 use tunnel::Tunnel;
+
+pub use served::serve_connection;
 
 /// Connections of one agent at a time: 1,000 idle ones and room.
 const CONNECTIONS_MAX: usize = 2_048;
 
 /// Descriptors kept for everything but connections and listeners: the log's files, the ledger's own connections, resolvers.
 const DESCRIPTORS_KEPT: usize = 64;
-
-/// A ClientHello is there at once, and so are request headers.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection to an address is.
 pub type Lookup = Arc<dyn Fn(SocketAddr) -> Result<Dialled, Undialled> + Send + Sync>;
@@ -296,124 +291,14 @@ async fn connection(
     mint: &Mint,
     proxy: Arc<Proxy>,
     stop: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), BoxError> {
     socket.set_nodelay(true)?;
     if let Some(why) = unread(&socket, &dialled, &proxy).await {
         let tunnel = not_intercepted(&dialled, "not_intercepted", why);
         passed_unread(socket, &[], &tunnel, &proxy, stop).await;
         return Ok(());
     }
-    if !dialled.tls {
-        return serve_http(socket, dialled, proxy, stop).await;
-    }
-    let audited = proxy.judge().audit().is_some() && !is_ours(&dialled.host);
-    let socket = Seen::new(socket, audited);
-    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
-    let mut start = tokio::time::timeout(HELLO_TIMEOUT, hello).await??;
-    let sni = start.client_hello().server_name().map(str::to_owned);
-    let matches = sni
-        .as_ref()
-        .and_then(|sni| sni.parse::<HostName>().ok())
-        .is_some_and(|sni| sni == dialled.host);
-    if !matches && audited {
-        let detail = "The TLS server name is not the name that was dialled.";
-        let tunnel = not_intercepted(&dialled, "host_mismatch", detail);
-        let (socket, seen) = start.io.into_parts();
-        passed_unread(socket, &seen, &tunnel, &proxy, stop).await;
-        return Ok(());
-    }
-    if !matches {
-        let said = sni.map_or_else(
-            || "no server name".to_owned(),
-            |sni| format!("server name {}", sni.escape_debug()),
-        );
-        let target: String = format!("TLS to {}:{} with {said}", dialled.host, dialled.port)
-            .chars()
-            .take(300)
-            .collect();
-        let refusal = Refusal {
-            code: "host_mismatch".to_owned(),
-            target,
-        };
-        proxy
-            .metrics()
-            .connection_refused(ConnectionRefused::HostMismatch);
-        proxy.refuse(
-            refusal,
-            "The TLS server name is not the name that was dialled.",
-        );
-        return Err("server name is not the name dialled".into());
-    }
-    let config = mint.server_config(&dialled.host)?;
-    start.io.forget();
-    let stream = tokio::time::timeout(HELLO_TIMEOUT, start.into_stream(config)).await?;
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            // The agent does not take our authority: what it does next is to come through.
-            if audited {
-                proxy.pass_unread(&dialled.host, dialled.port);
-            }
-            return Err(error.into());
-        }
-    };
-    serve_http(stream, dialled, proxy, stop).await
-}
-
-async fn serve_http<I>(
-    io: I,
-    dialled: Dialled,
-    proxy: Arc<Proxy>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
-where
-    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HELLO_TIMEOUT)
-        .max_buf_size(64 * 1024);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .max_header_list_size(32 * 1024)
-        .max_pending_accept_reset_streams(20);
-    let (dialled, refused) = (Arc::new(dialled), proxy.clone());
-    let to = dialled.clone();
-    let service = hyper::service::service_fn(move |request| {
-        let (proxy, dialled) = (proxy.clone(), to.clone());
-        async move { Ok::<_, std::convert::Infallible>(proxy.serve(&dialled, request).await) }
-    });
-    let conflict = Conflict::default();
-    let io = TokioIo::new(Watched::new(io, conflict.clone()));
-    let serving = builder.serve_connection_with_upgrades(io, service);
-    tokio::pin!(serving);
-    let served = tokio::select! {
-        served = serving.as_mut() => Some(served),
-        _ = stop.wait_for(|stop| *stop) => None,
-    };
-    let served = match served {
-        Some(served) => served,
-        None => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = &served
-        && let Some(error) = error.downcast_ref::<hyper::Error>()
-        && error.is_parse()
-    {
-        let detail = match conflict.found() {
-            true => "The request has two lengths, Content-Length and Transfer-Encoding.".to_owned(),
-            // One of a fixed set of sentences, without what was read.
-            false => format!("Not one request after another: {error}."),
-        };
-        refused.refuse_unreadable(&dialled, &detail);
-    }
-    served
+    serve_connection(socket, dialled, mint, proxy, stop).await
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub(crate) enum ConnectionRefused {
     TooMany,
     /// The TLS server name is missing, or not the name dialled.
     HostMismatch,
+    /// What is sent where TLS is spoken is none, or none that is taken.
+    NotTls,
 }
 
 impl ConnectionRefused {
@@ -102,6 +104,7 @@ impl ConnectionRefused {
             Self::UndeclaredPort => "undeclared_port",
             Self::TooMany => "too_many",
             Self::HostMismatch => "host_mismatch",
+            Self::NotTls => "not_tls",
         }
     }
 }

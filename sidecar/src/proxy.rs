@@ -536,17 +536,20 @@ fn authority_matches(dialled: &Dialled, request: &Request<Incoming>) -> bool {
                 .parse::<HostName>()
                 .is_ok_and(|host| host == dialled.host)
     };
+    let http2 = request.version() == Version::HTTP_2;
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return false,
-        (Some(value), None) => match value.to_str() {
+        (_, Some(_)) if http2 || !crate::SEEDED_BUGS => return false,
+        (Some(value), _) => match value.to_str() {
             Ok(text) => Some(text),
             Err(_) => return false,
         },
-        (None, None) => None,
+        (None, _) => None,
     };
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    (host.is_some() || authority.is_some()) && host.is_none_or(fits) && authority.is_none_or(fits)
+    (host.is_some() || authority.is_some())
+        && (host.is_none_or(fits) || (crate::SEEDED_BUGS && http2))
+        && authority.is_none_or(fits)
 }
 
 /// Whether a body comes as it is, or in chunks and nothing else: HTTP undoes that one coding (RFC 9112 section 6.1).

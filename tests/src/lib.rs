@@ -1,14 +1,17 @@
 //! What the end-to-end tests share: the program under test, and an upstream that keeps books.
 
 pub mod account;
+pub mod agent;
 pub mod attack;
 pub mod authority;
 pub mod books;
 pub mod chart;
 pub mod cluster;
 pub mod fenced;
+pub mod floods;
 pub mod frames;
 pub mod front;
+pub mod hello;
 pub mod home;
 pub mod installed;
 pub mod lab;

@@ -3,6 +3,7 @@
 //! HTTP/2 is read only as far as these tests need: frames, bodies and resets; headers stay compressed.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// An answer that is not there by then will not come.
@@ -40,6 +41,38 @@ pub fn exchange(
         }
     }
     Err(io::ErrorKind::TimedOut.into())
+}
+
+/// A socket on which only so many bytes are sent at a time.
+#[derive(Debug)]
+pub struct InPieces {
+    /// The socket; without `TCP_NODELAY` its kernel would put them together again.
+    pub socket: TcpStream,
+    /// How many.
+    pub piece: usize,
+}
+
+/// Between two pieces, so that they are read one by one.
+const BETWEEN: Duration = Duration::from_millis(1);
+
+impl Read for InPieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for InPieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = bytes.get(..self.piece).unwrap_or(bytes);
+        if piece.len() < bytes.len() {
+            std::thread::sleep(BETWEEN);
+        }
+        self.socket.write(piece)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
 }
 
 /// One answer of HTTP/1.1.

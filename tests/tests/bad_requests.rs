@@ -23,10 +23,8 @@ mod http2;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
+use actpass_tests::agent;
 use actpass_tests::books::Books;
 use actpass_tests::home::{Home, records, text, users};
 use actpass_tests::raw::{PREFACE, answers_of, header, streams};
@@ -38,11 +36,7 @@ use wire::{Wire, WireWant};
 const HOST: &str = "api.shop.test";
 
 /// A contained agent that sends what it is told.
-struct Agent {
-    run: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
+struct Agent(agent::Agent);
 
 /// What came back.
 #[derive(Debug, Default)]
@@ -59,22 +53,7 @@ struct Answered {
 
 impl Agent {
     fn start(home: &Home, books: &Books) -> Self {
-        let relay = home
-            .install(Path::new(env!("CARGO_BIN_EXE_relay")))
-            .unwrap();
-        let there = format!("{HOST}:443:127.0.0.1:{}", books.port);
-        let mut command = home.actpass(&["run", "-f", "policy.yaml", "--connect-to", &there, "--"]);
-        command
-            .arg(relay)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut run = command.spawn().unwrap();
-        let (to, from) = (run.stdin.take().unwrap(), run.stdout.take().unwrap());
-        Self {
-            run,
-            to,
-            from: BufReader::new(from),
-        }
+        Self(agent::Agent::start(home, HOST, books.port).unwrap())
     }
 
     /// Sends bytes on a connection of their own and gives the answers.
@@ -82,11 +61,9 @@ impl Agent {
         let http2 = bytes.starts_with(PREFACE);
         let alpn = if http2 { "h2" } else { "http/1.1" };
         let line = json!({ "host": HOST, "alpn": alpn, "answers": answers, "bytes": bytes });
-        writeln!(self.to, "{line}").unwrap();
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        let read: Vec<u8> = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("{line} to {}", String::from_utf8_lossy(bytes)));
+        let said = self.0.tell(&line).unwrap();
+        let read: Vec<u8> = serde_json::from_value(said.clone())
+            .unwrap_or_else(|_| panic!("{said} to {}", String::from_utf8_lossy(bytes)));
         if http2 {
             return streams(&read)
                 .into_iter()
@@ -116,9 +93,7 @@ impl Agent {
     }
 
     fn end(self) {
-        let Self { mut run, to, .. } = self;
-        drop(to);
-        assert!(run.wait().unwrap().success());
+        self.0.end().unwrap();
     }
 }
 

@@ -15,18 +15,29 @@ pub(super) struct Seen<S> {
     socket: S,
     /// `None`: nothing is remembered any more.
     seen: Option<Vec<u8>>,
+    /// Whether nothing was read yet.
+    untouched: bool,
 }
 
 impl<S> Seen<S> {
     /// Remembers what is read from now on, if `keep`.
     pub(super) fn new(socket: S, keep: bool) -> Self {
         let seen = keep.then(Vec::new);
-        Self { socket, seen }
+        Self {
+            socket,
+            seen,
+            untouched: true,
+        }
     }
 
     /// Remembers nothing any more.
     pub(super) fn forget(&mut self) {
         self.seen = None;
+    }
+
+    /// Whether nothing was read of it yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.untouched
     }
 
     /// The socket, and what was read of it.
@@ -44,11 +55,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
+        let untouched = self.untouched && read.is_empty();
         if let Some(seen) = &mut self.seen
             && seen.len() < SEEN_BYTES_MAX
         {
             seen.extend_from_slice(read);
         }
+        self.untouched = untouched;
         Poll::Ready(Ok(()))
     }
 }
