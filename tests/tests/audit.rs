@@ -243,3 +243,44 @@ async fn a_protocol_upgrade_goes_through() {
         .map(|(judged, _)| judged.reason.clone().unwrap());
     assert_eq!(codes.collect::<Vec<_>>(), ["undeclared"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_answered_otherwise_opens_no_tunnel() {
+    let running = Proxied::start_audited(POLICY, answers()).await.unwrap();
+    let heads = running.heads.clone();
+    let upgrade = format!(
+        "GET /v1/orders HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: echo\r\n{MINE}\r\n\r\n"
+    );
+    // Bytes of no protocol, and such as an upstream would take for a request.
+    let raw = "\0\x01raw bytes\r\n\r\n";
+    let hidden = request("DELETE /v1/orders/7", HOST, "", "");
+    for (behind, statuses) in [
+        (raw, vec!["200", "400"]),
+        (hidden.as_str(), vec!["200", "200"]),
+    ] {
+        heads.lock().unwrap().clear();
+        let answer = ask(running.address, format!("{upgrade}{behind}"))
+            .await
+            .unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let lines = answer.split("HTTP/1.1 ").skip(1);
+        let got: Vec<&str> = lines.filter_map(|it| it.get(..3)).collect();
+        assert_eq!(got, statuses, "{answer}");
+        assert!(answer.contains("\r\n\r\ndone"), "{answer}");
+        let heads = heads.lock().unwrap().clone();
+        let arrived = statuses.iter().filter(|it| **it == "200").count();
+        assert_eq!(heads.len(), arrived, "{heads:?}");
+        assert!(heads.iter().all(|head| !head.contains("raw")), "{heads:?}");
+    }
+    let parts = running.close().await.unwrap();
+    let decisions = decisions(&parts);
+    let codes = decisions
+        .iter()
+        .map(|(judged, _)| judged.reason.clone().unwrap());
+    // What stands behind was read as a request, with a decision of its own.
+    let codes: Vec<_> = codes.collect();
+    assert_eq!(
+        codes,
+        ["undeclared", "unparsable", "undeclared", "undeclared"]
+    );
+}
