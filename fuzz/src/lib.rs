@@ -13,9 +13,13 @@
 )]
 
 mod canonical;
+mod client_hello;
+mod connection;
 mod dns;
 mod form;
 mod host;
+mod http1;
+mod http2;
 mod input;
 mod json;
 mod jws;
@@ -45,9 +49,12 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     target("canonical", canonical::run, 1024),
+    target("client_hello", client_hello::run, 640),
     target("dns", dns::run, 640),
     target("form", form::run, 512),
     target("host", host::run, 320),
+    target("http1", http1::run, 2048),
+    target("http2", http2::run, 1024),
     target("json", json::run, 1024),
     target("jws", jws::run, 1024),
     target("manifests", manifests::run, 4096),
