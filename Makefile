@@ -106,7 +106,7 @@ programs: ## Build what the end-to-end tests run
 test: tools check $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
 	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
-	[ -z "$(CLUSTER)" ] || trap tests/cluster/down EXIT INT TERM; cargo test --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
+	tests/run --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
 
 test-full: ## All tests with their loops at full length and the figures they print, then the fuzz targets
 	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="-- --show-output"
