@@ -101,6 +101,15 @@ impl Report {
         around.chain(pods)
     }
 
+    /// Whether everything was held, as far as it could be known: of families of sockets alone it may not be.
+    pub(crate) fn is_held(&self) -> bool {
+        let tried = |attempts: &[Tried]| !attempts.is_empty();
+        let around = &self.around.attempts;
+        let held = around.iter().all(|it| it.verdict == Verdict::Held);
+        let pods = self.pods.iter().all(|pod| tried(&pod.proof.attempts));
+        tried(around) && held && !self.pods.is_empty() && pods && self.count(Verdict::Open) == 0
+    }
+
     /// How many attempts came to that.
     pub(crate) fn count(&self, verdict: Verdict) -> usize {
         self.attempts()
@@ -130,6 +139,20 @@ impl Report {
                 let found = evidence.check(proof, key);
                 signed.push(found.with_context(|| format!("pod `{pod}`"))?);
             }
+        }
+        for (log, ..) in &signed {
+            // `actpass/CLUSTER/NAMESPACE/UID`: one key signs the logs of all namespaces.
+            ensure!(
+                log.split('/').nth(2) == Some(self.around.namespace.as_str()),
+                "the report says namespace `{}`, and is on the record of log `{}`",
+                canonical::excerpt(&self.around.namespace),
+                canonical::excerpt(log)
+            );
+            let first = signed.first().map(|(log, ..)| log);
+            ensure!(
+                first == Some(log),
+                "its pods are on the records of several logs"
+            );
         }
         let whole = signed.len() == self.pods.len();
         Ok(Checked {
@@ -169,7 +192,7 @@ impl Evidence {
             names(&record.body, &name),
             "its proof is not what stands on the record: it was changed"
         );
-        Ok((head.origin, verifier.id(), record.time))
+        Ok((head.origin, verifier.id(), leaf.h.time))
     }
 }
 

@@ -108,8 +108,8 @@ pub fn agents<'a>(
     policy(place, name, selected, ingress(settings), egress)
 }
 
-/// The policy of the pods that are cut off, by their [`POD_LABEL`]: nobody reaches them, and they reach what keeps the record,
-/// on connections that are there. Names lead out too, so there are none.
+/// The policy of the pods that are cut off, by their [`POD_LABEL`]: Prometheus alone reaches them, so that their alert goes on, and
+/// they reach what keeps the record, on connections that are there. Names lead out too, so there are none.
 pub fn quarantine(
     place: Place<'_>,
     cut_off: &BTreeSet<String>,
@@ -121,7 +121,20 @@ pub fn quarantine(
     };
     let egress = vec![to_installation(place.install, settings)];
     let name = QUARANTINE_NETWORK_POLICY;
-    policy(place, name, selected, Vec::new(), egress)
+    let ingress = prometheus(settings).into_iter().collect();
+    policy(place, name, selected, ingress, egress)
+}
+
+/// The pods that a policy of [`quarantine`] holds.
+pub fn quarantined(policy: &NetworkPolicy) -> BTreeSet<String> {
+    let spec = policy.spec.as_ref();
+    let selector = spec.and_then(|spec| spec.pod_selector.as_ref());
+    let expressions = selector.and_then(|it| it.match_expressions.as_ref());
+    let expressions = expressions.into_iter().flatten();
+    let of_pods = expressions.filter(|it| it.key == POD_LABEL);
+    of_pods
+        .flat_map(|it| it.values.clone().unwrap_or_default())
+        .collect()
 }
 
 fn known_by(operator: &str, pods: &BTreeSet<String>) -> LabelSelectorRequirement {
@@ -169,15 +182,16 @@ fn ingress(settings: &NetworkSettings) -> Vec<NetworkPolicyIngressRule> {
         from: None,
         ports: Some(open),
     };
-    let prometheus =
-        settings
-            .metrics_namespace
-            .as_ref()
-            .map(|namespace| NetworkPolicyIngressRule {
-                from: Some(vec![of_namespace(namespace)]),
-                ports: Some(vec![port("TCP", METRICS_PORT)]),
-            });
-    [anyone].into_iter().chain(prometheus).collect()
+    [anyone].into_iter().chain(prometheus(settings)).collect()
+}
+
+/// Who reads the sidecars' metrics, where somebody does.
+fn prometheus(settings: &NetworkSettings) -> Option<NetworkPolicyIngressRule> {
+    let namespace = settings.metrics_namespace.as_ref()?;
+    Some(NetworkPolicyIngressRule {
+        from: Some(vec![of_namespace(namespace)]),
+        ports: Some(vec![port("TCP", METRICS_PORT)]),
+    })
 }
 
 fn egress(

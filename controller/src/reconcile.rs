@@ -139,10 +139,6 @@ impl Leader {
     /// Writes until it is dropped.
     pub async fn run(&self) {
         self.world.listed().await;
-        if self.network.quarantine {
-            // Without knowing whom it holds it would let them out.
-            self.world.counted().await;
-        }
         self.world.dirty_all();
         let mut trust = self.trust.clone();
         let mut failed = BTreeSet::new();

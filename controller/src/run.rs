@@ -37,7 +37,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::network_policies::NetworkSettings;
 use crate::reconcile::{Done, Leader};
-use crate::session::{Sessions, SessionsOptions, collect, router};
+use crate::session::{Sessions, SessionsOptions, collect, counted, router};
 use crate::trust::Trust;
 use crate::world::{World, follow};
 
@@ -485,12 +485,14 @@ async fn bindings(shared: &Shared) {
     again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         again.tick().await;
-        match collect(&shared.client, &shared.install, &shared.ledger).await {
-            Ok((ended, running)) => {
+        match counted(&shared.client, &shared.install).await {
+            Ok((running, gone)) => {
+                // First: nothing that rests on it waits for the ledger.
+                shared.world.put_running(running);
+                let ended = collect(&shared.client, &shared.install, &shared.ledger, &gone).await;
                 if ended > 0 {
                     tracing::info!(ended, "Ended the streams of pods that are gone");
                 }
-                shared.world.put_running(running);
             }
             Err(error) => {
                 tracing::warn!(%error, "It is not known which pods are gone");

@@ -5,5 +5,5 @@ mod bindings;
 mod live;
 mod server;
 
-pub use bindings::{Bindings, Pods, Running, collect};
+pub use bindings::{Bindings, Pods, Running, collect, counted};
 pub use server::{Sessions, SessionsOptions, router};

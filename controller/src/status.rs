@@ -309,6 +309,14 @@ fn fenced(pods: &Pods) -> Said {
             let message = "no pod acts by it now".to_owned();
             (ConditionStatus::Unknown, Reason::NoPods, message)
         }
+        (_, [], _) if !pods.broken.is_empty() => {
+            let names: Vec<String> = pods.broken.values().cloned().collect();
+            let message = format!(
+                "these pods had a way out beside the sidecar; what left by it is not known: delete them\n{}",
+                some_of(&names)
+            );
+            (ConditionStatus::False, Reason::WayOut, message)
+        }
         (_, [], []) => {
             let message =
                 "no pod that acts by it has reported a way out beside its sidecar".to_owned();

@@ -42,8 +42,6 @@ pub struct World {
     changes: watch::Sender<u64>,
     /// How many of [`Part::COUNT`] were listed once.
     listed: watch::Sender<usize>,
-    /// Whether it is known which pods run.
-    counted: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -196,13 +194,6 @@ impl World {
         listed.wait_for(|count| *count >= WATCHED).await.ok();
     }
 
-    /// Returns once it is known which pods run.
-    pub async fn counted(&self) {
-        let mut counted = self.counted.subscribe();
-        // The sender lives as long as this does.
-        counted.wait_for(|counted| *counted).await.ok();
-    }
-
     /// Waits until something is no longer known as the API server says it.
     pub async fn unlisted(&self) {
         let mut listed = self.listed.subscribe();
@@ -319,7 +310,6 @@ impl World {
     /// Which pods run that have begun a session; what changes is told where their Passports stand.
     pub(crate) fn put_running(&self, running: Running) {
         let before = self.state().running.replace(running.clone());
-        self.counted.send_replace(true);
         let before = before.unwrap_or_default();
         let names: BTreeSet<&String> = before.keys().chain(running.keys()).collect();
         for name in names {
@@ -332,7 +322,6 @@ impl World {
     /// Which pods run is no longer known: it was long ago that they were counted.
     pub(crate) fn forget_running(&self) {
         self.state().running = None;
-        self.counted.send_replace(false);
     }
 
     /// The pods of each ServiceAccount that run there and have begun a session, where that is known.

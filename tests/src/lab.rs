@@ -174,6 +174,12 @@ impl Lab {
         assert!(loaded.status.success(), "{}", text(&loaded));
     }
 
+    /// The same, and what left before is forgotten: the kernel may tell a new link of its groups a second after it came.
+    pub fn shut(&self, rules: &str) {
+        self.load(rules);
+        self.seen();
+    }
+
     /// The attack kit, as that agent.
     pub fn kit(&self, agent: Agent) -> Command {
         let mut command = as_agent(agent, &self.program);

@@ -350,7 +350,7 @@ fn policies_add_up_so_another_one_opens_what_ours_does_not() {
 }
 
 #[test]
-fn a_pod_that_is_cut_off_reaches_the_record_alone_and_nobody_reaches_it() {
+fn a_pod_that_is_cut_off_reaches_the_record_and_is_reached_for_its_metrics_alone() {
     let cut_off = BTreeSet::from([CUT_OFF.to_owned()]);
     for mode in ["enforce", "audit"] {
         let policies = policies(mode, &cut_off);
@@ -369,9 +369,9 @@ fn a_pod_that_is_cut_off_reaches_the_record_alone_and_nobody_reaches_it() {
                     false,
                 ),
                 (
-                    "not Prometheus either",
+                    "but Prometheus its metrics",
                     (Prometheus, Peer::CutOff, 15_090, "TCP"),
-                    false,
+                    true,
                 ),
                 ("others go on", (Agent, WORLD, 443, "TCP"), true),
                 ("and are reached", (Plain, Agent, 8080, "TCP"), true),

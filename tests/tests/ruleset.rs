@@ -79,7 +79,7 @@ fn without_the_rules_each_check_of_a_pod_finds_its_way_open() {
 fn behind_the_rules_nothing_leaves_and_nothing_hangs() {
     in_a_lab("behind_the_rules_nothing_leaves_and_nothing_hangs", || {
         let lab = Lab::new().with_sidecar();
-        lab.load(&rules(&["eth0"]));
+        lab.shut(&rules(&["eth0"]));
         // Root is fenced in as everybody is.
         let (_, frames) = lab.all(Agent::Root);
         assert_eq!(left(&frames), Vec::<String>::new(), "as root");
@@ -182,13 +182,11 @@ fn each_part_of_the_rules_holds_what_else_would_leave() {
     in_a_lab("each_part_of_the_rules_holds_what_else_would_leave", || {
         let lab = Lab::new().with_sidecar();
         for without in WITHOUT {
-            lab.load(&rules(&["eth0"]));
-            lab.seen();
+            lab.shut(&rules(&["eth0"]));
             let with = left(&lab.some(without.agent, without.attempts));
             assert_eq!(with, Vec::<String>::new(), "{}", without.what);
             for attempt in without.attempts {
-                lab.load(&rules_without(without));
-                lab.seen();
+                lab.shut(&rules_without(without));
                 let frames = left(&lab.some(without.agent, &[attempt]));
                 assert!(
                     !frames.is_empty(),
@@ -214,8 +212,7 @@ fn whoever_becomes_the_sidecar_or_root_of_the_network_walks_out() {
                 (Agent::Gaining, "newuidmap"),
                 (Agent::With("net_admin"), "flush"),
             ] {
-                lab.load(&rules(&["eth0"]));
-                lab.seen();
+                lab.shut(&rules(&["eth0"]));
                 let frames = left(&lab.some(Agent::Confined, &[attempt]));
                 assert_eq!(frames, Vec::<String>::new(), "{attempt}");
                 let frames = left(&lab.some(agent, &[attempt]));
@@ -250,8 +247,7 @@ fn what_was_opened_before_the_rules_is_of_no_use_after() {
                 assert_eq!(said.next().unwrap().unwrap(), "held");
                 // Connections that nobody answers are asked for again; after the rules are there they are not.
                 assert!(!left(&lab.seen()).is_empty(), "its connections left before");
-                lab.load(&rules(&["eth0"]));
-                lab.seen();
+                lab.shut(&rules(&["eth0"]));
                 std::fs::write(&go, "").unwrap();
                 let said: Vec<String> = said.map_while(Result::ok).collect();
                 assert_eq!(said.len(), 12, "{said:?}");
@@ -269,7 +265,7 @@ fn an_interface_that_comes_later_has_two_locks_of_three() {
         "an_interface_that_comes_later_has_two_locks_of_three",
         || {
             let lab = Lab::new().with_sidecar();
-            lab.load(&rules(&["eth0"]));
+            lab.shut(&rules(&["eth0"]));
             // All ways lead by the later one. A new kernel would take one of the same name for the one that the rules name.
             link::ip("link set eth0 down");
             link::ip("link add net1 type veth peer name far");
@@ -337,8 +333,7 @@ fn a_pod_with_one_family_is_as_shut_as_one_with_both() {
         ] {
             switch(off);
             let lab = Lab::with(|| link::addressed_as(address, router)).with_sidecar();
-            lab.load(&rules(&["eth0"]));
-            lab.seen();
+            lab.shut(&rules(&["eth0"]));
             for agent in [Agent::Root, Agent::Confined] {
                 let (_, frames) = lab.all(agent);
                 assert_eq!(left(&frames), Vec::<String>::new(), "{what}, {agent:?}");

@@ -518,12 +518,15 @@ fn what_is_used_up_is_the_pods_own_way_out_and_comes_back() {
             BufReader::new(clutch.stdout.take().unwrap())
                 .read_line(&mut held)
                 .unwrap();
-            fenced
+            let count: u32 = held.trim().parse().unwrap();
+            assert!(count > 2_000, "{count} connections are no crowd");
+            let tried = fenced
                 .lab
                 .kit(Agent::Confined)
                 .args(tries)
                 .output()
                 .unwrap();
+            assert!(text(&tried).contains("tcp4"), "{}", text(&tried));
             assert_eq!(
                 dialled(&fenced),
                 Vec::<String>::new(),

@@ -64,7 +64,8 @@ pub fn inject(pod: &Value, context: &Context<'_>) -> Result<Injection, Findings>
     inject_as(pod, context.settings, identity, Some(context.request))
 }
 
-/// As [`inject`], under an identity that is known. Without a `request` the pod is none that is made now.
+/// As [`inject`], under an identity that is known. Without a `request` the pod is none that is made now, and may be of an earlier
+/// release, without a label of its own.
 pub(crate) fn inject_as(
     pod: &Value,
     settings: &Settings,
@@ -135,9 +136,10 @@ pub(crate) fn refuse_windows(pod: &Value, findings: &mut Findings) {
 fn metadata(editor: &mut Editor, identity: Identity, request: Option<&str>) {
     let metadata = Path::of(["metadata"]);
     let mut labels = Map::from_iter([(ENFORCED_LABEL.to_owned(), json!(ENFORCED_VALUE))]);
-    if !is_known(editor.pod()) {
-        let drawn = request.map_or_else(String::new, drawn);
-        labels.insert(POD_LABEL.to_owned(), json!(drawn));
+    if let Some(request) = request
+        && !is_known(editor.pod())
+    {
+        labels.insert(POD_LABEL.to_owned(), json!(drawn(request)));
     }
     editor.merge(&metadata.key("labels"), labels, Purpose::Fence);
     let uid = Map::from_iter([(

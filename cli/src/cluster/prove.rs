@@ -87,9 +87,10 @@ pub(super) async fn prove(kubectl: &Kubectl, args: ProveArgs, json: bool) -> any
     } else {
         show::line(&text(&report, &to, Paint::of_stdout()))?;
     }
-    Ok(match report.count(Verdict::Open) {
-        0 => Exit::Ok,
-        _ => Exit::Incomplete,
+    Ok(match (report.check(None), report.is_held()) {
+        (Err(_), _) => Exit::Invalid,
+        (Ok(_), false) => Exit::Incomplete,
+        (Ok(_), true) => Exit::Ok,
     })
 }
 

@@ -25,6 +25,11 @@ pub(crate) fn verify(
 ) -> anyhow::Result<Exit> {
     if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
         if let Some(report) = proof::read(file)? {
+            if !args.anchor.is_empty() || args.save_anchor.is_some() {
+                bail!(
+                    "a report has one leaf of a log: anchors are for logs; leave out --anchor and --save-anchor"
+                );
+            }
             return proof::verify(&report, file, args.key.as_deref(), json);
         }
         let mut elsewhere = Elsewhere::default();

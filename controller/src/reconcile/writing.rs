@@ -54,11 +54,13 @@ impl Leader {
         objects: &[&Object],
     ) -> anyhow::Result<()> {
         let name = &place.namespace.name;
-        let cut_off = self.cut_off(name);
+        let cut_off = self.cut_off(name)?;
         let network = &self.network;
         let policy = network_policies::agents(place, objects.iter().copied(), &cut_off, network);
         let policy = applicable(&policy)?;
-        let quarantine = applicable(&network_policies::quarantine(place, &cut_off, network))?;
+        let quarantine = |pods: &BTreeSet<String>| {
+            applicable(&network_policies::quarantine(place, pods, network))
+        };
         let trust = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -67,7 +69,7 @@ impl Leader {
         });
         let all = hex(&sha256(&[
             policy.to_string().as_bytes(),
-            quarantine.to_string().as_bytes(),
+            quarantine(&cut_off)?.to_string().as_bytes(),
             trust.to_string().as_bytes(),
             // One made anew under the same name has nothing of it.
             place.namespace.uid.as_bytes(),
@@ -76,20 +78,24 @@ impl Leader {
             return Ok(());
         }
         let policies = Api::<NetworkPolicy>::namespaced(self.client.clone(), name);
-        // First what shuts, then what no longer opens; and the other way round where nobody is cut off any more.
-        let mut written = vec![
-            (QUARANTINE_NETWORK_POLICY, &quarantine),
-            (AGENTS_NETWORK_POLICY, &policy),
-        ];
-        if cut_off.is_empty() {
-            written.remove(0);
-        }
-        for (name, policy) in written {
+        let write = async |name: &str, policy: &Value| {
             let applied = policies.patch(name, &apply(), &Patch::Apply(policy)).await;
-            applied.with_context(|| format!("write NetworkPolicy `{name}`"))?;
+            let applied = applied.with_context(|| format!("write NetworkPolicy `{name}`"));
+            applied.map(drop)
+        };
+        // Policies add up, and a pod that none selects is open: so that each always has one, those that were cut off stay in
+        // until the other policy has them.
+        let held = policies.get_opt(QUARANTINE_NETWORK_POLICY).await?;
+        let held = held.as_ref().map(network_policies::quarantined);
+        let either: BTreeSet<String> = held.into_iter().flatten().chain(cut_off.clone()).collect();
+        if !either.is_empty() {
+            write(QUARANTINE_NETWORK_POLICY, &quarantine(&either)?).await?;
         }
+        write(AGENTS_NETWORK_POLICY, &policy).await?;
         if cut_off.is_empty() {
             delete(&policies, QUARANTINE_NETWORK_POLICY).await?;
+        } else if either != cut_off {
+            write(QUARANTINE_NETWORK_POLICY, &quarantine(&cut_off)?).await?;
         }
         // The install namespace has the original.
         if *name != self.install {
@@ -102,10 +108,17 @@ impl Leader {
     }
 
     /// Labels of the pods of a namespace that are cut off.
-    fn cut_off(&self, name: &str) -> BTreeSet<String> {
-        let running = self.world.running(name).filter(|_| self.network.quarantine);
-        let pods = running.into_iter().flatten();
-        pods.flat_map(|(_, pods)| pods.broken).collect()
+    fn cut_off(&self, name: &str) -> anyhow::Result<BTreeSet<String>> {
+        if !self.network.quarantine {
+            return Ok(BTreeSet::new());
+        }
+        // Who has just begun to lead would let them out.
+        let running = self.world.running(name);
+        let running = running.context("it is not known yet which pods are cut off")?;
+        Ok(running
+            .into_values()
+            .flat_map(|pods| pods.broken.into_keys())
+            .collect())
     }
 
     /// Takes back what was published for namespaces of that name that are gone. What one that is there no longer governs

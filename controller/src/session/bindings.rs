@@ -47,11 +47,10 @@ pub struct Bindings {
 }
 
 /// What is known of one pod.
-#[derive(Clone, Copy)]
 struct Known {
     key: [u8; 32],
-    /// When it told of its fence last.
-    told: Option<Instant>,
+    /// What it told of its fence last, and when.
+    told: Option<(Instant, Value)>,
 }
 
 /// What a pod's own check of its fence found, as it says.
@@ -68,8 +67,8 @@ pub enum Found<'a> {
 /// What was found is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
-    /// It told of it a moment ago.
-    #[error("the pod told of its fence less than {} s ago", TOLD_EVERY.as_secs())]
+    /// It told otherwise a moment ago.
+    #[error("the pod told otherwise of its fence less than {} s ago", TOLD_EVERY.as_secs())]
     TooSoon,
     /// The API server does not answer, or has no such Lease any more.
     #[error(transparent)]
@@ -145,17 +144,19 @@ impl Bindings {
         found: Found<'_>,
         now: Instant,
     ) -> Result<(), NotKept> {
-        if let Some(known) = self.known().get_mut(&pod.uid) {
-            let before = known.told.replace(now);
-            if before.is_some_and(|before| now.duration_since(before) < TOLD_EVERY) {
-                known.told = before;
-                return Err(NotKept::TooSoon);
-            }
+        let patch = annotated(&pod.name, label, found);
+        let told = self.known().get(&pod.uid).and_then(|it| it.told.clone());
+        if let Some((before, told)) = told
+            && now.duration_since(before) < TOLD_EVERY
+        {
+            return match told == patch {
+                true => Ok(()),
+                false => Err(NotKept::TooSoon),
+            };
         }
-        let patch = Patch::Merge(annotated(&pod.name, label, found));
         let patched = self
             .api
-            .patch_metadata(&name(pod), &PatchParams::default(), &patch)
+            .patch_metadata(&name(pod), &PatchParams::default(), &Patch::Merge(&patch))
             .await;
         // It is made again with the next session.
         if let Err(kube::Error::Api(status)) = &patched
@@ -164,6 +165,9 @@ impl Bindings {
             self.known().remove(&pod.uid);
         }
         patched?;
+        if let Some(known) = self.known().get_mut(&pod.uid) {
+            known.told = Some((now, patch));
+        }
         Ok(())
     }
 
@@ -184,8 +188,8 @@ pub struct Pods {
     pub open: Vec<String>,
     /// Names of those whose own check has not ended for long.
     pub unverified: Vec<String>,
-    /// Labels of those that ever had a way out.
-    pub broken: BTreeSet<String>,
+    /// Names of those that ever had a way out, by their labels.
+    pub broken: BTreeMap<String, String>,
 }
 
 /// The annotations that say so; `null` takes one away.
@@ -193,7 +197,7 @@ fn annotated(pod: &str, label: &str, found: Found<'_>) -> Value {
     let annotations = match found {
         Found::Stands => json!({FENCE: null, UNVERIFIED: null}),
         Found::Open(ways) => {
-            json!({FENCE: format!("{pod}: {ways}"), UNVERIFIED: null, BROKEN: label})
+            json!({FENCE: format!("{pod}: {ways}"), UNVERIFIED: null, BROKEN: format!("{label}/{pod}")})
         }
         Found::Unverified => json!({UNVERIFIED: pod}),
     };
@@ -204,16 +208,11 @@ fn name(pod: &BoundPod) -> String {
     format!("actpass-session-{}", pod.uid)
 }
 
-/// Deletes the bindings of pods that are gone or at their end, and says how many, and which others run. Before that the ledger is
-/// told that such a pod's stream is at its end: nobody else sees that a pod went without a word.
+/// Which pods with bindings run, and the bindings of those that are gone or at their end.
 ///
 /// # Errors
 /// The API server does not answer.
-pub async fn collect(
-    client: &Client,
-    install: &str,
-    ledger: &Ledger,
-) -> Result<(usize, Running), kube::Error> {
+pub async fn counted(client: &Client, install: &str) -> Result<(Running, Vec<Bound>), kube::Error> {
     let leases = Api::<Lease>::namespaced(client.clone(), install);
     // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
     let sessions = ListParams::default().labels(SESSION_LABEL);
@@ -226,19 +225,28 @@ pub async fn collect(
         let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
         there.extend(listed(&pods, running, |pod| pod.uid).await?);
     }
-    let (mut deleted, mut running) = (0, Running::new());
-    for it in &bound {
-        if there.contains(&it.uid) {
-            if let Some(account) = &it.account {
-                let accounts = running.entry(it.namespace().to_owned()).or_default();
-                let pods = accounts.entry(account.clone()).or_default();
-                pods.count += 1;
-                pods.open.extend(it.fence.clone());
-                pods.unverified.extend(it.unverified.clone());
-                pods.broken.extend(it.broken.clone());
-            }
-            continue;
+    let (run, gone): (Vec<Bound>, Vec<Bound>) =
+        bound.into_iter().partition(|it| there.contains(&it.uid));
+    let mut running = Running::new();
+    for it in &run {
+        if let Some(account) = &it.account {
+            let accounts = running.entry(it.namespace().to_owned()).or_default();
+            let pods = accounts.entry(account.clone()).or_default();
+            pods.count += 1;
+            pods.open.extend(it.fence.clone());
+            pods.unverified.extend(it.unverified.clone());
+            pods.broken.extend(it.broken());
         }
+    }
+    Ok((running, gone))
+}
+
+/// Deletes bindings of pods that are gone, and says how many. Before that the ledger is told that such a pod's stream is at its
+/// end: nobody else sees that a pod went without a word.
+pub async fn collect(client: &Client, install: &str, ledger: &Ledger, gone: &[Bound]) -> usize {
+    let leases = Api::<Lease>::namespaced(client.clone(), install);
+    let mut deleted = 0;
+    for it in gone {
         // One that cannot be ended yet keeps the others from nothing.
         match end(&leases, ledger, it).await {
             Ok(()) => deleted += 1,
@@ -252,7 +260,7 @@ pub async fn collect(
             }
         }
     }
-    Ok((deleted, running))
+    deleted
 }
 
 async fn end(leases: &Api<Lease>, ledger: &Ledger, bound: &Bound) -> anyhow::Result<()> {
@@ -265,7 +273,7 @@ async fn end(leases: &Api<Lease>, ledger: &Ledger, bound: &Bound) -> anyhow::Res
 }
 
 /// A binding, as its Lease says it.
-struct Bound {
+pub struct Bound {
     name: String,
     uid: String,
     tenant: String,
@@ -289,6 +297,11 @@ impl Bound {
             unverified: annotations.remove(UNVERIFIED),
             broken: annotations.remove(BROKEN),
         })
+    }
+
+    fn broken(&self) -> Option<(String, String)> {
+        let (label, name) = self.broken.as_ref()?.split_once('/')?;
+        Some((label.to_owned(), name.to_owned()))
     }
 
     fn namespace(&self) -> &str {
@@ -315,5 +328,46 @@ where
             Some(token) => page = page.continue_token(&token),
             None => return Ok(all),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_pod_had_a_way_out_is_kept_when_it_is_shut() {
+        // RFC 7396: what is null is taken away, what is not named stays.
+        let named = |found| {
+            let patch = annotated("clerk-1", "00ff", found);
+            let named = patch["metadata"]["annotations"]
+                .as_object()
+                .unwrap()
+                .clone();
+            named.into_iter().collect::<BTreeMap<String, Value>>()
+        };
+        let open = named(Found::Open("udp: sent"));
+        assert_eq!(open[FENCE], "clerk-1: udp: sent");
+        assert_eq!(open[BROKEN], "00ff/clerk-1");
+        for after in [Found::Stands, Found::Unverified] {
+            assert!(!named(after).contains_key(BROKEN), "{after:?}");
+        }
+        assert_eq!(named(Found::Stands)[FENCE], Value::Null);
+        assert!(!named(Found::Unverified).contains_key(FENCE));
+        let lease = |broken: &str| {
+            let annotations = [(TENANT, "actpass/shop/u"), (BROKEN, broken)];
+            Bound::of(ObjectMeta {
+                name: Some("l".to_owned()),
+                labels: Some([(SESSION_LABEL.to_owned(), "u-1".to_owned())].into()),
+                annotations: Some(
+                    annotations
+                        .map(|(key, it)| (key.to_owned(), it.to_owned()))
+                        .into(),
+                ),
+                ..ObjectMeta::default()
+            })
+        };
+        let read = lease("00ff/clerk-1").unwrap().broken().unwrap();
+        assert_eq!(read, ("00ff".to_owned(), "clerk-1".to_owned()));
     }
 }

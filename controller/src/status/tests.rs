@@ -345,6 +345,15 @@ fn a_passport_says_whether_its_pods_found_a_way_out() {
         ),
         (
             Pods {
+                broken: [("00ff".to_owned(), "a".to_owned())].into(),
+                ..pods(2, &[])
+            },
+            ConditionStatus::False,
+            Reason::WayOut,
+            "had a way out beside the sidecar; what left by it is not known: delete them\na",
+        ),
+        (
+            Pods {
                 unverified: vec!["a".to_owned()],
                 ..pods(2, &[])
             },

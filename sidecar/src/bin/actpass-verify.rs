@@ -21,6 +21,9 @@ use signal_hook::iterator::Signals;
 /// First and longest wait before what is not as it must be is tried again: until the first whole pass the agents wait for it.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// After a find while the agents run: the sidecar looks once a second and has to see each.
+const FOUND_REST: Duration = Duration::from_secs(3);
+
 /// After a pass that found nothing.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -91,7 +94,7 @@ fn watch(result: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let mut said = None;
-    let mut again = AGAIN.0;
+    let (mut again, mut passed_once) = (AGAIN.0, false);
     loop {
         let pass = tried().map_err(std::io::Error::other)?;
         passed::write(result, &pass)?;
@@ -100,8 +103,10 @@ fn watch(result: &Path) -> std::io::Result<()> {
             said = Some(pass.wrong.clone());
         }
         let rest = if pass.wrong.is_empty() {
-            again = AGAIN.0;
+            passed_once = true;
             EVERY
+        } else if passed_once {
+            FOUND_REST
         } else {
             longer(&mut again)
         };

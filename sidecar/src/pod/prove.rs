@@ -233,10 +233,14 @@ fn answered(to: SocketAddr, connected: io::Result<TcpStream>) -> Came {
     };
     let is_canary = CANARIES.contains(&to.ip().to_canonical()) && to.port() == CLEAR_PORT;
     match ways::request_on(stream) {
-        Ok(answer) if !answer.is_empty() => match judged(&answer, &ANSWERING) {
+        Ok(answer) if is_canary && ways::is_json(&answer) => match judged(&answer, &ANSWERING) {
             Ok(()) => Ok("the sidecar answered".to_owned()),
             Err(said) => Err((Verdict::Open, said)),
         },
+        Ok(answer) if !answer.is_empty() => {
+            let said = answer.lines().next().unwrap_or_default().escape_debug();
+            Err((Verdict::Open, format!("somebody else answered `{said}`")))
+        }
         _ if is_canary => Err((Verdict::Open, "the sidecar did not answer".to_owned())),
         Ok(_) => Ok("it was taken and ended".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::ways::{PROXY_WAY, Pass, Wrong, is_shut};
 
-/// How often it is looked whether there is a newer result: a find is told within this.
+/// How often it is looked whether there is a newer result. The verifier leaves a find there for longer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last pass counts: as long as the alert ActPassFenceUnverified waits.
@@ -196,6 +196,42 @@ mod tests {
             panic!("it is open");
         };
         assert_eq!(said.len(), FENCE_BYTES_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verifier_that_falls_silent_is_told_and_shuts_nothing_by_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let result = dir.path().join("result.json");
+        let wrote = |time: i64, ways: &[&str]| {
+            let wrong = ways.iter().map(|way| Wrong {
+                way: (*way).to_owned(),
+                said: "x".to_owned(),
+            });
+            let wrong = wrong.collect();
+            std::fs::write(&result, serde_json::to_vec(&Pass { time, wrong }).unwrap()).unwrap();
+        };
+        let (fence, mut told) = watch::channel(Fence::Unknown);
+        let following = {
+            let result = result.clone();
+            tokio::spawn(async move { follow(&result, fence).await })
+        };
+        let open = Fence::Open("udp: x".to_owned());
+        let mut until = async |want: Fence| {
+            let seen = told.wait_for(|it| *it == want);
+            let seen = tokio::time::timeout(UNVERIFIED_AFTER * 2, seen).await;
+            assert!(seen.is_ok(), "{want:?}");
+        };
+        wrote(1, &[]);
+        until(Fence::Stands).await;
+        until(Fence::Unverified).await;
+        wrote(2, &[]);
+        until(Fence::Stands).await;
+        wrote(3, &["udp"]);
+        until(open.clone()).await;
+        tokio::time::sleep(UNVERIFIED_AFTER * 2).await;
+        assert_eq!(*told.borrow(), open, "nobody has seen that it is shut");
+        drop(told);
+        following.await.unwrap();
     }
 
     #[test]

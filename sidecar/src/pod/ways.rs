@@ -90,7 +90,28 @@ const SHUT: [Named; 6] = [
 
 /// Tries all ways. `nameserver` is the pod's own.
 pub fn pass(nameserver: IpAddr, time: i64) -> Pass {
-    tried(&[&ANSWERED[..], &SHUT].concat(), nameserver, time)
+    let pass = tried(&[&ANSWERED[..], &SHUT].concat(), nameserver, time);
+    match pass.lacks_answers() {
+        true => pass.confirmed(&tried(&ANSWERED, nameserver, time)),
+        false => pass,
+    }
+}
+
+impl Pass {
+    /// Whether the sidecar answered at first and then did not: it may have ended meanwhile, or had no time.
+    fn lacks_answers(&self) -> bool {
+        let of = |name: &str| self.wrong.iter().any(|it| it.way == name);
+        !of(PROXY_WAY) && ANSWERED.iter().any(|(name, _)| of(name))
+    }
+
+    /// What is still so when the sidecar's answers are asked for `again`; that it does not answer at all is said then.
+    fn confirmed(mut self, again: &Self) -> Self {
+        let still = |it: &Wrong| again.wrong.iter().any(|again| again.way == it.way);
+        self.wrong.retain(|it| is_shut(&it.way) || still(it));
+        let away = again.wrong.iter().find(|it| it.way == PROXY_WAY);
+        self.wrong.extend(away.cloned());
+        self
+    }
 }
 
 /// Tries those that are shut also while the sidecar has not started.
@@ -219,6 +240,13 @@ pub(super) fn judged(answer: &str, statuses: &[&str]) -> Result<(), String> {
         Some(detail) => format!("the proxy answers `{said}`: {detail}"),
         None => format!("the proxy answers `{said}`"),
     })
+}
+
+/// Whether an answer's body is an object of JSON: the sidecar's always is, and those of other proxies are pages for people.
+pub(super) fn is_json(answer: &str) -> bool {
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    let body = body.and_then(|body| serde_json::from_str(body).ok());
+    matches!(body, Some(serde_json::Value::Object(_)))
 }
 
 /// What a refusal of the proxy says for people.
@@ -403,6 +431,40 @@ mod tests {
             let want = started.map_err(str::to_owned);
             assert_eq!(judged(answer, &STARTED), want, "{answer}");
             assert_eq!(judged(answer, &ANSWERING).is_ok(), answers, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_that_ends_in_the_middle_of_a_pass_is_no_way_out() {
+        let pass = |ways: &[&str]| Pass {
+            time: 7,
+            wrong: ways
+                .iter()
+                .map(|way| Wrong {
+                    way: (*way).to_owned(),
+                    said: "x".to_owned(),
+                })
+                .collect(),
+        };
+        for (first, asked_again) in [
+            (&[][..], false),
+            (&["udp"], false),
+            (&["proxy", "captured", "undeclared_name"], false),
+            (&["captured"], true),
+            (&["undeclared_name", "udp"], true),
+        ] {
+            assert_eq!(pass(first).lacks_answers(), asked_again, "{first:?}");
+        }
+        let first = pass(&["captured", "undeclared_name", "udp"]);
+        for (again, want) in [
+            (&[][..], &["udp"][..]),
+            (&["captured"], &["captured", "udp"]),
+            (
+                &["proxy", "captured", "undeclared_name"],
+                &["captured", "undeclared_name", "udp", "proxy"],
+            ),
+        ] {
+            assert_eq!(first.clone().confirmed(&pass(again)), pass(want));
         }
     }
 

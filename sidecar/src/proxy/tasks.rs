@@ -46,8 +46,9 @@ impl Tasks {
         let mut stop = self.stop.subscribe();
         tokio::spawn(async move {
             let done = tokio::select! {
-                done = work => Some(done),
+                biased;
                 _ = stop.wait_for(|stop| *stop) => None,
+                done = work => Some(done),
             };
             drop(slot);
             done

@@ -129,7 +129,7 @@ enum Ended {
     Line(String),
     /// It is to be told of the fence.
     #[error("there is news of the fence")]
-    Fence,
+    Fence(Fence),
 }
 
 /// The session of the pod that holds `key`, and what keeps it up to date once it runs.
@@ -315,14 +315,15 @@ impl Follower {
     /// Follows the controller until cancelled, and tells it of the fence where that is not as it must be.
     pub async fn run(self, mut fence: watch::Receiver<Fence>) {
         let mut wait = RETRY_WAITS.0;
-        let mut news_from = Instant::now();
+        let (mut news_from, mut owed) = (Instant::now(), None);
         loop {
             let connected = Instant::now();
-            match self.follow(&mut fence, news_from).await {
+            match self.follow(&mut fence, news_from, &mut owed).await {
                 Ended::Refused(why) => self.session.forget(why),
-                Ended::Fence => {
+                Ended::Fence(news) => {
                     tracing::info!("Telling the controller of the fence");
                     news_from = Instant::now() + NEWS_EVERY;
+                    owed = Some(news);
                     continue;
                 }
                 ended => {
@@ -337,18 +338,26 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, fence: &mut watch::Receiver<Fence>, news_from: Instant) -> Ended {
-        let told = fence.borrow_and_update().clone();
+    /// What is `owed` is told first, whatever is known since: a way out that was open for a moment was open.
+    async fn follow(
+        &self,
+        fence: &mut watch::Receiver<Fence>,
+        news_from: Instant,
+        owed: &mut Option<Fence>,
+    ) -> Ended {
+        let told = owed.clone();
+        let told = told.unwrap_or_else(|| fence.borrow_and_update().clone());
         let body = match self.opened(&told).await {
             Ok(body) => body,
             Err(ended) => return ended,
         };
+        *owed = None;
         tokio::select! {
             ended = self.lines(body) => match ended {
                 Ok(()) => self.away("it ended the stream".into()),
                 Err(ended) => ended,
             },
-            () = news(fence, &told, news_from) => Ended::Fence,
+            news = news(fence, &told, news_from) => Ended::Fence(news),
         }
     }
 
@@ -448,18 +457,31 @@ impl Follower {
     }
 }
 
-/// Until the controller, which was told `told`, is to be told something else, and not before `from`.
-async fn news(fence: &mut watch::Receiver<Fence>, told: &Fence, from: Instant) {
+/// What the controller, which was told `told`, is to be told next, and not before `from`. A way out that opens and is shut again
+/// meanwhile is told all the same.
+async fn news(fence: &mut watch::Receiver<Fence>, told: &Fence, from: Instant) -> Fence {
+    let mut opened = None;
     loop {
-        if !fence.borrow_and_update().is_news(told) {
-            if fence.changed().await.is_err() {
-                // Nobody looks any more.
-                std::future::pending::<()>().await;
+        let now = fence.borrow_and_update().clone();
+        let is_news = now.is_news(told);
+        if is_news && matches!(now, Fence::Open(_)) {
+            opened = Some(now.clone());
+        }
+        let next = opened.clone().or(is_news.then_some(now));
+        match next {
+            Some(next) if Instant::now() >= from => return next,
+            next => {
+                // Without a sender nobody looks any more, and only time goes on.
+                let changed = async {
+                    if fence.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(from), if next.is_some() => {}
+                }
             }
-        } else if Instant::now() >= from {
-            return;
-        } else {
-            tokio::time::sleep_until(from).await;
         }
     }
 }

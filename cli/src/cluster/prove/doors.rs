@@ -61,7 +61,7 @@ const DOORS: [Door; 11] = [
         56,
         "a container of our name",
         "/spec/containers/0/name",
-        |_| json!("actpass-proxy"),
+        |_| json!("actpass-agent"),
     ),
     (
         57,
@@ -128,7 +128,7 @@ fn asked(kubectl: &Kubectl, object: &Value) -> anyhow::Result<Answer> {
 fn judged(row: u8, attempt: &str, answer: Answer) -> Tried {
     let (verdict, said) = match answer {
         Answer::Taken => (Verdict::Open, "the API server takes it".to_owned()),
-        Answer::Refused(said) if said.contains("actpass") => (Verdict::Held, said),
+        Answer::Refused(said) if is_ours(&said) => (Verdict::Held, said),
         // Others may refuse it today and not tomorrow.
         Answer::Refused(said) => (
             Verdict::Unknown,
@@ -141,6 +141,12 @@ fn judged(row: u8, attempt: &str, answer: Answer) -> Tried {
         verdict,
         said,
     }
+}
+
+/// Whether it was ActPass: its webhook, or one of its policies.
+fn is_ours(said: &str) -> bool {
+    said.contains("admission webhook \"pods.actpass.org\" denied")
+        || said.contains("ValidatingAdmissionPolicy 'actpass-")
 }
 
 /// Puts a value at a place whose parents are there.

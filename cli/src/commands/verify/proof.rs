@@ -56,7 +56,7 @@ pub(super) fn verify(
     let [held, open, unknown] =
         [Verdict::Held, Verdict::Open, Verdict::Unknown].map(|verdict| report.count(verdict));
     let (word, why, exit) = match &checked {
-        Err(error) => ("INVALID", format!("{error:#}"), Exit::Invalid),
+        Err(error) => ("INVALID", escaped(&format!("{error:#}")), Exit::Invalid),
         Ok(checked) => match &checked.signed {
             None => (
                 "UNSIGNED",
@@ -98,8 +98,8 @@ pub(super) fn verify(
             "That shows what was reported then. It does not show that the program in the pods was ours: see docs/verify.md.",
         )?;
     }
-    Ok(match (exit, open) {
-        (Exit::Ok, 1..) => Exit::Incomplete,
+    Ok(match (exit, report.is_held()) {
+        (Exit::Ok, false) => Exit::Incomplete,
         (exit, _) => exit,
     })
 }

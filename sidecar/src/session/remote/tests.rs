@@ -289,33 +289,41 @@ async fn the_controller_is_told_of_a_fence_that_is_open() {
 async fn news_of_the_fence_are_told_in_turns_and_only_where_they_are_news() {
     let open = || Fence::Open("udp: sent".to_owned());
     let (fence, mut seen) = watch::channel(Fence::Unknown);
-    let begun = Instant::now();
-    let from = begun + NEWS_EVERY;
     let mut told = Fence::Unknown;
-    for (is, in_time, after) in [
-        (Fence::Stands, false, false),
-        (open(), false, true),
-        (open(), false, false),
-        (Fence::Unknown, false, false),
+    for (is, at_once, is_news) in [
+        (Fence::Stands, true, false),
+        (open(), true, true),
+        (open(), true, false),
+        (Fence::Unknown, true, false),
         (Fence::Stands, false, true),
         (Fence::Unverified, false, true),
-        (Fence::Stands, false, true),
-        (open(), true, true),
+        (Fence::Stands, true, true),
+        (open(), false, true),
     ] {
         fence.send_replace(is.clone());
-        let from = if in_time {
-            Instant::now()
-        } else {
-            from.max(Instant::now() + NEWS_EVERY)
-        };
+        let rest = if at_once { Duration::ZERO } else { NEWS_EVERY };
+        let from = Instant::now() + rest;
         let early = timeout(NEWS_EVERY / 2, news(&mut seen, &told, from)).await;
-        assert_eq!(early.is_ok(), in_time && after, "{is:?} after {told:?}");
+        assert_eq!(early.is_ok(), at_once && is_news, "{is:?} after {told:?}");
         let late = timeout(NEWS_EVERY, news(&mut seen, &told, from)).await;
-        assert_eq!(late.is_ok(), after, "{is:?} after {told:?}");
-        if after {
+        assert_eq!(
+            late.ok(),
+            is_news.then(|| is.clone()),
+            "{is:?} after {told:?}"
+        );
+        if is_news {
             told = is;
         }
     }
+    // One that is open for a moment, while nothing may be told.
+    let (told, from) = (Fence::Stands, Instant::now() + NEWS_EVERY);
+    fence.send_replace(Fence::Stands);
+    let mut telling = std::pin::pin!(news(&mut seen, &told, from));
+    assert!(timeout(NEWS_EVERY / 3, &mut telling).await.is_err());
+    fence.send_replace(open());
+    assert!(timeout(NEWS_EVERY / 3, &mut telling).await.is_err());
+    fence.send_replace(Fence::Stands);
+    assert_eq!(timeout(NEWS_EVERY, telling).await.ok(), Some(open()));
 }
 
 #[tokio::test]
