@@ -110,8 +110,13 @@ impl Report {
         tried(around) && held && !self.pods.is_empty() && pods && self.count(Verdict::Open) == 0
     }
 
+    /// How many attempts were held, were not, and of how many it is not known.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        [Verdict::Held, Verdict::Open, Verdict::Unknown].map(|verdict| self.count(verdict))
+    }
+
     /// How many attempts came to that.
-    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+    fn count(&self, verdict: Verdict) -> usize {
         self.attempts()
             .filter(|(_, tried)| tried.verdict == verdict)
             .count()

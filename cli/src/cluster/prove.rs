@@ -209,8 +209,7 @@ fn text(report: &Report, to: &Path, paint: Paint) -> String {
             those.map(|(proof, it)| format!("{} {}", paint.paint(tone, word), said(proof, it)));
         lines.extend(those);
     }
-    let [held, open, unknown] =
-        [Verdict::Held, Verdict::Open, Verdict::Unknown].map(|verdict| report.count(verdict));
+    let [held, open, unknown] = report.counts();
     let count = report.pods.len();
     lines.push(format!(
         "{held} attempts were held, {open} were not, of {unknown} it is not known: from outside, and in {count} pod{}",

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prove_self::SELF;
 use super::ways::{self, ANSWERING, PATIENCE, Way, any, exchanged, has_family, judged};
-use crate::dns::{INTERNAL_NAME, RANGE_FIRST, RANGE_PREFIX};
+use crate::dns::INTERNAL_NAME;
 use crate::names::{CANARIES, CLEAR_PORT};
 
 /// Version of [`Proof`].
@@ -341,9 +341,8 @@ fn responded(server: IpAddr) -> Came {
 }
 
 fn ours(answer: &hickory_proto::op::Message, way: &str) -> Came {
-    let prefix = |address: Ipv4Addr| u32::from(address) >> (32 - RANGE_PREFIX);
     let is_ours = answer.answers.iter().any(|record| match &record.data {
-        RData::A(address) => prefix(address.0) == prefix(RANGE_FIRST),
+        RData::A(address) => ways::is_proxys(address.0),
         _ => false,
     });
     match is_ours {

@@ -203,12 +203,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let result = dir.path().join("result.json");
         let wrote = |time: i64, ways: &[&str]| {
-            let wrong = ways.iter().map(|way| Wrong {
-                way: (*way).to_owned(),
-                said: "x".to_owned(),
-            });
-            let wrong = wrong.collect();
-            std::fs::write(&result, serde_json::to_vec(&Pass { time, wrong }).unwrap()).unwrap();
+            let pass = Pass {
+                time,
+                ..Pass::of(ways)
+            };
+            std::fs::write(&result, serde_json::to_vec(&pass).unwrap()).unwrap();
         };
         let (fence, mut told) = watch::channel(Fence::Unknown);
         let following = {
@@ -236,16 +235,7 @@ mod tests {
 
     #[test]
     fn a_sidecar_that_does_not_answer_is_no_way_out() {
-        let pass = |ways: &[&str]| Pass {
-            time: 7,
-            wrong: ways
-                .iter()
-                .map(|way| Wrong {
-                    way: (*way).to_owned(),
-                    said: "x".to_owned(),
-                })
-                .collect(),
-        };
+        let pass = Pass::of;
         let away = ["proxy", "captured", "undeclared_name"];
         for before in [Fence::Unknown, Fence::Stands, Fence::Unverified] {
             assert_eq!(before.after(&pass(&away)), before);

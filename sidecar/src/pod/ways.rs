@@ -119,6 +119,21 @@ pub fn shut(nameserver: IpAddr, time: i64) -> Pass {
     tried(&SHUT, nameserver, time)
 }
 
+#[cfg(test)]
+impl Pass {
+    /// One in which these were wrong.
+    pub(super) fn of(ways: &[&str]) -> Self {
+        let wrong = ways.iter().map(|way| Wrong {
+            way: (*way).to_owned(),
+            said: "x".to_owned(),
+        });
+        Self {
+            time: 7,
+            wrong: wrong.collect(),
+        }
+    }
+}
+
 fn tried(ways: &[Named], nameserver: IpAddr, time: i64) -> Pass {
     let wrong = ways.iter().filter_map(|(way, tried)| {
         let said = tried(nameserver).err()?;
@@ -167,8 +182,7 @@ fn answered(nameserver: IpAddr, statuses: &[&str]) -> Result<(), String> {
             answer.metadata.response_code
         )
     })?;
-    let prefix = |address: Ipv4Addr| u32::from(address) >> (32 - RANGE_PREFIX);
-    if prefix(address) != prefix(RANGE_FIRST) {
+    if !is_proxys(address) {
         return Err(format!(
             "{INTERNAL_NAME} has the address {address}, which is not the proxy's"
         ));
@@ -176,6 +190,12 @@ fn answered(nameserver: IpAddr, statuses: &[&str]) -> Result<(), String> {
     let answer = request(address.into());
     let answer = answer.map_err(|error| format!("the proxy does not answer: {error}"))?;
     judged(&answer, statuses)
+}
+
+/// Whether it is an address that the responder gives to declared names: no other server does.
+pub(super) fn is_proxys(address: Ipv4Addr) -> bool {
+    let prefix = |address: Ipv4Addr| u32::from(address) >> (32 - RANGE_PREFIX);
+    prefix(address) == prefix(RANGE_FIRST)
 }
 
 /// What answers at that address, taken for the proxy.
@@ -436,16 +456,7 @@ mod tests {
 
     #[test]
     fn a_sidecar_that_ends_in_the_middle_of_a_pass_is_no_way_out() {
-        let pass = |ways: &[&str]| Pass {
-            time: 7,
-            wrong: ways
-                .iter()
-                .map(|way| Wrong {
-                    way: (*way).to_owned(),
-                    said: "x".to_owned(),
-                })
-                .collect(),
-        };
+        let pass = Pass::of;
         for (first, asked_again) in [
             (&[][..], false),
             (&["udp"], false),

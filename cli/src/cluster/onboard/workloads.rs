@@ -117,7 +117,7 @@ fn workload(object: &Value) -> Option<Workload> {
     })
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(in crate::cluster) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value
         .pointer(pointer)
         .and_then(Value::as_str)

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::kubectl::{Kubectl, plain};
 use super::super::objects::{List, Meta};
+use super::super::onboard::workloads::text;
 
 /// Uid of the agent: of nobody, and of no sidecar.
 const AGENT_UID: u32 = 10_001;
@@ -217,11 +218,4 @@ fn waiting(pod: &Value) -> String {
     let unmet = conditions.map(|it| text(it, "/message").to_owned());
     let all: Vec<String> = waiting.chain(unmet).filter(|it| !it.is_empty()).collect();
     plain(&all.join("; ")).to_owned()
-}
-
-fn text<'a>(value: &'a Value, at: &str) -> &'a str {
-    value
-        .pointer(at)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::Path;
 
 use actpass_ledger::offline::LogKey;
-use actpass_sidecar::pod::prove::Verdict;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
@@ -53,8 +52,7 @@ pub(super) fn verify(
     };
     let known = key.map(read).transpose()?;
     let checked = report.check(known.as_ref());
-    let [held, open, unknown] =
-        [Verdict::Held, Verdict::Open, Verdict::Unknown].map(|verdict| report.count(verdict));
+    let [held, open, unknown] = report.counts();
     let (word, why, exit) = match &checked {
         Err(error) => ("INVALID", escaped(&format!("{error:#}")), Exit::Invalid),
         Ok(checked) => match &checked.signed {
