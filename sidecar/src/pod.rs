@@ -3,6 +3,7 @@
 //! Names, ports and paths are those of [`actpass_core::pod::contract`].
 
 pub mod config;
+pub mod ending;
 mod families;
 pub mod fence;
 pub mod health;

@@ -24,6 +24,7 @@ use actpass_sidecar::mint::Mint;
 use actpass_sidecar::names::Names;
 use actpass_sidecar::pep::Pep;
 use actpass_sidecar::pod::config::Config;
+use actpass_sidecar::pod::ending::Ending;
 use actpass_sidecar::pod::health::{self, Answers};
 use actpass_sidecar::pod::resolve;
 use actpass_sidecar::pod::search::Search;
@@ -45,6 +46,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// Undeclared names waiting to be recorded; more of them wait for their answers.
@@ -60,10 +62,11 @@ const RETRY: Duration = Duration::from_secs(1);
 const RING_FILE: &str = "stream.ring";
 
 /// What is known of the process, for probes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Standing {
     started: AtomicBool,
     stopping: AtomicBool,
+    ending: Ending,
 }
 
 /// Serves the pod until SIGTERM.
@@ -71,7 +74,11 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let config = Config::read(|name| std::env::var(name).ok(), Path::new(AUTHORITIES_DIR))?;
     tracing::info!(pod = config.pod, "Starting");
     let mut terminated = signal(SignalKind::terminate())?;
-    let standing = Arc::new(Standing::default());
+    let standing = Arc::new(Standing {
+        started: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+        ending: Ending::new(config.grace, config.drain),
+    });
     let mut serving = JoinSet::new();
     let probes = probes(standing.clone());
     for socket in bound(&config.pod_ips, HEALTH_PORT).await? {
@@ -170,7 +177,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     standing.stopping.store(true, Ordering::Relaxed);
     tracing::info!("Stopping");
     stop.send_replace(true);
-    proxy.settle(config.drain).await;
+    proxy.settle(standing.ending.patience(Instant::now())).await;
     serving.shutdown().await;
     proxy.give_up().await;
     drop(recording);
@@ -377,6 +384,10 @@ fn probes(standing: Arc<Standing>) -> Answers {
         let status = match path {
             READY_PATH if started && !stopping => StatusCode::OK,
             READY_PATH => StatusCode::SERVICE_UNAVAILABLE,
+            ENDING_PATH => {
+                standing.ending.begins(Instant::now());
+                StatusCode::OK
+            }
             _ => StatusCode::NOT_FOUND,
         };
         (status, "text/plain", String::new())

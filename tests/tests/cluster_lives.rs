@@ -395,14 +395,31 @@ fn a_grace_that_runs_out_ends_the_agent_and_its_record_says_what_is_known() {
     let Some(shop) = ending("trap '' TERM; LONG", 1, &ends) else {
         return;
     };
+    is_given_up(&shop);
+    ends.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn a_grace_that_runs_out_ends_what_the_sidecar_reads_for_an_agent_that_left() {
+    let ends = Arc::new(AtomicBool::new(false));
+    // The kubelet leaves the sidecar two seconds, and it would read on for thirty.
+    let at_end = "trap '' TERM; timeout -s KILL 8 LONG; exec sleep 300";
+    let Some(shop) = ending(at_end, 1, &ends) else {
+        return;
+    };
+    is_given_up(&shop);
+    ends.store(true, Ordering::Relaxed);
+}
+
+/// The pod ends in the middle of an answer, and its record says so.
+fn is_given_up(shop: &Shop<'_>) {
     let pod = one_pod(&shop.namespace, &["agent"]).unwrap();
     is_gone(&shop.namespace);
     assert_eq!(shop.paid().unwrap(), ["long"]);
-    let found = last_of(&shop, &pod);
+    let found = last_of(shop, &pod);
     assert_eq!(found.verdicts, ["permit"], "{found:?}");
     assert_eq!(found.outcomes, ["ambiguous"], "{found:?}");
     assert_eq!(found.ended.as_deref(), Some("closed"), "{found:?}");
-    ends.store(true, Ordering::Relaxed);
 }
 
 /// Answers on two ports by TCP and on two by UDP.

@@ -88,6 +88,7 @@ fn proxy(settings: &Settings, identity: Identity) -> Value {
         "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": READY_PATH, "port": HEALTH_PORT, "scheme": "HTTP"}, "timeoutSeconds": 1,
             "periodSeconds": 5, "successThreshold": 1, "failureThreshold": 3},
+        "lifecycle": {"preStop": {"httpGet": {"path": ENDING_PATH, "port": HEALTH_PORT, "scheme": "HTTP"}}},
         "volumeMounts": [
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIR},
             {"name": STATE_VOLUME, "mountPath": STATE_DIR},
@@ -162,6 +163,10 @@ fn proxy_env(settings: &Settings) -> Value {
         value(ENV_ISSUER_KEYS_SHA256, &joined(&pins.issuer_keys)),
         value(ENV_LEDGER_KEYS_SHA256, &joined(&pins.ledger_keys)),
         value(ENV_DRAIN_SECONDS, &settings.drain_seconds.to_string()),
+        field(
+            ENV_GRACE_SECONDS,
+            &format!("metadata.annotations['{GRACE_ANNOTATION}']")
+        ),
         field(ENV_POD_NAME, "metadata.name"),
         field(ENV_POD_NAMESPACE, "metadata.namespace"),
         field(ENV_POD_UID, "metadata.uid"),

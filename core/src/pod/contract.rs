@@ -58,6 +58,9 @@ pub const METRICS_PORT_NAME: &str = "actpass-metrics";
 /// On [`HEALTH_PORT`]: 200 once the trust files are written, policy is loaded and the listeners are up, as long as the
 /// sidecar takes requests.
 pub const READY_PATH: &str = "/ready";
+/// On [`HEALTH_PORT`]: the kubelet asks for it before it tells any container of the pod to end, and the pod's grace period
+/// runs from then on.
+pub const ENDING_PATH: &str = "/ending";
 
 /// Uid and gid of [`VERIFY`]: `nobody`, so that it stands where an agent stands.
 pub const VERIFY_UID: u32 = 65534;
@@ -125,6 +128,8 @@ pub const ENV_ISSUER_KEYS_SHA256: &str = "ACTPASS_ISSUER_KEYS_SHA256";
 pub const ENV_LEDGER_KEYS_SHA256: &str = "ACTPASS_LEDGER_KEYS_SHA256";
 /// Environment of [`PROXY`]: seconds in which open requests may end after SIGTERM.
 pub const ENV_DRAIN_SECONDS: &str = "ACTPASS_DRAIN_SECONDS";
+/// Environment of [`PROXY`]: the pod's grace period in seconds without [`ENV_DRAIN_SECONDS`], from [`GRACE_ANNOTATION`].
+pub const ENV_GRACE_SECONDS: &str = "ACTPASS_GRACE_SECONDS";
 /// Environment of [`PROXY`]: `metadata.name`.
 pub const ENV_POD_NAME: &str = "ACTPASS_POD_NAME";
 /// Environment of [`PROXY`]: `metadata.namespace`.

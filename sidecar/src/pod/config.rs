@@ -35,6 +35,8 @@ pub struct Config {
     pub pod_ips: Vec<IpAddr>,
     /// For how long open requests may end.
     pub drain: Duration,
+    /// How long the pod may take to end, from the first word of it to the kubelet's last signal.
+    pub grace: Duration,
     /// For logs: namespace and name of the pod.
     pub pod: String,
 }
@@ -92,8 +94,12 @@ impl Config {
             .split(',')
             .map(|ip| ip.parse().map_err(|_| ConfigError::Variable(ENV_POD_IPS)))
             .collect::<Result<_, _>>()?;
-        let drain = text(ENV_DRAIN_SECONDS)?.parse().ok();
-        let drain = drain.ok_or(ConfigError::Variable(ENV_DRAIN_SECONDS))?;
+        let seconds = |name: &'static str| -> Result<Duration, ConfigError> {
+            let seconds: Option<u32> = text(name)?.parse().ok();
+            let seconds = seconds.ok_or(ConfigError::Variable(name))?;
+            Ok(Duration::from_secs(seconds.into()))
+        };
+        let drain = seconds(ENV_DRAIN_SECONDS)?;
         Ok(Self {
             controller: text(ENV_CONTROLLER)?,
             ledger: text(ENV_LEDGER)?,
@@ -102,7 +108,8 @@ impl Config {
             issuer_pins: pinned.digests(ENV_ISSUER_KEYS_SHA256)?,
             ledger_key: ledger_key.ok_or(ConfigError::Variable(ENV_LEDGER_KEYS_SHA256))?,
             pod_ips,
-            drain: Duration::from_secs(drain),
+            drain,
+            grace: seconds(ENV_GRACE_SECONDS)? + drain,
             pod: format!("{}/{}", text(ENV_POD_NAMESPACE)?, text(ENV_POD_NAME)?),
         })
     }
@@ -201,6 +208,7 @@ mod tests {
             (ENV_ISSUER_KEYS_SHA256, digest(key(1).as_bytes())),
             (ENV_LEDGER_KEYS_SHA256, digest(key(2).as_bytes())),
             (ENV_DRAIN_SECONDS, "10".to_owned()),
+            (ENV_GRACE_SECONDS, "30".to_owned()),
             (ENV_POD_NAMESPACE, "shop".to_owned()),
             (ENV_POD_NAME, "agent-7f".to_owned()),
             (ENV_POD_IPS, "10.88.0.7,fd77::7".to_owned()),
@@ -223,6 +231,7 @@ mod tests {
         assert_eq!(config.issuer_keys.len(), 1);
         assert_eq!(config.pod_ips.len(), 2);
         assert_eq!(config.pod, "shop/agent-7f");
+        assert_eq!(config.grace, Duration::from_secs(40));
     }
 
     #[test]
@@ -268,6 +277,7 @@ mod tests {
         for (name, value) in [
             (ENV_POD_IPS, "nowhere"),
             (ENV_DRAIN_SECONDS, "soon"),
+            (ENV_GRACE_SECONDS, "-1"),
             (ENV_CA_SHA256, "zz"),
         ] {
             let mut told = told();
