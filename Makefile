@@ -23,7 +23,7 @@ export ACTPASS_TEST_CLUSTER := $(CLUSTER)
 
 PROGRAMS := actpass-ledger/cluster
 
-.PHONY: help demo programs test test-full fuzz fuzz-seeded bench bench-cluster check fmt setup cluster-up cluster-down
+.PHONY: help lint demo programs test test-full fuzz fuzz-seeded bench bench-cluster check fmt setup cluster-up cluster-down
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -44,6 +44,10 @@ tools: build-tools
 	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, nginx and HAProxy are upstreams, Python and Node run the SDKs that must work unmodified" \
 	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus nginx:nginx-light haproxy:haproxy \
 	  node:nodejs npm:npm python3:python3
+
+.PHONY: bench-tools
+bench-tools: build-tools
+	@tools/need "wrk and nginx measure what is left of a sidecar's speed behind a pod's fence" wrk:wrk nginx:nginx-light openssl:openssl ip:iproute2 nft:nftables
 
 .PHONY: fuzz-tools
 fuzz-tools: build-tools
@@ -94,16 +98,19 @@ cluster-down: ## Stop it; only its logs are left
 fmt: ## Format the sources
 	cargo fmt --all
 
-check: ## The fast part: format, lints, unit tests of core
+lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features $(PROGRAMS) --locked --quiet -- -D warnings
+
+check: lint ## The fast part: format, lints, unit tests of core
 	cargo test --locked --quiet -p actpass-core
 
 programs: ## Build what the end-to-end tests run
 	@# Tests and programs in one, as `cargo test` does below: else each set of packages would be built with features of its own.
 	cargo build --locked --quiet --workspace --all-targets --features $(PROGRAMS)
 
-test: tools check $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
+# Core's tests are among all of them: by themselves they would be built with features of their own.
+test: tools lint $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## Check, then every test, end to end ones included
 	$(MAKE) programs
 	@# The tests start the cluster; it ends with them, whichever way they end.
 	tests/run --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
@@ -119,13 +126,14 @@ fuzz: fuzz-tools ## Each fuzz target for FUZZ_SECONDS (30); what is found is kep
 fuzz-seeded: fuzz-tools ## Plant a bug in each parser and see that its fuzz target finds it
 	fuzz/run seeded
 
-bench: ## Measure: decisions, a durable permit, verification, memory, a pod's fence; each beside its budget or baseline
+bench: bench-tools ## Measure: decisions, a durable permit, verification, memory, a pod's fence; each beside its budget or baseline
 	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli -p actpass-sidecar
 	$(RELEASE)/actpass-bench decide
 	$(RELEASE)/actpass-bench permit
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
 	$(RELEASE)/actpass-bench fence
+	bench/fenced
 
 bench-cluster: tools $(SDKS) ## Measure an installation on the tests' Kubernetes node (as root): 1,000 passports and sessions
 	cargo build --locked --release --quiet --workspace --bins --features $(PROGRAMS)

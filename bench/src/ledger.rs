@@ -1,7 +1,7 @@
 //! A ledger over segment files, with the measured policy active and its credentials stored.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ pub(crate) struct LedgerArgs {
     /// File to write its address and keys to
     #[arg(long)]
     handover: PathBuf,
+    /// Where it listens; port 0 is any
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
     /// Where the upstream of the policy is
     #[command(flatten)]
     upstream: UpstreamArgs,
@@ -62,7 +65,8 @@ impl UpstreamArgs {
 }
 
 pub(crate) async fn ledger(args: LedgerArgs) -> anyhow::Result<()> {
-    let started = start(&args.dir, &args.upstream.bundle()?).await?;
+    let listener = TcpListener::bind(args.listen)?;
+    let started = start_on(listener, &args.dir, &args.upstream.bundle()?).await?;
     started.handover.write(&args.handover)?;
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     term.recv().await;
