@@ -1,8 +1,7 @@
-//! A contained agent that sends what it is told: `actpass run` around the program `relay`, in front of an upstream of the
-//! test's own.
+//! A contained agent that sends what it is told: the program `relay`, in front of an upstream of the test's own.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -18,7 +17,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts one under the policy of `home`, for which `host` is at `127.0.0.1:port`.
+    /// Starts one within `actpass run`, under the policy of `home`, for which `host` is at `127.0.0.1:port`.
     ///
     /// # Errors
     /// Where it does not start.
@@ -30,9 +29,16 @@ impl Agent {
             .arg(relay)
             // In debug builds h2 has an assertion that fails in a task of its own when a connection breaks off; the symbols
             // that a backtrace reads are 70 MiB, which is no memory that anybody sent.
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+            .env("RUST_BACKTRACE", "0");
+        Self::of(command)
+    }
+
+    /// One that this command starts.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn of(mut command: Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut run = command.spawn()?;
         let to = run.stdin.take().context("standard input")?;
         let from = BufReader::new(run.stdout.take().context("standard output")?);
@@ -50,7 +56,7 @@ impl Agent {
         serde_json::from_str(&line).with_context(|| format!("`{line}`"))
     }
 
-    /// The process that judges and forwards.
+    /// The process that was started; `actpass run` judges and forwards as well.
     pub fn sidecar(&self) -> u32 {
         self.run.id()
     }

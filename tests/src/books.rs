@@ -1,21 +1,20 @@
-//! An upstream over TLS on loopback that answers everything with success and keeps every byte it was sent.
+//! An upstream over TLS that answers everything with success and keeps every byte it was sent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::authority::Authority;
 use crate::raw::header;
 
 /// Serves until the test's process ends.
 pub struct Books {
-    /// Where it listens on 127.0.0.1.
+    /// Where it listens, on 127.0.0.1 unless it was given a listener.
     pub port: u16,
     /// Its own authority, to be declared in the Upstream.
-    pub ca_pem: String,
+    pub authority: Authority,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -36,9 +35,31 @@ impl Books {
     /// # Errors
     /// Where certificates or the socket cannot be made.
     pub fn start(host: &str) -> anyhow::Result<Self> {
-        let (ca_pem, config) = identity(host)?;
-        let (config, kept) = (Arc::new(config), Arc::new(Mutex::new(Kept::default())));
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::on(TcpListener::bind(("127.0.0.1", 0))?, host)
+    }
+
+    /// The same at a listener, which may be in another network.
+    ///
+    /// # Errors
+    /// Where certificates cannot be made.
+    pub fn on(listener: TcpListener, host: &str) -> anyhow::Result<Self> {
+        Self::serving(listener, host, answer)
+    }
+
+    /// One that answers nothing, and takes all bytes until their end for no request.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn silent(listener: TcpListener, host: &str) -> anyhow::Result<Self> {
+        Self::serving(listener, host, take_all)
+    }
+
+    fn serving(listener: TcpListener, host: &str, serve: Serve) -> anyhow::Result<Self> {
+        let authority = Authority::new()?;
+        let (config, kept) = (
+            authority.server(host)?,
+            Arc::new(Mutex::new(Kept::default())),
+        );
         let port = listener.local_addr()?.port();
         let books = kept.clone();
         std::thread::spawn(move || {
@@ -46,10 +67,14 @@ impl Books {
                 let (config, books) = (config.clone(), books.clone());
                 lock(&books).connections += 1;
                 // A connection that breaks off is the client's business.
-                std::thread::spawn(move || serve(socket, config, &books).ok());
+                std::thread::spawn(move || serve(accepted(socket, config)?, &books));
             }
         });
-        Ok(Self { port, ca_pem, kept })
+        Ok(Self {
+            port,
+            authority,
+            kept,
+        })
     }
 
     /// What came since the last time.
@@ -62,28 +87,18 @@ fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An authority, and a server it vouches for.
-fn identity(host: &str) -> anyhow::Result<(String, ServerConfig)> {
-    let ca_key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let ca_pem = params.self_signed(&ca_key)?.pem();
-    let key = KeyPair::generate()?;
-    let issuer = Issuer::new(params, ca_key);
-    let leaf = CertificateParams::new(vec![host.to_owned()])?.signed_by(&key, &issuer)?;
-    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private)?;
-    Ok((ca_pem, config))
+type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+
+/// What is done with a connection.
+type Serve = fn(Stream, &Mutex<Kept>) -> anyhow::Result<()>;
+
+fn accepted(socket: TcpStream, config: Arc<ServerConfig>) -> anyhow::Result<Stream> {
+    socket.set_nodelay(true)?;
+    let tls = ServerConnection::new(config)?;
+    Ok(BufReader::new(StreamOwned::new(tls, socket)))
 }
 
-fn serve(socket: TcpStream, config: Arc<ServerConfig>, kept: &Mutex<Kept>) -> anyhow::Result<()> {
-    socket.set_nodelay(true)?;
-    let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, socket));
+fn answer(mut stream: Stream, kept: &Mutex<Kept>) -> anyhow::Result<()> {
     loop {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -101,6 +116,13 @@ fn serve(socket: TcpStream, config: Arc<ServerConfig>, kept: &Mutex<Kept>) -> an
         stream.get_mut().write_all(answer.as_bytes())?;
         stream.get_mut().flush()?;
     }
+}
+
+fn take_all(mut stream: Stream, kept: &Mutex<Kept>) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    lock(kept).rest.extend(bytes);
+    Ok(())
 }
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";

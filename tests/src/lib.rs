@@ -4,6 +4,7 @@ pub mod account;
 pub mod agent;
 pub mod attack;
 pub mod authority;
+pub mod bad_requests;
 pub mod books;
 pub mod chart;
 pub mod cluster;

@@ -1,6 +1,7 @@
 //! A pod of the tests' node as the machine sees it: its processes, their files, and the link that all it sends goes over.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use anyhow::{Context, ensure};
 use nix::net::if_::if_nametoindex;
 use rustix::fs::{XattrFlags, setxattr};
 
+use crate::agent::Agent;
 use crate::attack;
 use crate::cluster::Namespace;
 use crate::frames::{Frame, Sniffer};
@@ -94,21 +96,13 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// Where its files cannot be written.
     pub fn plant(&self, container: &str) -> anyhow::Result<()> {
-        let root = PathBuf::from(format!("/proc/{}/root", self.process(container)?));
-        let dir = root.join(KIT);
-        fs::create_dir_all(&dir)?;
-        let put = |from: &Path, name: &str, mode: u32| -> anyhow::Result<PathBuf> {
-            let path = dir.join(name);
-            fs::copy(from, &path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
-            Ok(path)
-        };
+        let root = self.root(container)?;
         let program = attack::program()?;
-        put(&program, "attack", 0o755)?;
-        let setuid = put(&program, "setuid", 0o755)?;
+        put(&program, &root, "attack")?;
+        let setuid = put(&program, &root, "setuid")?;
         chown(&setuid, self.sidecar_uid, self.sidecar_uid)?;
         fs::set_permissions(&setuid, fs::Permissions::from_mode(0o6755))?;
-        let nft = put(&root.join("usr/sbin/nft"), "nft", 0o755)?;
+        let nft = put(&root.join("usr/sbin/nft"), &root, "nft")?;
         setxattr(
             &nft,
             "security.capability",
@@ -116,6 +110,43 @@ impl<'a> Pod<'a> {
             XattrFlags::empty(),
         )?;
         Ok(())
+    }
+
+    /// Starts the program `relay` in a container, where it trusts whom that container trusts.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn relay(&self, container: &str) -> anyhow::Result<Agent> {
+        self.relaying(container, &[])
+    }
+
+    /// The same in one that nobody gave a trust of its own: it trusts that authority alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn relay_trusting(&self, container: &str, authority: &str) -> anyhow::Result<Agent> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(authority.as_bytes())?;
+        put(file.path(), &self.root(container)?, "authority.pem")?;
+        let trusts = format!("SSL_CERT_FILE=/{KIT}/authority.pem");
+        self.relaying(container, &["env", &trusts])
+    }
+
+    fn relaying(&self, container: &str, before: &[&str]) -> anyhow::Result<Agent> {
+        put(&crate::program("relay"), &self.root(container)?, "relay")?;
+        let mut kubectl = self.namespace.cluster.kube("kubectl");
+        kubectl
+            .args(["exec", "--stdin", "--namespace", &self.namespace.name])
+            .args([&self.name, "-c", container, "--"])
+            .args(before)
+            .arg(format!("/{KIT}/relay"));
+        Agent::of(kubectl)
+    }
+
+    /// Its files as that container sees them.
+    fn root(&self, container: &str) -> anyhow::Result<PathBuf> {
+        let process = self.process(container)?;
+        Ok(PathBuf::from(format!("/proc/{process}/root")))
     }
 
     /// Runs the planted kit in a container, and gives what it prints.
@@ -193,6 +224,16 @@ impl<'a> Pod<'a> {
             .filter(|frame| !frame.is_of_the_link() && !is_known(frame));
         left.map(ToString::to_string).collect()
     }
+}
+
+/// Puts a file beside the attack kit of a container with these files, for everybody to run.
+fn put(from: &Path, root: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let dir = root.join(KIT);
+    fs::create_dir_all(&dir)?;
+    let path = dir.join(name);
+    fs::copy(from, &path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 /// The first process that still runs of a group with that in its name, as the machine counts.

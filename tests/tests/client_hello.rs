@@ -30,17 +30,9 @@ const OF_NOTHING: &[u8] = b"\0\0\x01\0\x01\x07\0\x04\x01\x02\x03\x04\0\x02ab";
 /// The upstream, and the agent's directory with the policy for it.
 fn shop() -> (Books, Home) {
     let books = Books::start(HOST).unwrap();
-    let ca: Vec<String> = books
-        .ca_pem
-        .trim()
-        .lines()
-        .map(|it| format!("      {it}\n"))
-        .collect();
+    let ca = books.authority.block(6);
     let hosts = format!("hosts: [{HOST}]");
-    let tls = format!(
-        "{hosts}\n  tls:\n    caBundle: |\n{}",
-        ca.concat().trim_end()
-    );
+    let tls = format!("{hosts}\n  tls:\n    caBundle: |\n{}", ca.trim_end());
     let home = Home::new(User::own(), &SHOP.replace(&hosts, &tls)).unwrap();
     (books, home)
 }

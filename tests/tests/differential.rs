@@ -53,6 +53,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use actpass_tests::authority::Authority;
+use actpass_tests::bad_requests;
 use actpass_tests::parts::Parts;
 use actpass_tests::proxied::{HOST, Proxied};
 use actpass_tests::scaled;
@@ -86,7 +87,7 @@ fn seed() -> u64 {
 /// The shop of the table of bad requests, with a credential, and with a judged header for each action's marker.
 fn policy() -> String {
     let mut policy = String::new();
-    for line in include_str!("bad_requests/shop.yaml").lines() {
+    for line in bad_requests::SHOP.lines() {
         match line.trim_start() {
             "tls:" => {
                 policy += "  TLS\n  credentials:\n    - {name: shop, effects: [Read, Write, Irreversible], \

@@ -39,17 +39,9 @@ fn peak(process: u32, stop: Arc<AtomicBool>) -> JoinHandle<u64> {
 
 /// The shop, whose agent may also send forms.
 fn policy(books: &Books) -> String {
-    let ca: Vec<String> = books
-        .ca_pem
-        .trim()
-        .lines()
-        .map(|it| format!("      {it}\n"))
-        .collect();
+    let ca = books.authority.block(6);
     let hosts = format!("hosts: [{HOST}]");
-    let tls = format!(
-        "{hosts}\n  tls:\n    caBundle: |\n{}",
-        ca.concat().trim_end()
-    );
+    let tls = format!("{hosts}\n  tls:\n    caBundle: |\n{}", ca.trim_end());
     let reads = "effect: Read}\n";
     let form = "    - name: form\n      match: {http: {method: POST, path: /v1/form}}\n      effect: Read\n      \
                 body: {format: Form, maxBytes: 1048576}\n      params: {allow: [x]}\n";

@@ -1,8 +1,8 @@
 //! An agent that sends bytes as they are: each line of its input is one connection, each line of its output what came back,
 //! `[NUMBER…]`, or why nothing did, `{"error":TEXT}`. A connection is
 //!
-//! - `{"host":TEXT,"alpn":TEXT,"answers":NUMBER,"bytes":[NUMBER…]}`: HTTP within TLS. With it `"fragment":NUMBER`, bytes in a
-//!   record; `"piece":NUMBER`, bytes sent at a time; `"padding":NUMBER`, bytes of made-up protocols that are offered too;
+//! - `{"host":TEXT,"alpn":TEXT,"answers":NUMBER,"bytes":[NUMBER…]}`: HTTP within TLS, until so many answers are there; for none
+//!   their end is sent behind the bytes, and read what comes until the other's. With it `"fragment":NUMBER`, bytes in a record; `"piece":NUMBER`, bytes sent at a time; `"padding":NUMBER`, bytes of made-up protocols that are offered too;
 //!   `"grease":true`, an encrypted ClientHello of nothing; `"inner":TEXT`, one of that name.
 //! - `{"host":TEXT,"raw":[NUMBER…],"least":NUMBER}`: bytes without TLS, until so many came back or nothing more does. With it
 //!   `"piece":NUMBER` as above; `"open":true`, the end is left open.
@@ -10,7 +10,7 @@
 //!   each time on a connection of their own and so often at least: `{"end":TEXT,"taken":NUMBER,"answered":NUMBER,"others":[STATUS…],"slowest":MILLISECONDS}`.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,11 +108,28 @@ fn relay(roots: RootCertStore, line: &Line) -> anyhow::Result<Value> {
         stream.conn.complete_io(&mut stream.sock)?;
     }
     stream.sock.piece = usize::MAX;
-    Ok(json!(exchange(
-        &mut stream,
-        &line.bytes("bytes")?,
-        answers
-    )?))
+    let bytes = line.bytes("bytes")?;
+    let read = match answers {
+        0 => to_the_end(&mut stream, &bytes)?,
+        _ => exchange(&mut stream, &bytes, answers)?,
+    };
+    Ok(json!(read))
+}
+
+/// Sends bytes and their end, and reads to the other's.
+fn to_the_end(
+    stream: &mut StreamOwned<ClientConnection, InPieces>,
+    bytes: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    stream.write_all(bytes)?;
+    stream.conn.send_close_notify();
+    stream.flush()?;
+    let mut read = Vec::new();
+    match stream.read_to_end(&mut read) {
+        // Closed without a word of TLS.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(read),
+        ended => ended.map(|_| read),
+    }
 }
 
 /// One flood, and others that are answered meanwhile.
@@ -207,7 +224,7 @@ fn raw(line: &Line) -> anyhow::Result<Value> {
         match socket.socket.read(&mut chunk) {
             Ok(0) => break,
             Ok(length) => read.extend(chunk.iter().take(length)),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,14 +1,13 @@
 //! Faults of HTTP/2: in names, fields and lengths. Most of them end their stream before it is a request.
 
-use actpass_tests::raw::{PREFACE, fields, frame};
-
 use super::HOST;
-use super::wire::{Make, Wire, WireWant};
+use super::wire::{Make, REFUND, Wire, WireWant};
+use crate::raw::{PREFACE, fields, frame};
 
 /// A request of HTTP/2.
 pub(crate) struct Http2 {
     fields: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     trailers: Vec<(String, String)>,
     stream: u32,
 }
@@ -84,7 +83,7 @@ fn refund() -> Http2 {
     let mut request = Http2::new("POST", "/v1/refunds");
     request.with("content-type", "application/x-www-form-urlencoded");
     request.with("content-length", "23");
-    request.body = b"charge=ch_1&amount=1200".to_vec();
+    request.body = REFUND.as_bytes().to_vec();
     request
 }
 

@@ -44,6 +44,15 @@ impl Wire {
         }
     }
 
+    /// Body of the good request.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        match self.make {
+            Make::Http1(GET, ..) => Vec::new(),
+            Make::Http1(..) => REFUND.as_bytes().to_vec(),
+            Make::Http2(base, _) => base().body,
+        }
+    }
+
     /// The bad request.
     pub(crate) fn bad(&self, marker: &str) -> Vec<u8> {
         match self.make {
@@ -69,6 +78,9 @@ const GET: &str =
 
 /// The first line of `GET` as it is forwarded.
 const GET_LINE: &str = "GET /v1/charges/ch_1 HTTP/1.1\r\n";
+
+/// Body of all that are no `GET`.
+pub(crate) const REFUND: &str = "charge=ch_1&amount=1200";
 
 const POST: &str = "POST /v1/refunds HTTP/1.1\r\nhost: api.shop.test\r\nuser-agent: MARK\r\ncontent-type: \
                     application/x-www-form-urlencoded\r\ncontent-length: 23\r\n\r\ncharge=ch_1&amount=1200";
