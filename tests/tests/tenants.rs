@@ -492,6 +492,31 @@ async fn a_pod_has_one_stream_and_a_new_issuer_key_is_named_before_it_is_used() 
         matches!(ended.last(), Some(EventBody::StreamEnded { how: as_it, .. }) if *as_it == how)
     );
 
+    // Of a sandbox that is gone its own stream ends, and never the one that came after it.
+    let before = tenants.agent(bundle, "pod-anew").await.unwrap();
+    let gone = |stream: &str| {
+        let shop = encoded(SHOP);
+        format!("/v1/pods/pod-anew?tenant={shop}&stream={stream}")
+    };
+    // Its ring file is named by it.
+    let stream = |agent: &Agent| agent.ring.file_stem().unwrap().display().to_string();
+    let of_before = gone(&stream(&before));
+    before.kill().await;
+    let ends = async |path: String| {
+        let answer = tenants.call(Some("controller"), "DELETE", &path, b"");
+        answer.await.unwrap().0
+    };
+    assert_eq!(ends(gone(&stream(&next))).await, 404, "another pod's");
+    let refused = tenants.agent(bundle, "pod-anew").await.err().unwrap();
+    assert!(format!("{refused:#}").contains("second_session"));
+    assert_eq!(ends(of_before.clone()).await, 204);
+    let after = tenants.agent(bundle, "pod-anew").await.unwrap();
+    assert_eq!(ends(of_before).await, 404, "it has ended already");
+    assert_eq!(ends(gone("nonsense")).await, 400);
+    let permit = after.judge("POST", "/v1/pay", r#"{"amount":"1.00"}"#);
+    assert!(matches!(permit.await.unwrap(), Judgement::Permit(_)));
+    after.close().await.unwrap();
+
     let new = fresh_key().unwrap();
     let opened = tenants.agent_of(bundle, "pod-new", new.clone()).await;
     let refused = format!("{:#}", opened.err().unwrap());

@@ -100,19 +100,26 @@ pub(super) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /v1/pods/{uid}`: the pod is gone, and with it its sidecar. What it did last is not known, so its open intents
-/// become ambiguous.
+/// Which stream of a pod ends; without one, whichever is open.
+#[derive(Deserialize)]
+pub(super) struct Gone {
+    stream: Option<StreamId>,
+}
+
+/// `DELETE /v1/pods/{uid}`: the pod is gone, or the sandbox of it that `stream` is of, and with it its sidecar. What it did last
+/// is not known, so its open intents become ambiguous.
 pub(super) async fn end_pod(
     State(context): State<Context>,
     caller: Caller,
     Path(uid): Path<String>,
+    Query(Gone { stream }): Query<Gone>,
 ) -> Result<StatusCode, ApiError> {
     let allowed = caller.may(&context, Verb::Update, Resource::Bundles, None);
     let origin = allowed.await?.origin;
     let ended = move |log: &Log, _| {
-        let stream = *log
-            .state()
-            .stream_of_pod(&uid)
+        let open = log.state().stream_of_pod(&uid);
+        let stream = *open
+            .filter(|open| stream.is_none_or(|stream| stream == **open))
             .ok_or(ApiError::NotFound("pod with an open stream"))?;
         let how = StreamEnd::ExpiredTailUnknown;
         Ok(EventBody::StreamEnded { stream, how })
