@@ -71,12 +71,21 @@ impl Events {
 
     /// Something that people should look at. The same again is counted.
     pub fn warn(&self, regarding: Regarding, reason: &str, note: &str) {
+        self.tell(EventType::Warning, regarding, reason, note);
+    }
+
+    /// Something that went as it should, and that people may look for.
+    pub fn note(&self, regarding: Regarding, reason: &str, note: &str) {
+        self.tell(EventType::Normal, regarding, reason, note);
+    }
+
+    fn tell(&self, type_: EventType, regarding: Regarding, reason: &str, note: &str) {
         let note: String = match note.len() <= NOTE_BYTES_MAX {
             true => note.to_owned(),
             false => note.chars().take(NOTE_BYTES_MAX / 4).collect(),
         };
         let event = Event {
-            type_: EventType::Warning,
+            type_,
             reason: reason.to_owned(),
             note: Some(note),
             action: reason.to_owned(),

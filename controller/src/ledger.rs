@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::Revision;
+use actpass_core::hash::StreamId;
 use actpass_core::public_key;
 use actpass_core::succession::KEYS_MAX;
 use actpass_core::vote::SignedVote;
@@ -116,7 +117,26 @@ impl Ledger {
     /// # Errors
     /// As [`Part::call`].
     pub async fn end_pod(&self, tenant: &str, uid: &str) -> Result<(), CallError> {
+        self.end(of_tenant(&format!("/v1/pods/{}", encoded(uid)), tenant))
+            .await
+    }
+
+    /// Says that the sandbox of a pod is gone that this stream is of. Again, or where the pod has another stream by now,
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// As [`Part::call`].
+    pub async fn end_stream(
+        &self,
+        tenant: &str,
+        uid: &str,
+        stream: &StreamId,
+    ) -> Result<(), CallError> {
         let path = of_tenant(&format!("/v1/pods/{}", encoded(uid)), tenant);
+        self.end(format!("{path}&stream={stream}")).await
+    }
+
+    async fn end(&self, path: String) -> Result<(), CallError> {
         match self.call(Method::DELETE, &path, Bytes::new()).await {
             // It had none, or has none any more.
             Err(CallError::Refused { problem, .. }) if problem.status == 404 => Ok(()),

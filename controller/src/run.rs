@@ -175,6 +175,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             client: shared.client,
             world: shared.world,
             contact,
+            ledger: shared.ledger,
             issuing,
             cluster: shared.cluster,
             install,

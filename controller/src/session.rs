@@ -3,6 +3,7 @@
 pub mod admit;
 mod bindings;
 mod live;
+mod sandbox;
 mod server;
 
 pub use bindings::{Bindings, Pods, Running, collect, counted};

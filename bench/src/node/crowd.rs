@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use actpass_core::pod::contract::INIT;
 use anyhow::Context;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -146,8 +147,14 @@ impl Crowd {
             });
             cluster.post(&format!("{path}/binding"), &binding).await?;
             let ip = member.address.to_string();
-            let status =
-                json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+            let id = format!("crowd://{}", member.name);
+            let loaded = json!({
+                "name": INIT, "containerID": id, "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0}},
+            });
+            let status = json!({"status": {
+                "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "initContainerStatuses": [loaded],
+            }});
             cluster
                 .patch(&format!("{path}/status"), &status)
                 .await

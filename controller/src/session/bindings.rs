@@ -1,15 +1,18 @@
-//! Which key each pod's session belongs to, for good.
+//! Which key each pod's session belongs to, for as long as its sandbox stands.
 //!
 //! The first key that a pod's token is shown with is the pod's sidecar's, which keeps it over restarts of its container.
-//! Whoever shows another key with that token has taken the token. It stands in a Lease per pod, whose making the API server
-//! lets one replica win, so it holds on every replica and after each is restarted.
+//! Whoever shows another key with that token has taken the token, unless [`Sandbox`] proves otherwise. It stands in a Lease per
+//! pod, whose making and each change of which the API server lets one replica win, so it holds on every replica and after each
+//! is restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use actpass_core::hash::b64u_encode;
+use actpass_core::evidence::record::stream_id;
+use actpass_core::hash::{b64u_decode_array, b64u_encode};
 use actpass_kubernetes::who::BoundPod;
+use ed25519_dalek::VerifyingKey;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,6 +21,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::sandbox::{Binding, Judged, Sandbox};
+use crate::http::CallError;
 use crate::ledger::Ledger;
 use crate::world::PAGE;
 
@@ -37,20 +42,60 @@ const BROKEN: &str = "actpass.org/fence-broken";
 /// Between two tellings of one pod's fence: a sidecar's own rest is longer.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// Most keys remembered; others are looked up.
-const KEYS_MAX: usize = 16_384;
+/// Annotation: the pod's sandbox that the key is of.
+const SANDBOX: &str = "actpass.org/sandbox";
+
+/// Most pods remembered.
+const KNOWN_MAX: usize = 16_384;
+
+/// How often a binding that somebody else changes meanwhile is looked at again.
+const TRIES: usize = 4;
 
 /// Keys by pod.
 pub struct Bindings {
     api: Api<Lease>,
-    known: Mutex<BTreeMap<String, Known>>,
+    /// Pods that have a binding, and what each told of its fence last, and when. Whose it is is looked up each time: another
+    /// replica may have changed it.
+    known: Mutex<BTreeMap<String, Option<(Instant, Value)>>>,
 }
 
-/// What is known of one pod.
-struct Known {
-    key: [u8; 32],
-    /// What it told of its fence last, and when.
-    told: Option<(Instant, Value)>,
+/// Who asks for a pod's session.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) pod: &'a BoundPod,
+    pub(super) key: &'a VerifyingKey,
+    pub(super) sandbox: &'a Sandbox,
+}
+
+/// What becomes of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The session is theirs, as it was before or from now on.
+    Holds,
+    /// It is theirs from now on, and the stream of the one before has ended.
+    Succeeds,
+    /// It is another's.
+    Second,
+    /// It is not known yet whose it is.
+    Unknown,
+}
+
+/// It cannot be seen whose a session is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotSeen {
+    /// The API server does not answer.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// The ledger does not, or cannot end the stream before.
+    #[error("the stream of the pod's earlier sandbox is not ended yet")]
+    Ledger(#[source] CallError),
+    /// The Lease says nothing of it.
+    #[error("Lease `{0}` names no key; delete the pod")]
+    Unread(String),
+    /// Others change it all the time.
+    #[error("Lease `{0}` changes all the time")]
+    Contended(String),
 }
 
 /// What a pod's own check of its fence found, as it says.
@@ -84,53 +129,100 @@ impl Bindings {
         }
     }
 
-    /// Whether `key` is the one of this pod: the first that was ever shown for it.
+    /// Whether the session is of who asks.
     ///
     /// # Errors
-    /// The API server does not answer.
-    pub async fn holds(
+    /// That cannot be seen.
+    pub(super) async fn asked(
         &self,
-        tenant: &str,
-        pod: &BoundPod,
-        key: &[u8; 32],
-    ) -> Result<bool, kube::Error> {
-        if let Some(known) = self.known().get(&pod.uid) {
-            return Ok(known.key == *key);
+        asking: Asking<'_>,
+        ledger: &Ledger,
+    ) -> Result<Asked, NotSeen> {
+        let asked = self.judged(asking, ledger).await?;
+        if matches!(asked, Asked::Holds | Asked::Succeeds) {
+            let mut known = self.known();
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.entry(asking.pod.uid.clone()).or_default();
         }
+        Ok(asked)
+    }
+
+    async fn judged(&self, asking: Asking<'_>, ledger: &Ledger) -> Result<Asked, NotSeen> {
+        let Asking {
+            tenant, pod, key, ..
+        } = asking;
         let name = name(pod);
-        let holder = b64u_encode(key);
+        let known = self.known().contains_key(&pod.uid);
+        // Mostly a pod that is not known has none yet.
+        let mut found = match known || asking.sandbox.id.is_none() {
+            true => self.api.get_opt(&name).await?,
+            false => None,
+        };
+        for _ in 0..TRIES {
+            let unread = || NotSeen::Unread(name.clone());
+            let bound = found.as_ref().map(|lease| bound(lease).ok_or_else(unread));
+            let bound = bound.transpose()?;
+            let sandbox = match asking.sandbox.judge(bound.as_ref(), key) {
+                Judged::Holds => return Ok(Asked::Holds),
+                Judged::Second => return Ok(Asked::Second),
+                Judged::Unknown => return Ok(Asked::Unknown),
+                Judged::Takes(sandbox) => sandbox,
+            };
+            let others = bound.filter(|bound| bound.key != *key);
+            let before = others.map(|bound| stream_id(&bound.key));
+            if let Some(before) = &before {
+                // Before the binding changes: a replica that goes away in between leaves it to the next one, and of a stream
+                // that is over nothing is lost by being told so twice.
+                let ended = ledger.end_stream(tenant, &pod.uid, before);
+                ended.await.map_err(NotSeen::Ledger)?;
+            }
+            let kept = match &found {
+                None => self.make(&name, asking, sandbox).await,
+                Some(lease) => {
+                    let patch = Patch::Merge(changed(lease, key, sandbox, before.is_some()));
+                    let patched = self.api.patch(&name, &PatchParams::default(), &patch).await;
+                    patched.map(drop)
+                }
+            };
+            match kept {
+                Ok(()) if before.is_some() => return Ok(Asked::Succeeds),
+                Ok(()) => return Ok(Asked::Holds),
+                // Somebody else was first.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    found = self.api.get_opt(&name).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(NotSeen::Contended(name))
+    }
+
+    async fn make(&self, name: &str, asking: Asking<'_>, sandbox: &str) -> Result<(), kube::Error> {
+        let Asking {
+            tenant, pod, key, ..
+        } = asking;
+        let annotations = [
+            (TENANT, tenant),
+            (ACCOUNT, &pod.service_account),
+            (SANDBOX, sandbox),
+        ];
+        let annotations = annotations.map(|(name, it)| (name.to_owned(), it.to_owned()));
         let lease = Lease {
             metadata: ObjectMeta {
-                name: Some(name.clone()),
+                name: Some(name.to_owned()),
                 labels: Some([(SESSION_LABEL.to_owned(), pod.uid.clone())].into()),
-                annotations: Some(BTreeMap::from([
-                    (TENANT.to_owned(), tenant.to_owned()),
-                    (ACCOUNT.to_owned(), pod.service_account.clone()),
-                ])),
+                annotations: Some(annotations.into()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
-                holder_identity: Some(holder.clone()),
+                holder_identity: Some(b64u_encode(key.as_bytes())),
                 ..LeaseSpec::default()
             }),
         };
-        let held = match self.api.create(&PostParams::default(), &lease).await {
-            Ok(_) => true,
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                let spec = self.api.get(&name).await?.spec;
-                spec.and_then(|spec| spec.holder_identity) == Some(holder)
-            }
-            Err(error) => return Err(error),
-        };
-        if held {
-            let mut known = self.known();
-            if known.len() >= KEYS_MAX {
-                known.clear();
-            }
-            let key = *key;
-            known.insert(pod.uid.clone(), Known { key, told: None });
-        }
-        Ok(held)
+        let made = self.api.create(&PostParams::default(), &lease).await;
+        made.map(drop)
     }
 
     /// Keeps what the check of the pod with this label of its own found.
@@ -145,7 +237,7 @@ impl Bindings {
         now: Instant,
     ) -> Result<(), NotKept> {
         let patch = annotated(&pod.name, label, found);
-        let told = self.known().get(&pod.uid).and_then(|it| it.told.clone());
+        let told = self.known().get(&pod.uid).cloned().flatten();
         if let Some((before, told)) = told
             && now.duration_since(before) < TOLD_EVERY
         {
@@ -165,13 +257,13 @@ impl Bindings {
             self.known().remove(&pod.uid);
         }
         patched?;
-        if let Some(known) = self.known().get_mut(&pod.uid) {
-            known.told = Some((now, patch));
+        if let Some(told) = self.known().get_mut(&pod.uid) {
+            *told = Some((now, patch));
         }
         Ok(())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<(Instant, Value)>>> {
         self.known.lock().unwrap_or_else(|lock| lock.into_inner())
     }
 }
@@ -206,6 +298,31 @@ fn annotated(pod: &str, label: &str, found: Found<'_>) -> Value {
 
 fn name(pod: &BoundPod) -> String {
     format!("actpass-session-{}", pod.uid)
+}
+
+/// What a Lease says.
+fn bound(lease: &Lease) -> Option<Binding> {
+    let holder = lease.spec.as_ref()?.holder_identity.as_ref()?;
+    let key = VerifyingKey::from_bytes(&b64u_decode_array(holder).ok()?).ok()?;
+    let annotations = lease.metadata.annotations.as_ref();
+    let sandbox = annotations.and_then(|it| it.get(SANDBOX)).cloned();
+    Some(Binding { key, sandbox })
+}
+
+/// The change of that Lease, and of it alone: the API server refuses it where somebody changed the Lease meanwhile.
+fn changed(lease: &Lease, key: &VerifyingKey, sandbox: &str, succeeds: bool) -> Value {
+    let spec = lease.spec.as_ref();
+    let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+    json!({
+        "metadata": {
+            "resourceVersion": lease.metadata.resource_version,
+            "annotations": {SANDBOX: sandbox},
+        },
+        "spec": {
+            "holderIdentity": b64u_encode(key.as_bytes()),
+            "leaseTransitions": transitions.saturating_add(i32::from(succeeds)),
+        },
+    })
 }
 
 /// Which pods with bindings run, and the bindings of those that are gone or at their end.
@@ -334,6 +451,29 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_changes_hands_only_as_it_was_read() {
+        let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key();
+        let lease: Lease = serde_json::from_value(json!({
+            "metadata": {"resourceVersion": "7", "annotations": {TENANT: "actpass/shop/u"}},
+            "spec": {"holderIdentity": b64u_encode(key(1).as_bytes())},
+        }))
+        .unwrap();
+        let of_earlier = bound(&lease).unwrap();
+        assert_eq!((of_earlier.key, of_earlier.sandbox), (key(1), None));
+        for (succeeds, transitions) in [(false, 0), (true, 1)] {
+            let patch = changed(&lease, &key(2), "c://2", succeeds);
+            // Without it the API server would take the change of whoever comes last.
+            assert_eq!(patch["metadata"]["resourceVersion"], "7");
+            assert_eq!(patch["spec"]["leaseTransitions"], transitions);
+            let lease: Lease = serde_json::from_value(patch).unwrap();
+            let now = bound(&lease).unwrap();
+            assert_eq!((now.key, now.sandbox.as_deref()), (key(2), Some("c://2")));
+        }
+        let unread = json!({"metadata": {}, "spec": {"holderIdentity": "nobody"}});
+        assert!(bound(&serde_json::from_value(unread).unwrap()).is_none());
+    }
 
     #[test]
     fn that_a_pod_had_a_way_out_is_kept_when_it_is_shut() {

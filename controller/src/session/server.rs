@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actpass_core::error::chain;
 use actpass_core::pod::contract::{POD_LABEL, TOKEN_AUDIENCE};
 use actpass_core::session::{
     FENCE_BYTES_MAX, FENCE_HEADER, FENCE_STANDS, FENCE_UNVERIFIED, SESSION_PATH,
@@ -30,10 +31,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::admit::{self, Caller, Code, Looked, Refusal};
-use super::bindings::{Bindings, Found, NotKept};
+use super::bindings::{Asked, Asking, Bindings, Found, NotKept};
 use super::live::{Issuer, Live, policy, standing};
+use super::sandbox::Sandbox;
 use crate::contact::Contact;
 use crate::events::{Events, Regarding};
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::world::{Published, World};
 
@@ -57,6 +60,8 @@ pub struct SessionsOptions {
     pub world: Arc<World>,
     /// Whether it still answers.
     pub contact: Arc<Contact>,
+    /// Ends the stream of a sandbox that is gone.
+    pub ledger: Arc<Ledger>,
     /// Signs passports.
     pub issuing: watch::Receiver<Arc<Keyring>>,
     /// Id of the cluster.
@@ -80,6 +85,7 @@ pub struct Sessions {
     client: Client,
     world: Arc<World>,
     contact: Arc<Contact>,
+    ledger: Arc<Ledger>,
     issuer: Issuer,
     settings: Settings,
     bindings: Bindings,
@@ -106,6 +112,7 @@ impl Sessions {
             client,
             world,
             contact,
+            ledger,
             issuing,
             cluster,
             install,
@@ -120,6 +127,7 @@ impl Sessions {
             client,
             world,
             contact,
+            ledger,
             issuer: Issuer {
                 keys: issuing,
                 name: format!("actpass/{cluster}"),
@@ -172,18 +180,20 @@ impl Sessions {
         let published = admit::pod(caller, looked).and_then(|()| self.policy(&pod, looked));
         let published = published.inspect_err(|refusal| self.refused(&pod, refusal))?;
         let tenant = &published.bundle.spec().tenant;
-        let holds = self.bindings.holds(tenant, &pod, key.as_bytes()).await;
-        if !holds.map_err(|error| away(&error))? {
-            let refusal = Refusal::new(
-                Code::SecondSession,
-                format!(
-                    "pod `{}/{}` already has a session under another key: its token was taken, or the state of its sidecar was lost; make the pod anew",
-                    pod.namespace, pod.name
-                ),
-            );
-            self.refused(&pod, &refusal);
-            return Err(refusal);
-        }
+        let asking = Asking {
+            tenant,
+            pod: &pod,
+            key: &key,
+            sandbox: &found.as_ref().map(Sandbox::of).unwrap_or_default(),
+        };
+        let asked = self.bindings.asked(asking, &self.ledger).await;
+        let asked = asked.map_err(|error| {
+            let error = chain(&error);
+            tracing::warn!(error, "It is not known whose a pod's session is");
+            let why = "it is not known yet whose the pod's session is; try again";
+            Refusal::new(Code::NotReady, why)
+        })?;
+        self.told(&pod, asked)?;
         drop(admission);
         if let Some(said) = fence(headers) {
             let label = found.as_ref().and_then(label).unwrap_or_default();
@@ -195,6 +205,37 @@ impl Sessions {
             })?;
         }
         Ok(Admitted { pod, key, slot })
+    }
+
+    /// What is told of whose a session is; it goes on where it is the caller's.
+    fn told(&self, pod: &BoundPod, asked: Asked) -> Result<(), Refusal> {
+        let BoundPod {
+            namespace, name, ..
+        } = pod;
+        match asked {
+            Asked::Holds => Ok(()),
+            Asked::Succeeds => {
+                tracing::info!(namespace, pod = name, "A pod's session changed its key");
+                let note = "its sandbox was made anew: its sidecar has another key, and the stream of the one before has ended; what that left open is ambiguous";
+                self.events
+                    .note(Regarding::pod(pod), "SessionSucceeded", note);
+                Ok(())
+            }
+            Asked::Unknown => {
+                let why = "the kubelet has not said yet in which sandbox the pod runs; try again";
+                Err(Refusal::new(Code::NotReady, why))
+            }
+            Asked::Second => {
+                let refusal = Refusal::new(
+                    Code::SecondSession,
+                    format!(
+                        "pod `{namespace}/{name}` has a session under another key in this same sandbox: its token was taken, or the state of its sidecar was lost; delete the pod"
+                    ),
+                );
+                self.refused(pod, &refusal);
+                Err(refusal)
+            }
+        }
     }
 
     /// Keeps and tells what the pod's own check found.
