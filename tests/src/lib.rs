@@ -21,6 +21,7 @@ pub mod outside;
 pub mod parts;
 pub mod payments;
 pub mod pod;
+pub mod posing;
 pub mod provider;
 pub mod proxied;
 pub mod raw;

@@ -5,14 +5,15 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
-use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use actpass_tests::cluster::{Cluster, eventually, possible};
 use actpass_tests::fed;
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
+use actpass_tests::pod::Pod;
+use actpass_tests::posing;
 use actpass_tests::shop::{SHOP, Shop, agent};
 use anyhow::Context;
 
@@ -402,43 +403,12 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
     with_shop("second", |shop| {
         assert_eq!(shop.pay(100, "first").unwrap().0, "200");
         let cluster = shop.installed.cluster;
-        let pod = |path: &str| {
-            let path = format!("-o=jsonpath={path}");
-            shop.namespace.ask(&["get", "pod", "agent", &path]).unwrap()
-        };
-        // Mounted in the node's own file system.
-        let volume = format!(
-            "/run/actpass/kubelet/pods/{}/volumes/kubernetes.io~projected/actpass-token",
-            pod("{.metadata.uid}")
-        );
-        let read = ["-c", &format!("cat {volume}/*")];
-        let token = cluster.node("sh").args(read).output().unwrap();
-        let token = text(&token);
-        let uid = pod("{.metadata.annotations.actpass\\.org/sidecar-uid}");
-        let process = sidecar_of(&pod("{.metadata.uid}"));
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().display();
-        let service = [
-            "get",
-            "service",
-            "actpass-controller",
-            "-n",
-            SYSTEM,
-            "-o=jsonpath={.spec.clusterIP}",
-        ];
-        let ip = cluster.ask(&service).unwrap();
-        let script = format!(
-            "cd {at} && chmod 755 . && openssl req -x509 -newkey ed25519 -noenc -subj /CN=other -keyout key.pem -out cert.pem 2>/dev/null && chmod 644 key.pem \
-             && nsenter --net=/proc/{process}/ns/net setpriv --reuid {uid} --regid {uid} --clear-groups \
-             curl -sk -m 10 --http1.1 --cert cert.pem --key key.pem -H 'authorization: Bearer {token}' https://{ip}:8443/v1/session",
-            token = token.trim(),
-        );
-        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert!(
-            text(&output).contains("second_session"),
-            "a second session: {}",
-            text(&output)
-        );
+        let pod = Pod::of(&shop.namespace, "agent").unwrap();
+        let said = posing::asks(&pod, [9; 32]).unwrap();
+        assert!(said.contains("second_session"), "a second session: {said}");
+        // With the key it is the sidecar, as far as anybody can see.
+        let its_own = posing::asks(&pod, posing::seed_of(&pod).unwrap()).unwrap();
+        assert!(its_own.contains(r#""passport""#), "{its_own}");
         assert_eq!(shop.pay(100, "still").unwrap().0, "200");
 
         // Of a host that the platform declares for all, a namespace has no Upstream of its own, whoever writes it.
@@ -477,16 +447,4 @@ fn a_pod_has_one_session_and_a_shared_host_is_declared_once() {
             .ask(&["delete", "upstream", &name, "-n", SYSTEM])
             .unwrap();
     });
-}
-
-/// Process id, as the machine counts, of the sidecar of the pod with that uid.
-fn sidecar_of(uid: &str) -> String {
-    let is_its = |process: &std::path::Path| {
-        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        let group = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
-        name.trim() == "actpass-sidecar" && group.contains(uid)
-    };
-    let mut processes = fs::read_dir("/proc").unwrap().map(|it| it.unwrap().path());
-    let found = processes.find(|process| is_its(process)).unwrap();
-    found.file_name().unwrap().to_string_lossy().into_owned()
 }

@@ -19,6 +19,7 @@ use actpass_tests::front::read;
 use actpass_tests::home::text;
 use actpass_tests::installed::shared;
 use actpass_tests::pod::Pod;
+use actpass_tests::posing;
 use actpass_tests::restless::*;
 use actpass_tests::shop::Shop;
 use actpass_tests::workload::*;
@@ -78,7 +79,7 @@ fn nothing_leaves_undecided_from_the_first_frame_on() {
 }
 
 #[test]
-fn a_sandbox_made_anew_has_its_rules_first_and_who_waits_for_a_session_is_told_why_not() {
+fn a_sandbox_made_anew_has_its_rules_first_and_goes_on_under_a_key_of_its_own() {
     let Some(installed) = shared() else { return };
     let cluster = installed.cluster;
     let shop = Shop::declared(installed, "sandbox").unwrap();
@@ -91,6 +92,8 @@ fn a_sandbox_made_anew_has_its_rules_first_and_who_waits_for_a_session_is_told_w
     goes_on(&shop);
     let pod = Pod::of(namespace, "agent").unwrap();
     let before = pod.link().unwrap();
+    let key_before = posing::seed_of(&pod).unwrap();
+    let used_before = used(&shop).unwrap();
     kill(pod.sandbox().unwrap());
     eventually(PATIENCE, || {
         let events = namespace.ask(&["get", "events", "--field-selector=reason=SandboxChanged"])?;
@@ -108,23 +111,36 @@ fn a_sandbox_made_anew_has_its_rules_first_and_who_waits_for_a_session_is_told_w
         now.link()
     })
     .unwrap();
-    // Its sidecar ended as at the end of a pod, and its key with it: nobody acts in its place, and the pod says why.
-    eventually(PATIENCE, || {
-        let events = namespace.ask(&["get", "events", "--field-selector=reason=SessionRefused"])?;
-        ensure!(events.contains("make the pod anew"), "{events}");
-        let state = [
-            "get",
-            "pod",
-            "agent",
-            "-o=jsonpath={.status.phase} {.status.containerStatuses[0].ready}",
-        ];
-        let state = namespace.ask(&state)?;
-        ensure!(state == "Running true", "{state}");
-        Ok(())
-    })
-    .unwrap();
-    let before_that = shop.front.seen().len();
-    assert_ne!(shop.pay(100, "refused").unwrap().0, "200");
+    // Its sidecar ended as at the end of a pod, and its key with it: that of the new sandbox has another, and goes on.
+    goes_on(&shop);
+    assert_eq!(shop.pay(100, "anew").unwrap().0, "200");
+    let now = Pod::of(namespace, "agent").unwrap();
+    let key_now = posing::seed_of(&now).unwrap();
+    assert_ne!(key_now, key_before);
+    let uid = one_pod(namespace, &["agent"]).unwrap();
+    let leaves = installed.leaves(namespace).unwrap();
+    let found = recorded(&leaves, &uid);
+    assert_eq!(found.streams.len(), 2, "{found:?}");
+    assert!(found.ended.is_some(), "the one before has ended");
+    // What was used is used: the passport is the same.
+    let (used_before, used_now) = (used_before, used(&shop).unwrap());
+    assert!(
+        used_now > used_before && used_before > 0,
+        "{used_before} {used_now}"
+    );
+    let reasons = ["get", "events", "-o=jsonpath={.items[*].reason}"];
+    let reasons = namespace.ask(&reasons).unwrap();
+    assert!(reasons.contains("SessionSucceeded"), "{reasons}");
+    assert!(
+        !reasons.contains("SessionRefused"),
+        "nobody is told of a thief: {reasons}"
+    );
+    // In one sandbox there is one key still. That of the one before is another's from now on.
+    for (whose, seed) in [("nobody's", [9; 32]), ("that of before", key_before)] {
+        let said = posing::asks(&now, seed).unwrap();
+        assert!(said.contains("second_session"), "{whose}: {said}");
+    }
+    goes_on(&shop);
     let frames = watch.frames().unwrap();
 
     let provider = shop.address().unwrap();
@@ -134,7 +150,6 @@ fn a_sandbox_made_anew_has_its_rules_first_and_who_waits_for_a_session_is_told_w
         let left = pod.undecided(&of_it, &[provider], &[&shop.host]);
         assert_eq!(left, Vec::<String>::new(), "{when}");
     }
-    assert_eq!(shop.front.seen().len(), before_that);
     // Ours first, all of them again.
     let now = one_pod(namespace, &["agent"]).unwrap();
     let statuses = now["status"]["initContainerStatuses"].as_array().unwrap();
@@ -145,6 +160,15 @@ fn a_sandbox_made_anew_has_its_rules_first_and_who_waits_for_a_session_is_told_w
     };
     let began: Vec<String> = statuses.iter().map(began).collect();
     assert!(began.is_sorted() && began.len() == 4, "{began:?}");
+}
+
+/// How many cents of the clerk's limit are used.
+fn used(shop: &Shop<'_>) -> anyhow::Result<u64> {
+    let asked = shop
+        .installed
+        .ledger(&shop.namespace, "GET", "/v1/limits", None)?;
+    let limits: Value = serde_json::from_slice(&asked.stdout)?;
+    Ok(text_of(&limits, "/0/used").replace('.', "").parse()?)
 }
 
 /// Ends a process at once.
