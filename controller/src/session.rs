@@ -3,8 +3,10 @@
 pub mod admit;
 mod bindings;
 mod live;
+mod running;
 mod sandbox;
 mod server;
 
-pub use bindings::{Bindings, Pods, Running, collect, counted};
+pub use bindings::Bindings;
+pub use running::{Pods, Running, collect, counted};
 pub use server::{Sessions, SessionsOptions, router};

@@ -5,7 +5,7 @@
 //! pod, whose making and each change of which the API server lets one replica win, so it holds on every replica and after each
 //! is restarted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ use actpass_core::hash::{b64u_decode_array, b64u_encode};
 use actpass_kubernetes::who::BoundPod;
 use ed25519_dalek::VerifyingKey;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,20 +23,19 @@ use tokio::time::Instant;
 use super::sandbox::{Binding, Judged, Sandbox};
 use crate::http::CallError;
 use crate::ledger::Ledger;
-use crate::world::PAGE;
 
 /// Label of these Leases.
-const SESSION_LABEL: &str = "actpass.org/session";
+pub(super) const SESSION_LABEL: &str = "actpass.org/session";
 /// Annotation: the tenant of the pod.
-const TENANT: &str = "actpass.org/tenant";
+pub(super) const TENANT: &str = "actpass.org/tenant";
 /// Annotation: its ServiceAccount.
-const ACCOUNT: &str = "actpass.org/service-account";
+pub(super) const ACCOUNT: &str = "actpass.org/service-account";
 /// Annotation: the pod's name and the ways out that its own check found open; absent while none is.
-const FENCE: &str = "actpass.org/fence";
+pub(super) const FENCE: &str = "actpass.org/fence";
 /// Annotation: the pod's name, while its own check has not ended for long.
-const UNVERIFIED: &str = "actpass.org/fence-unverified";
+pub(super) const UNVERIFIED: &str = "actpass.org/fence-unverified";
 /// Annotation: the pod's label of its own, once a way out was found open. It stays: what has left is not known.
-const BROKEN: &str = "actpass.org/fence-broken";
+pub(super) const BROKEN: &str = "actpass.org/fence-broken";
 
 /// Between two tellings of one pod's fence: a sidecar's own rest is longer.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -268,22 +266,6 @@ impl Bindings {
     }
 }
 
-/// Pods that have begun a session and run, by namespace and ServiceAccount.
-pub type Running = BTreeMap<String, BTreeMap<String, Pods>>;
-
-/// Pods of one ServiceAccount that run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pods {
-    /// How many.
-    pub count: u32,
-    /// Those with a way out beside their sidecar, each with its name and the way, as they say themselves.
-    pub open: Vec<String>,
-    /// Names of those whose own check has not ended for long.
-    pub unverified: Vec<String>,
-    /// Names of those that ever had a way out, by their labels.
-    pub broken: BTreeMap<String, String>,
-}
-
 /// The annotations that say so; `null` takes one away.
 fn annotated(pod: &str, label: &str, found: Found<'_>) -> Value {
     let annotations = match found {
@@ -325,131 +307,9 @@ fn changed(lease: &Lease, key: &VerifyingKey, sandbox: &str, succeeds: bool) -> 
     })
 }
 
-/// Which pods with bindings run, and the bindings of those that are gone or at their end.
-///
-/// # Errors
-/// The API server does not answer.
-pub async fn counted(client: &Client, install: &str) -> Result<(Running, Vec<Bound>), kube::Error> {
-    let leases = Api::<Lease>::namespaced(client.clone(), install);
-    // Before the pods, so that one that begins meanwhile is not taken for one that is gone.
-    let sessions = ListParams::default().labels(SESSION_LABEL);
-    let bound: Vec<Bound> = listed(&leases, sessions, Bound::of).await?;
-    let namespaces: BTreeSet<&str> = bound.iter().map(Bound::namespace).collect();
-    let mut there = BTreeSet::new();
-    for namespace in namespaces {
-        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        // One that has come to its end never runs again, though it may stand for long, as that of a Job does.
-        let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
-        there.extend(listed(&pods, running, |pod| pod.uid).await?);
-    }
-    let (run, gone): (Vec<Bound>, Vec<Bound>) =
-        bound.into_iter().partition(|it| there.contains(&it.uid));
-    let mut running = Running::new();
-    for it in &run {
-        if let Some(account) = &it.account {
-            let accounts = running.entry(it.namespace().to_owned()).or_default();
-            let pods = accounts.entry(account.clone()).or_default();
-            pods.count += 1;
-            pods.open.extend(it.fence.clone());
-            pods.unverified.extend(it.unverified.clone());
-            pods.broken.extend(it.broken());
-        }
-    }
-    Ok((running, gone))
-}
-
-/// Deletes bindings of pods that are gone, and says how many. Before that the ledger is told that such a pod's stream is at its
-/// end: nobody else sees that a pod went without a word.
-pub async fn collect(client: &Client, install: &str, ledger: &Ledger, gone: &[Bound]) -> usize {
-    let leases = Api::<Lease>::namespaced(client.clone(), install);
-    let mut deleted = 0;
-    for it in gone {
-        // One that cannot be ended yet keeps the others from nothing.
-        match end(&leases, ledger, it).await {
-            Ok(()) => deleted += 1,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(
-                    tenant = it.tenant,
-                    error,
-                    "The stream of a pod that is gone is not ended yet"
-                );
-            }
-        }
-    }
-    deleted
-}
-
-async fn end(leases: &Api<Lease>, ledger: &Ledger, bound: &Bound) -> anyhow::Result<()> {
-    ledger.end_pod(&bound.tenant, &bound.uid).await?;
-    match leases.delete(&bound.name, &DeleteParams::default()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A binding, as its Lease says it.
-pub struct Bound {
-    name: String,
-    uid: String,
-    tenant: String,
-    /// Of bindings that an earlier version made there is none.
-    account: Option<String>,
-    /// What its own check found: see [`Pods`].
-    fence: Option<String>,
-    unverified: Option<String>,
-    broken: Option<String>,
-}
-
-impl Bound {
-    fn of(lease: ObjectMeta) -> Option<Self> {
-        let mut annotations = lease.annotations?;
-        Some(Self {
-            name: lease.name?,
-            uid: lease.labels?.remove(SESSION_LABEL)?,
-            tenant: annotations.remove(TENANT)?,
-            account: annotations.remove(ACCOUNT),
-            fence: annotations.remove(FENCE),
-            unverified: annotations.remove(UNVERIFIED),
-            broken: annotations.remove(BROKEN),
-        })
-    }
-
-    fn broken(&self) -> Option<(String, String)> {
-        let (label, name) = self.broken.as_ref()?.split_once('/')?;
-        Some((label.to_owned(), name.to_owned()))
-    }
-
-    fn namespace(&self) -> &str {
-        self.tenant.split('/').nth(1).unwrap_or_default()
-    }
-}
-
-/// What is `kept` of the metadata of each, page by page.
-async fn listed<K, T>(
-    api: &Api<K>,
-    mut page: ListParams,
-    kept: impl Fn(ObjectMeta) -> Option<T>,
-) -> Result<Vec<T>, kube::Error>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    page = page.limit(PAGE);
-    let mut all = Vec::new();
-    loop {
-        let found = api.list_metadata(&page).await?;
-        let items = found.items.into_iter();
-        all.extend(items.filter_map(|item| kept(item.metadata)));
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(all),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::running::Bound;
     use super::*;
 
     #[test]
