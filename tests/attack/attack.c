@@ -5,6 +5,7 @@
  * attack listen PORT...  stands where the sidecar stands: accepts and answers, until it is ended
  * attack from ADDRESS PORT ADDRESS PORT   opens a connection from there to there
  * attack crowd COUNT     opens so many connections to itself, one after the other, and prints how many there were
+ * attack fill COUNT FILE   sends so many flows of datagrams to itself, round by round until FILE exists, and prints what became of them
  * attack clutch COUNT ADDRESS PORT FILE   opens so many at once, prints how many it has, and holds them until FILE exists
  * attack send udp|tcp ADDRESS PORT HEX    sends bytes, and prints the answer as hex */
 #define _GNU_SOURCE
@@ -26,6 +27,7 @@ int hold(const char *file);
 int listen_on(int count, char **ports);
 int connect_from(const char *source, int port, const char *address, int to_port);
 int crowd(int count);
+int fill(int count, const char *file);
 int clutch(int count, const char *address, int port, const char *file);
 int send_hex(const char *kind, const char *address, int port, const char *hex);
 
@@ -136,6 +138,7 @@ int main(int count, char **words) {
   if (count > 2 && !strcmp(words[1], "listen")) return listen_on(count - 2, words + 2);
   if (count == 6 && !strcmp(words[1], "from")) return connect_from(words[2], atoi(words[3]), words[4], atoi(words[5]));
   if (count == 3 && !strcmp(words[1], "crowd")) return crowd(atoi(words[2]));
+  if (count == 4 && !strcmp(words[1], "fill")) return fill(atoi(words[2]), words[3]);
   if (count == 6 && !strcmp(words[1], "clutch")) return clutch(atoi(words[2]), words[3], atoi(words[4]), words[5]);
   if (count == 6 && !strcmp(words[1], "send")) return send_hex(words[2], words[3], atoi(words[4]), words[5]);
   int list = count == 2 && !strcmp(words[1], "--list"), last = 1;

@@ -111,6 +111,37 @@ int crowd(int count) {
   return 0;
 }
 
+/* So many flows of datagrams to a port of its own, each from another address of loopback, answered, and sent again and again until
+   the file is there: of flows that go on like that conntrack makes no room. Prints what each round came to: how many were sent,
+   how many refused. */
+int fill(int count, const char *file) {
+  struct to here = at("127.0.0.1", 9001), any = at("0.0.0.0", 9002);
+  int server = made(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), client = made(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+  alarm(AT_MOST_SECONDS);
+  if (bind(server, (struct sockaddr *)&here.address, here.length) < 0 || bind(client, (struct sockaddr *)&any.address, any.length) < 0) return 1;
+  while (access(file, F_OK) < 0) {
+    int refused = 0;
+    for (int it = 0; it < count; it++) {
+      char byte = 0, beside[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
+      struct iovec bytes = {&byte, 1};
+      struct msghdr message = {&here.address, here.length, &bytes, 1, beside, sizeof beside, 0};
+      struct cmsghdr *says = CMSG_FIRSTHDR(&message);
+      struct in_pktinfo from = {.ipi_spec_dst.s_addr = htonl((127u << 24) + (2u << 16) + it)};
+      struct to who = {.length = sizeof who.address};
+      *says = (struct cmsghdr){CMSG_LEN(sizeof from), IPPROTO_IP, IP_PKTINFO};
+      memcpy(CMSG_DATA(says), &from, sizeof from);
+      refused += sendmsg(client, &message, 0) < 0;
+      while (recvfrom(server, &byte, 1, 0, (struct sockaddr *)&who.address, &who.length) >= 0)
+        sendto(server, &byte, 1, 0, (struct sockaddr *)&who.address, who.length);
+      while (recv(client, &byte, 1, 0) >= 0) continue;
+    }
+    printf("%d %d\n", count - refused, refused);
+    fflush(stdout);
+    usleep(200000);
+  }
+  return 0;
+}
+
 /* So many connections at once, held until the file is there. Prints how many there are. */
 int clutch(int count, const char *address, int port, const char *file) {
   struct to to = at(address, port);

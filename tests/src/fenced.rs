@@ -24,7 +24,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::lab::{Agent, Lab, SIDECAR, as_agent, cover, rules};
+use crate::frames::Packet;
+use crate::lab::{Agent, Lab, SIDECAR, as_agent, cover, left, rules};
 use crate::link::ROUTERS;
 use crate::parts::Parts;
 use crate::proxied::{Heads, Proxied, Whole};
@@ -37,6 +38,9 @@ pub const PORT: u16 = 8_080;
 
 /// A path whose connection stays open; others are closed after their answer.
 pub const HELD: &str = "/v1/held";
+
+/// Number of the protocol.
+const TCP: u8 = 6;
 
 /// What the name server says of a name and a type (1: A, 28: AAAA), each time that it is asked.
 pub type Says = Arc<dyn Fn(&str, u16) -> Vec<IpAddr> + Send + Sync>;
@@ -159,6 +163,21 @@ impl Fenced {
             .output()
             .unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Frames to anybody but the ledger, since the last time.
+    pub fn sent(&self) -> Vec<String> {
+        let mut frames = self.lab.seen();
+        let ledgers = |it: Packet| (it.to.to_string(), it.protocol) == (ROUTERS[0].to_owned(), TCP);
+        frames.retain(|it| !it.packet.is_some_and(ledgers));
+        left(&frames)
+    }
+
+    /// Frames to anybody but the ledger and the name server.
+    pub fn dialled(&self) -> Vec<String> {
+        let mut sent = self.sent();
+        sent.retain(|it| !it.contains(&format!("> {}, protocol 17, ", ROUTERS[0])));
+        sent
     }
 
     /// Ends the upstream's connections by a reset.

@@ -24,6 +24,7 @@ pub mod pod;
 pub mod posing;
 pub mod provider;
 pub mod proxied;
+pub mod questions;
 pub mod raw;
 pub mod restless;
 pub mod shop;

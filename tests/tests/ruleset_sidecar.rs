@@ -6,26 +6,18 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actpass_sidecar::pod::ways;
-use actpass_tests::cluster::eventually;
-
 use actpass_tests::fenced::{Fenced, HELD, Lines, PORT, Says, UPSTREAM, taken};
-use actpass_tests::frames::{Frame, Packet};
+use actpass_tests::frames::Frame;
 use actpass_tests::home::text;
-use actpass_tests::lab::{Agent, SIDECAR, in_a_lab, left, rules};
+use actpass_tests::lab::{Agent, SIDECAR, in_a_lab, rules};
 use actpass_tests::link::{ADDRESSES, ROUTERS, ip};
-use actpass_tests::scaled;
-use anyhow::ensure;
-
-/// What is there again after a while is there by then.
-const PATIENCE: Duration = Duration::from_secs(150);
+use actpass_tests::questions::{Answered, NO_SUCH_NAME, Question, Transport, carrying};
 
 /// Whom an agent asks for nothing: all of its questions are answered beside it.
 const ANYBODY: &str = "203.0.113.53";
@@ -117,24 +109,6 @@ const SHOP: &str = "http://api.shop.example:8080/v1/items";
 const INNER: &str = "http://db.inner.example:8080/v1/items";
 const FIRST_LINE: &str = "GET /v1/items HTTP/1.1";
 
-/// Frames to anybody but the ledger.
-fn sent(fenced: &Fenced) -> Vec<String> {
-    let mut frames = fenced.lab.seen();
-    let ledgers = |it: Packet| (it.to.to_string(), it.protocol) == (ROUTERS[0].to_owned(), TCP);
-    frames.retain(|it| !it.packet.is_some_and(ledgers));
-    left(&frames)
-}
-
-/// Frames to anybody but the ledger and the name server.
-fn dialled(fenced: &Fenced) -> Vec<String> {
-    let mut sent = sent(fenced);
-    sent.retain(|it| !it.contains(&format!("> {}, protocol 17, ", ROUTERS[0])));
-    sent
-}
-
-/// Number of the protocol.
-const TCP: u8 = 6;
-
 #[test]
 fn a_declared_name_leads_to_no_address_that_is_not_its_own() {
     in_a_lab(
@@ -150,10 +124,11 @@ fn a_declared_name_leads_to_no_address_that_is_not_its_own() {
             }
             // A service's address is what `addresses: Cluster` is for: nobody has this one, but it is dialled.
             told.says(&[&["10.96.0.10"]]);
-            dialled(&fenced);
+            fenced.dialled();
             assert!(fenced.curl(&["-m", "1", INNER]).contains("curl: (28)"));
             assert!(
-                dialled(&fenced)
+                fenced
+                    .dialled()
                     .concat()
                     .contains("> 10.96.0.10, protocol 6")
             );
@@ -167,11 +142,11 @@ fn a_declared_name_leads_to_no_address_that_is_not_its_own() {
                     told.says(&[&[at]]);
                     let said = fenced.curl(&[url]);
                     assert!(said.contains("upstream_failed"), "{url} at {at}: {said}");
-                    assert_eq!(dialled(&fenced), Vec::<String>::new(), "{url} at {at}");
+                    assert_eq!(fenced.dialled(), Vec::<String>::new(), "{url} at {at}");
                     // Beside an address that is allowed, too.
                     told.says(&[&[at, UPSTREAM[0], UPSTREAM[1]]]);
                     fenced.curl(&[url]);
-                    dialled(&fenced);
+                    fenced.dialled();
                 }
             }
             assert_eq!(
@@ -233,7 +208,7 @@ fn a_name_server_that_changes_its_mind_is_asked_once_for_each_connection() {
                 assert_eq!(looked_up, 4, "one lookup, judged and dialled: {asked:?}");
             }
             assert_eq!(taken(&visits), Vec::<String>::new());
-            let to_others = dialled(&fenced);
+            let to_others = fenced.dialled();
             let elsewhere = to_others
                 .iter()
                 .find(|it| !it.contains(&format!("> {}", UPSTREAM[0])));
@@ -243,41 +218,17 @@ fn a_name_server_that_changes_its_mind_is_asked_once_for_each_connection() {
     );
 }
 
-/// A question as hex: a name, a type.
-fn question(name: &str, kind: u16) -> String {
-    let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        bytes.push(u8::try_from(label.len()).unwrap());
-        bytes.extend(label.as_bytes());
-    }
-    bytes.push(0);
-    bytes.extend(kind.to_be_bytes());
-    bytes.extend([0, 1]);
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
-}
-
-/// The code of an answer, and how many records it has in all three parts, EDNS left out.
-fn answered(fenced: &Fenced, transport: &str, name: &str, kind: u16) -> (u8, u32) {
-    let mut query = question(name, kind);
-    if transport == "tcp" {
-        query = format!("{:04x}{query}", query.len() / 2);
-    }
-    let args = ["send", transport, ANYBODY, "53", &query];
-    let output = fenced.lab.kit(Agent::Confined).args(args).output().unwrap();
-    let said = text(&output);
-    let answer = said
-        .trim()
-        .get(if transport == "tcp" { 4 } else { 0 }..)
-        .unwrap_or_default();
-    let at = |byte: usize| {
-        let digits = answer.get(byte * 2..byte * 2 + 2);
-        u8::from_str_radix(digits.unwrap_or(&said), 16).unwrap()
+/// What comes back of a question.
+fn answered(fenced: &Fenced, transport: Transport, question: &Question) -> Answered {
+    let by = if transport == Transport::Tcp {
+        "tcp"
+    } else {
+        "udp"
     };
-    let records = [7, 9, 11].into_iter().map(|byte| u32::from(at(byte))).sum();
-    (at(3) & 15, records)
+    let args = ["send", by, ANYBODY, "53", &question.hex(transport).unwrap()];
+    let output = fenced.lab.kit(Agent::Confined).args(args).output().unwrap();
+    Answered::read(transport, &text(&output)).unwrap()
 }
-
-const NO_SUCH_NAME: u8 = 3;
 
 #[test]
 fn data_in_names_and_types_reaches_no_name_server() {
@@ -285,26 +236,20 @@ fn data_in_names_and_types_reaches_no_name_server() {
         let told = Told::default();
         let fenced = Fenced::start(POLICY, told.server());
         told.says(&[&[UPSTREAM[0]]]);
-        for transport in ["udp", "tcp"] {
-            assert_eq!(answered(&fenced, transport, "api.shop.example", 1), (0, 1));
-            assert_eq!(
-                answered(&fenced, transport, "data.leak.example", 1).0,
-                NO_SUCH_NAME
-            );
-            // NULL, MX, TXT, AAAA, SRV, HTTPS, AXFR, ANY, and one that nobody has: no record that could carry anything.
-            for kind in [10, 15, 16, 28, 33, 65, 252, 65_280] {
-                for name in ["api.shop.example", "data.shops.example"] {
-                    let (_, records) = answered(&fenced, transport, name, kind);
-                    assert_eq!(records, 0, "{transport} {name} {kind}");
-                }
-                let (code, records) = answered(&fenced, transport, "data.leak.example", kind);
-                assert_eq!((code, records), (NO_SUCH_NAME, 0), "{transport} {kind}");
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let good = answered(&fenced, transport, &Question::new("api.shop.example", 1));
+            assert_eq!((good.code, good.records), (0, 1));
+            for it in carrying("secret", "api.shop.example", "shops.example") {
+                let got = answered(&fenced, transport, &it.question);
+                assert!(it.is(got), "{transport:?} {it:?}: {got:?}");
             }
         }
         // 64 names below a wildcard live at once.
-        let codes =
-            (0..70).map(|it| answered(&fenced, "udp", &format!("data{it}.shops.example"), 1));
-        let codes: Vec<(u8, u32)> = codes.collect();
+        let codes: Vec<(u8, u32)> = (0..70)
+            .map(|it| Question::new(&format!("data{it}.shops.example"), 1))
+            .map(|it| answered(&fenced, Transport::Udp, &it))
+            .map(|it| (it.code, it.records))
+            .collect();
         let live = codes.iter().filter(|it| **it == (0, 1)).count();
         let refused = codes.iter().filter(|it| **it == (NO_SUCH_NAME, 0)).count();
         assert_eq!((live, refused), (64, 6), "{codes:?}");
@@ -394,7 +339,7 @@ fn files_of_the_resolver_lead_nowhere_else() {
         }
         assert_eq!(taken(&fenced.reached), Vec::<String>::new());
         assert_eq!(taken(&fenced.asked), Vec::<String>::new());
-        assert_eq!(sent(&fenced), Vec::<String>::new());
+        assert_eq!(fenced.sent(), Vec::<String>::new());
         fenced.close().verified().unwrap();
     });
 }
@@ -439,7 +384,7 @@ fn connections_of_the_sidecar_are_of_no_use_to_an_agent() {
                 let held = format!("{name}\tclosed\tAddress already in use");
                 assert!(printed.contains(&held), "{printed}");
             }
-            assert_eq!(sent(&fenced), Vec::<String>::new(), "{printed}");
+            assert_eq!(fenced.sent(), Vec::<String>::new(), "{printed}");
 
             // Ended by a reset, so that their ports are free at once.
             fenced.reset();
@@ -455,7 +400,7 @@ fn connections_of_the_sidecar_are_of_no_use_to_an_agent() {
             fenced.lab.seen();
             let said = taken_over(Agent::Confined);
             assert!(!said.contains("in use"), "the ports are free: {said}");
-            assert_eq!(sent(&fenced), Vec::<String>::new(), "{said}");
+            assert_eq!(fenced.sent(), Vec::<String>::new(), "{said}");
             // Whoever is the sidecar does leave by them.
             let uid = SIDECAR.to_string();
             for (at, port) in &open {
@@ -473,116 +418,6 @@ fn connections_of_the_sidecar_are_of_no_use_to_an_agent() {
                 as_sidecar.output().unwrap();
             }
             assert_eq!(to_upstream(&fenced.lab.seen()), open);
-            fenced.close().verified().unwrap();
-        },
-    );
-}
-
-fn tracked() -> u32 {
-    let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-    count.unwrap().trim().parse().unwrap()
-}
-
-/// Row 25: what a pod has of ports, places in conntrack and descriptors is its agents' to use up; then they have no way out, and
-/// neither has anybody else.
-#[test]
-fn what_is_used_up_is_the_pods_own_way_out_and_comes_back() {
-    in_a_lab(
-        "what_is_used_up_is_the_pods_own_way_out_and_comes_back",
-        || {
-            let told = Told::default();
-            let fenced = Fenced::start(POLICY, told.server());
-            told.says(&[&[UPSTREAM[0]]]);
-            assert_eq!(fenced.curl(&[SHOP]), "upstream");
-            let tries = [
-                "tcp4",
-                "udp4",
-                "udp6",
-                "dns4",
-                "ping4",
-                "device_tcp4",
-                "unicast4",
-            ];
-            dialled(&fenced);
-
-            // More connections to the sidecar at once than it takes.
-            let files = tempfile::tempdir().unwrap();
-            std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-            let go = files.path().join("go");
-            let mut clutch = fenced.lab.kit(Agent::Confined);
-            clutch
-                .args(["clutch", "2500", "203.0.113.70", "443"])
-                .arg(&go);
-            let mut clutch = clutch.stdout(Stdio::piped()).spawn().unwrap();
-            let mut held = String::new();
-            BufReader::new(clutch.stdout.take().unwrap())
-                .read_line(&mut held)
-                .unwrap();
-            let count: u32 = held.trim().parse().unwrap();
-            assert!(count > 2_000, "{count} connections are no crowd");
-            let tried = fenced
-                .lab
-                .kit(Agent::Confined)
-                .args(tries)
-                .output()
-                .unwrap();
-            assert!(text(&tried).contains("tcp4"), "{}", text(&tried));
-            assert_eq!(
-                dialled(&fenced),
-                Vec::<String>::new(),
-                "while {} are held",
-                held.trim()
-            );
-            std::fs::write(&go, "").unwrap();
-            clutch.wait().unwrap();
-            eventually(PATIENCE, || {
-                let said = fenced.curl(&[SHOP]);
-                ensure!(said == "upstream", "{said}");
-                Ok(())
-            })
-            .unwrap();
-            dialled(&fenced);
-
-            // Places in conntrack: as many as the machine has for each network. From 95 % on the kernel makes room.
-            let max = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
-            let max: u32 = max.trim().parse().unwrap();
-            let crowd = scaled(400_000);
-            let mut most = 0;
-            let mut child = fenced.lab.kit(Agent::Confined);
-            let child = child
-                .args(["crowd", &crowd.to_string()])
-                .stdout(Stdio::piped());
-            let mut child = child.spawn().unwrap();
-            let mut denied = 0;
-            while child.try_wait().unwrap().is_none() {
-                most = most.max(tracked());
-                fenced
-                    .lab
-                    .kit(Agent::Confined)
-                    .args(tries)
-                    .output()
-                    .unwrap();
-                denied += u32::from(fenced.curl(&["-m", "2", SHOP]) != "upstream");
-            }
-            let went = text(&child.wait_with_output().unwrap());
-            let elsewhere = dialled(&fenced);
-            let elsewhere: Vec<&String> = elsewhere
-                .iter()
-                .filter(|it| !it.contains(&format!("> {}", UPSTREAM[0])))
-                .collect();
-            assert_eq!(elsewhere, Vec::<&String>::new());
-            println!(
-                "{} connections held; {} of {crowd} made, {most} of {max} places taken; {denied} requests of the sidecar denied meanwhile",
-                held.trim(),
-                went.trim()
-            );
-            assert!(most > crowd.min(max) / 4, "{most} places of {max}");
-            eventually(PATIENCE, || {
-                let said = fenced.curl(&[SHOP]);
-                ensure!(said == "upstream", "{said}");
-                Ok(())
-            })
-            .unwrap();
             fenced.close().verified().unwrap();
         },
     );
