@@ -41,6 +41,11 @@ pub enum ConnectError {
     /// Only addresses that the declaration does not allow.
     #[error("`{0}` resolves to no public address; declare `addresses: Cluster` if that is meant")]
     NotPublic(String),
+    /// Only addresses that no declaration allows.
+    #[error(
+        "`{0}` is at no address that an upstream may have, but at a metadata service, a link's own address or a group's"
+    )]
+    NeverUpstream(String),
     /// Only addresses that nothing is passed on to.
     #[error(
         "`{0}` is at no address that an audit passes on to: a metadata service, or this pod itself"
@@ -144,11 +149,14 @@ async fn resolve(
         Addresses::Public => found.filter(|socket| is_public(socket.ip())).collect(),
         Addresses::Cluster => found.filter(|socket| is_unicast(socket.ip())).collect(),
     };
-    if allowed.is_empty() {
-        Err(ConnectError::NotPublic(host.to_string()))
-    } else {
-        Ok(allowed)
+    if !allowed.is_empty() {
+        return Ok(allowed);
     }
+    Err(match route.upstream().addresses {
+        _ if reach == Reach::Unenforced => ConnectError::NeverPassed(host.to_string()),
+        Addresses::Public => ConnectError::NotPublic(host.to_string()),
+        Addresses::Cluster => ConnectError::NeverUpstream(host.to_string()),
+    })
 }
 
 /// A connection that is passed on unread under audit.

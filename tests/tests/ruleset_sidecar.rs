@@ -142,6 +142,9 @@ fn a_declared_name_leads_to_no_address_that_is_not_its_own() {
                     told.says(&[&[at]]);
                     let said = fenced.curl(&[url]);
                     assert!(said.contains("upstream_failed"), "{url} at {at}: {said}");
+                    // Who declares them is not told to declare them.
+                    let advice = said.contains("declare `addresses: Cluster`");
+                    assert_eq!(advice, url == SHOP, "{url} at {at}: {said}");
                     assert_eq!(fenced.dialled(), Vec::<String>::new(), "{url} at {at}");
                     // Beside an address that is allowed, too.
                     told.says(&[&[at, UPSTREAM[0], UPSTREAM[1]]]);
