@@ -3,6 +3,7 @@
  * attack NAME...         tries these; exit code 0 where the last one is open
  * attack hold FILE       opens connections to the outside before the fence is there, and sends by them once FILE exists
  * attack listen PORT...  stands where the sidecar stands: accepts and answers, until it is ended
+ * attack visits PORT     listens at all addresses, and prints at which of them each visitor came
  * attack from ADDRESS PORT ADDRESS PORT   opens a connection from there to there
  * attack crowd COUNT     opens so many connections to itself, one after the other, and prints how many there were
  * attack fill COUNT FILE   sends so many flows of datagrams to itself, round by round until FILE exists, and prints what became of them
@@ -25,6 +26,7 @@
 
 int hold(const char *file);
 int listen_on(int count, char **ports);
+int visits(int port);
 int connect_from(const char *source, int port, const char *address, int to_port);
 int crowd(int count);
 int fill(int count, const char *file);
@@ -136,6 +138,7 @@ int main(int count, char **words) {
   signal(SIGPIPE, SIG_IGN);
   if (count > 2 && !strcmp(words[1], "hold")) return hold(words[2]);
   if (count > 2 && !strcmp(words[1], "listen")) return listen_on(count - 2, words + 2);
+  if (count == 3 && !strcmp(words[1], "visits")) return visits(atoi(words[2]));
   if (count == 6 && !strcmp(words[1], "from")) return connect_from(words[2], atoi(words[3]), words[4], atoi(words[5]));
   if (count == 3 && !strcmp(words[1], "crowd")) return crowd(atoi(words[2]));
   if (count == 4 && !strcmp(words[1], "fill")) return fill(atoi(words[2]), words[3]);

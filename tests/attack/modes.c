@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "attack.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -72,6 +73,26 @@ int listen_on(int count, char **ports) {
         sendto(all[it].fd, "sidecar\n", 8, MSG_DONTWAIT, (struct sockaddr *)&who.address, who.length);
       }
     }
+  }
+}
+
+/* Listens at all addresses of this network, and prints at which of them each visitor came. */
+int visits(int port) {
+  struct to here = at("::", port);
+  int fd = made(AF_INET6, SOCK_STREAM, 0), yes = 1;
+  alarm(AT_MOST_SECONDS);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (bind(fd, (struct sockaddr *)&here.address, here.length) < 0 || listen(fd, 64) < 0) return 1;
+  for (;;) {
+    struct sockaddr_in6 met = {0};
+    socklen_t length = sizeof met;
+    char text[INET6_ADDRSTRLEN];
+    int taken = accept(fd, NULL, NULL);
+    if (taken < 0 || getsockname(taken, (struct sockaddr *)&met, &length) < 0) return 1;
+    int v4 = IN6_IS_ADDR_V4MAPPED(&met.sin6_addr);
+    puts(inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &met.sin6_addr.s6_addr[12] : (void *)&met.sin6_addr, text, sizeof text));
+    fflush(stdout);
+    close(taken);
   }
 }
 

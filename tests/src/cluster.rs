@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::frames::Sniffer;
 use crate::home::{User, has_all_ids, text};
+use crate::questions::{Question, Transport};
 
 /// A cluster that is up.
 #[derive(Debug)]
@@ -295,23 +296,35 @@ impl Cluster {
     /// # Errors
     /// Where it does not within a minute: the server looks every second.
     pub fn declare(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<()> {
-        let path = self.state.join("dns/hosts");
-        // Tests of several programs write here.
-        let file = File::options().read(true).write(true).open(&path)?;
-        file.lock()?;
-        let mut lines: Vec<String> = fs::read_to_string(&path)?
-            .lines()
-            .filter(|line| line.split(' ').nth(1) != Some(name))
-            .map(str::to_owned)
-            .collect();
-        lines.push(format!("{address} {name}"));
-        fs::write(&path, lines.join("\n") + "\n")?;
-        file.unlock()?;
+        self.name(&[(name.to_owned(), vec![address.into()])])?;
         eventually(Duration::from_secs(60), || {
             let found = self.resolve(name)?;
             ensure!(found == [address], "`{name}` resolves to {found:?}");
             Ok(())
         })
+    }
+
+    /// Gives names of the world these addresses and no others, within a second.
+    ///
+    /// # Errors
+    /// Where they cannot be written down.
+    pub fn name(&self, names: &[(String, Vec<IpAddr>)]) -> anyhow::Result<()> {
+        let path = self.state.join("dns/hosts");
+        // Tests of several programs write here.
+        let file = File::options().read(true).write(true).open(&path)?;
+        file.lock()?;
+        let before = fs::read_to_string(&path)?;
+        let is_new = |it: &str| names.iter().any(|(name, _)| name == it);
+        let kept = before
+            .lines()
+            .filter(|line| !line.split(' ').nth(1).is_some_and(is_new));
+        let mut lines: Vec<String> = kept.map(str::to_owned).collect();
+        for (name, addresses) in names {
+            lines.extend(addresses.iter().map(|it| format!("{it} {name}")));
+        }
+        fs::write(&path, lines.join("\n") + "\n")?;
+        file.unlock()?;
+        Ok(())
     }
 
     /// The addresses that the world's name server has for a name.
@@ -321,7 +334,7 @@ impl Cluster {
     pub fn resolve(&self, name: &str) -> anyhow::Result<Vec<Ipv4Addr>> {
         let socket = self.world(|| Ok(UdpSocket::bind("10.77.0.2:0")?))?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let question = question(name)?;
+        let question = Question::new(name, 1).bytes(Transport::Udp)?;
         socket.send_to(&question, "10.77.0.2:53")?;
         let mut answer = [0; 512];
         let length = socket.recv(&mut answer)?;
@@ -489,17 +502,4 @@ fn entered<T: Send>(
             .join()
             .unwrap_or_else(|_| bail!("a thread in another network panicked"))
     })
-}
-
-/// A question for the IPv4 addresses of a name, RFC 1035 section 4.1.
-fn question(name: &str) -> anyhow::Result<Vec<u8>> {
-    // Number 1, recursion desired, one question.
-    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        message.push(label.len().try_into()?);
-        message.extend(label.as_bytes());
-    }
-    // The root's empty label, type A, class IN.
-    message.extend([0, 0, 1, 0, 1]);
-    Ok(message)
 }

@@ -256,7 +256,12 @@ fn record(kind: u16, address: IpAddr) -> Option<Vec<u8>> {
     Some([&head[..], &data].concat())
 }
 
-/// An upstream in clear.
+/// An upstream in clear at a listener, until the test's process ends; it notes as [`Fenced::reached`] does.
+pub fn upstream_at(listener: TcpListener, reached: &Lines) {
+    let reached = reached.clone();
+    std::thread::spawn(move || serve(&listener, &reached, &Open::default()));
+}
+
 fn serve(listener: &TcpListener, reached: &Lines, open: &Open) {
     for stream in listener.incoming().flatten() {
         let reached = reached.clone();

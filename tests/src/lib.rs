@@ -26,6 +26,7 @@ pub mod provider;
 pub mod proxied;
 pub mod questions;
 pub mod raw;
+pub mod reader;
 pub mod restless;
 pub mod shop;
 pub mod stripe;

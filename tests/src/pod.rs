@@ -21,6 +21,17 @@ use crate::installed::SYSTEM;
 /// Where the attack kit lies in an agent's container.
 const KIT: &str = "opt/attack";
 
+/// A pod named `free` that nobody governs and that may do everything.
+pub const FREE: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: free}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf],
+     securityContext: {runAsUser: 0, privileged: true, seccompProfile: {type: Unconfined}}}
+";
+
 /// A pod that runs.
 #[derive(Debug)]
 pub struct Pod<'a> {
@@ -147,6 +158,15 @@ impl<'a> Pod<'a> {
     fn root(&self, container: &str) -> anyhow::Result<PathBuf> {
         let process = self.process(container)?;
         Ok(PathBuf::from(format!("/proc/{process}/root")))
+    }
+
+    /// Puts a file beside the planted kit, and gives its path in the container.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn put(&self, container: &str, name: &str, text: &str) -> anyhow::Result<String> {
+        fs::write(self.root(container)?.join(KIT).join(name), text)?;
+        Ok(format!("/{KIT}/{name}"))
     }
 
     /// Runs the planted kit in a container, and gives what it prints.

@@ -9,7 +9,7 @@ pub const NO_SUCH_NAME: u8 = 3;
 /// As there.
 pub const REFUSED: u8 = 5;
 
-/// Types other than an IPv4 address: NULL, MX, TXT, AAAA, SRV, HTTPS, AXFR, ANY, and one that nobody has.
+/// Types other than an IPv4 address, the last one nobody's, and what the record has of each.
 pub const KINDS: [(u16, &str); 9] = [
     (10, "NULL"),
     (15, "MX"),
@@ -19,7 +19,7 @@ pub const KINDS: [(u16, &str); 9] = [
     (65, "HTTPS"),
     (252, "AXFR"),
     (255, "ANY"),
-    (65_280, "Unknown(65280)"),
+    (65_280, "Unknown"),
 ];
 
 /// Classes other than that of the Internet: Chaos, Hesiod, any.
@@ -43,6 +43,16 @@ pub enum Transport {
     Udp,
     /// Behind its length in two bytes.
     Tcp,
+}
+
+impl Transport {
+    /// As the attack kit has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// What an answer comes to.
@@ -88,6 +98,15 @@ impl Question {
     /// # Errors
     /// A label is too long.
     pub fn hex(&self, transport: Transport) -> anyhow::Result<String> {
+        let bytes = self.bytes(transport)?;
+        Ok(bytes.iter().map(|it| format!("{it:02x}")).collect())
+    }
+
+    /// As it goes over the wire.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bytes(&self, transport: Transport) -> anyhow::Result<Vec<u8>> {
         let two = u8::from(self.also.is_some());
         // Number 0x1234, recursion desired, one question or two, one record more with EDNS.
         let additional = u8::from(self.option.is_some());
@@ -114,7 +133,7 @@ impl Question {
             let length = u16::try_from(bytes.len())?;
             bytes.splice(0..0, length.to_be_bytes());
         }
-        Ok(bytes.iter().map(|it| format!("{it:02x}")).collect())
+        Ok(bytes)
     }
 }
 

@@ -8,24 +8,13 @@ use actpass_tests::attack::{self, Attempt};
 use actpass_tests::cluster::{Cluster, eventually, possible};
 use actpass_tests::home::text;
 use actpass_tests::installed::Installed;
-use actpass_tests::pod::Pod;
+use actpass_tests::pod::{FREE, Pod};
 use actpass_tests::restless::went_to;
 use actpass_tests::shop::Shop;
 use anyhow::{bail, ensure};
 
 /// The controller looks at its pods every half minute.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A pod that nobody governs and that may do everything.
-const FREE: &str = "apiVersion: v1
-kind: Pod
-metadata: {name: free}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - {name: main, image: 'actpass.test/agent-curl:test', imagePullPolicy: Never, command: [sleep, inf],
-     securityContext: {runAsUser: 0, privileged: true, seccompProfile: {type: Unconfined}}}
-";
 
 #[test]
 fn a_container_without_a_fence_leaves_by_every_way_of_the_kit() {

@@ -223,11 +223,7 @@ fn a_name_server_that_changes_its_mind_is_asked_once_for_each_connection() {
 
 /// What comes back of a question.
 fn answered(fenced: &Fenced, transport: Transport, question: &Question) -> Answered {
-    let by = if transport == Transport::Tcp {
-        "tcp"
-    } else {
-        "udp"
-    };
+    let by = transport.as_str();
     let args = ["send", by, ANYBODY, "53", &question.hex(transport).unwrap()];
     let output = fenced.lab.kit(Agent::Confined).args(args).output().unwrap();
     Answered::read(transport, &text(&output)).unwrap()
