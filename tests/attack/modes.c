@@ -156,8 +156,8 @@ int fill(int count, const char *file) {
         sendto(server, &byte, 1, 0, (struct sockaddr *)&who.address, who.length);
       while (recv(client, &byte, 1, 0) >= 0) continue;
     }
-    printf("%d %d\n", count - refused, refused);
-    fflush(stdout);
+    /* It ends with whoever reads this. */
+    if (printf("%d %d\n", count - refused, refused) < 0 || fflush(stdout) == EOF) return 1;
     usleep(200000);
   }
   return 0;
