@@ -251,7 +251,9 @@ fn a_name_that_leads_to_the_pod_itself_or_to_the_cluster_is_not_dialled() {
         } else {
             at.to_owned()
         };
-        reader.runs(&format!("curl -s -m 2 http://{at}:8080"));
+        reader.runs(&format!(
+            "curl -s -m 2 --retry 20 --retry-connrefused --retry-delay 1 http://{at}:8080"
+        ));
     }
     assert_eq!(visits(), pods.join("\n"), "the agent itself may ask there");
 

@@ -14,6 +14,7 @@ use actpass_core::evidence::leaf::StreamEnd;
 use actpass_tests::account::Account;
 use actpass_tests::payments::Payments;
 use actpass_tests::scaled;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
 kind: Upstream
@@ -213,6 +214,9 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
         between += u32::from(books.open() > still_unknown);
         books.justify(&load.0.provider.paid()).unwrap();
         earlier = books;
+        // The agent went on until here, and for some hundred requests more to nobody.
+        let group = Pid::from_child(&child);
+        kill_process_group(group, Signal::KILL).unwrap();
         if round % 20 == 0 {
             load.verified();
         }

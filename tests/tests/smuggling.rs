@@ -111,7 +111,7 @@ async fn judged(kind: Kind, http2: bool, attacks: Vec<(String, Attack)>) {
     let permitted = judge::permitted(&actions);
     let must: usize = permitted.values().map(|times| times.must).sum();
     let relay = naive::relay(&authority, server.port);
-    let logged = block_in_place(|| read_to_the_end(&server, relay, must));
+    let logged = block_in_place(|| read_to_the_end(&server, relay, must, 0));
     let differences = judge::differences(&permitted, &logged);
     let of = |text: &str| {
         attacks
@@ -207,17 +207,23 @@ fn attacks_reach(kind: Kind) {
     };
     let relay = naive::relay(&authority, server.port);
     let marked = marked();
-    for (mark, attack) in &marked {
-        agent::attack(relay, attack, mark);
-    }
-    let logged = read_to_the_end(&server, relay, 0);
-    let served = |mark: &str| {
+    let served = |logged: &[Logged], mark: &str| {
         let target = format!("/admin/{mark}");
-        logged
-            .iter()
-            .any(|it| it.target == target && it.status == "200")
+        let is_it = |it: &Logged| it.target == target && it.status == "200";
+        logged.iter().any(is_it)
     };
-    let through = marked.iter().filter(|(mark, _)| served(mark));
+    let mut logged = Vec::new();
+    // On a busy machine a connection may end before what reaches the server was read of it.
+    for round in 0..3 {
+        for (mark, attack) in &marked {
+            let missing = REACH.contains(&attack.name.as_str()) && !served(&logged, mark);
+            if round == 0 || missing {
+                agent::attack(relay, attack, mark);
+            }
+        }
+        logged = read_to_the_end(&server, relay, 0, round);
+    }
+    let through = marked.iter().filter(|(mark, _)| served(&logged, mark));
     let through: Vec<&str> = through.map(|(_, attack)| attack.name.as_str()).collect();
     println!(
         "{kind:?}: past the relay {} of {} attacks had a request served that nobody judged; {:.1?}: {through:?}",
@@ -232,10 +238,16 @@ fn attacks_reach(kind: Kind) {
 
 /// All that the server read, `at_least` so many: the last word of all goes past the sidecar, and what was read before it is in
 /// the log.
-fn read_to_the_end(server: &Server, relay: SocketAddr, at_least: usize) -> Vec<Logged> {
-    agent::good(relay, "z", "last");
-    let last = |it: &Logged| it.target == "/v1/z/last";
-    let mut logged = server.logged(|all| all.len() > at_least && all.iter().any(last));
-    logged.retain(|it| !last(it));
+fn read_to_the_end(
+    server: &Server,
+    relay: SocketAddr,
+    at_least: usize,
+    round: usize,
+) -> Vec<Logged> {
+    agent::good(relay, "z", &format!("last{round}"));
+    let last = format!("/v1/z/last{round}");
+    let is_last = |it: &Logged| it.target == last;
+    let mut logged = server.logged(|all| all.len() > at_least && all.iter().any(is_last));
+    logged.retain(|it| !it.target.starts_with("/v1/z/last"));
     logged
 }

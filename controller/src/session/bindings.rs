@@ -152,13 +152,9 @@ impl Bindings {
             tenant, pod, key, ..
         } = asking;
         let name = name(pod);
-        let known = self.known().contains_key(&pod.uid);
-        // Mostly a pod that is not known has none yet.
-        let mut found = match known || asking.sandbox.id.is_none() {
-            true => self.api.get_opt(&name).await?,
-            false => None,
-        };
-        for _ in 0..TRIES {
+        // Just after the pod was looked at; whoever has waited since then asks anew, see below.
+        let mut found = self.api.get_opt(&name).await?;
+        for attempt in 0..TRIES {
             let unread = || NotSeen::Unread(name.clone());
             let bound = found.as_ref().map(|lease| bound(lease).ok_or_else(unread));
             let bound = bound.transpose()?;
@@ -170,6 +166,9 @@ impl Bindings {
             };
             let others = bound.filter(|bound| bound.key != *key);
             let before = others.map(|bound| stream_id(&bound.key));
+            if before.is_some() && attempt > 0 {
+                return Err(NotSeen::Contended(name));
+            }
             if let Some(before) = &before {
                 // Before the binding changes: a replica that goes away in between leaves it to the next one, and of a stream
                 // that is over nothing is lost by being told so twice.
@@ -187,7 +186,7 @@ impl Bindings {
             match kept {
                 Ok(()) if before.is_some() => return Ok(Asked::Succeeds),
                 Ok(()) => return Ok(Asked::Holds),
-                // Somebody else was first.
+                // Somebody else was first. Who would take the place of another key is looked at anew, with its sandbox.
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     found = self.api.get_opt(&name).await?;
                 }

@@ -58,8 +58,7 @@ pub const METRICS_PORT_NAME: &str = "actpass-metrics";
 /// On [`HEALTH_PORT`]: 200 once the trust files are written, policy is loaded and the listeners are up, as long as the
 /// sidecar takes requests.
 pub const READY_PATH: &str = "/ready";
-/// On [`HEALTH_PORT`]: the kubelet asks for it before it tells any container of the pod to end, and the pod's grace period
-/// runs from then on.
+/// On [`HEALTH_PORT`]: the kubelet asks for it when the pod's grace period begins, before it tells the sidecar to end.
 pub const ENDING_PATH: &str = "/ending";
 
 /// Uid and gid of [`VERIFY`]: `nobody`, so that it stands where an agent stands.

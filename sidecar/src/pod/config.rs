@@ -35,7 +35,7 @@ pub struct Config {
     pub pod_ips: Vec<IpAddr>,
     /// For how long open requests may end.
     pub drain: Duration,
-    /// How long the pod may take to end, from the first word of it to the kubelet's last signal.
+    /// How long the pod may take to end, from the first word of it to the kubelet's last signal; at least `drain`.
     pub grace: Duration,
     /// For logs: namespace and name of the pod.
     pub pod: String,
@@ -109,7 +109,7 @@ impl Config {
             ledger_key: ledger_key.ok_or(ConfigError::Variable(ENV_LEDGER_KEYS_SHA256))?,
             pod_ips,
             drain,
-            grace: seconds(ENV_GRACE_SECONDS)? + drain,
+            grace: seconds(ENV_GRACE_SECONDS).unwrap_or_default() + drain,
             pod: format!("{}/{}", text(ENV_POD_NAMESPACE)?, text(ENV_POD_NAME)?),
         })
     }
@@ -269,15 +269,28 @@ mod tests {
 
     #[test]
     fn a_changed_environment_stops_the_start() {
-        for name in told().variables.keys() {
+        for name in told()
+            .variables
+            .keys()
+            .filter(|it| *it != ENV_GRACE_SECONDS)
+        {
             let mut told = told();
             told.variables.remove(name);
             assert!(read(&told).is_err(), "without {name}");
         }
+        // It comes from an annotation that others may have made, and decides nothing but how long the end takes.
+        for grace in ["", "-1", "4294967296"] {
+            let mut told = told();
+            (told.variables).insert(ENV_GRACE_SECONDS.to_owned(), grace.to_owned());
+            assert_eq!(
+                read(&told).unwrap().grace,
+                Duration::from_secs(10),
+                "{grace}"
+            );
+        }
         for (name, value) in [
             (ENV_POD_IPS, "nowhere"),
             (ENV_DRAIN_SECONDS, "soon"),
-            (ENV_GRACE_SECONDS, "-1"),
             (ENV_CA_SHA256, "zz"),
         ] {
             let mut told = told();

@@ -32,10 +32,11 @@ impl Ending {
         }
     }
 
-    /// The pod ends. Said more than once, the last time counts: whoever reaches the pod may say so, and the worst that comes
-    /// of it is a stream that is not closed.
+    /// The pod ends. The first word counts: whoever reaches the pod may say so, its agents too, and who says it too early has
+    /// less time for requests that are open at the end. Were it the last, agents could take the time of the records.
     pub fn begins(&self, now: Instant) {
-        *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        began.get_or_insert(now);
     }
 
     /// For how long open requests may still end, when the sidecar is told to. A pod that is deleted with a shorter period than
@@ -72,8 +73,9 @@ mod tests {
             let found = ending.patience(now + seconds(spent));
             assert_eq!(found, seconds(patience), "after {spent} s");
         }
+        // Said again, it has no effect.
         ending.begins(now + seconds(30));
-        assert_eq!(ending.patience(now + seconds(30)), seconds(10));
+        assert_eq!(ending.patience(now + seconds(38)), Duration::ZERO);
         // One that is granted nothing has the kubelet's two seconds.
         let hurried = Ending::new(seconds(0), seconds(0));
         assert_eq!(hurried.patience(now), Duration::ZERO);
