@@ -175,7 +175,7 @@ fn budget_freed_by_a_failed_effect_can_be_used() {
 fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
     let load = Load::new("1000000.00", Duration::from_millis(20));
     let rounds = scaled(200);
-    let (mut between, mut still_unknown) = (0, 0);
+    let (mut struck, mut between, mut still_unknown) = (0, 0, 0);
     let mut earlier = Account::default();
     for round in 0..rounds {
         let mut child = load
@@ -202,7 +202,8 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
         child.kill().unwrap();
         let in_flight = load.0.provider.in_flight();
         child.wait().unwrap();
-        assert!(in_flight > 0, "round {round}: nothing was in flight");
+        // On a busy machine it may have been answered just before.
+        struck += u32::from(in_flight > 0);
 
         let books = load.books();
         // Of the runs before, what the ring held has come by now: what is open there stays unknown.
@@ -221,6 +222,10 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_nor_twice() {
             load.verified();
         }
     }
+    assert!(
+        struck * 4 >= rounds * 3,
+        "{struck} of {rounds} kills while something was in flight"
+    );
     // The next start ends what was open; then every effect has its permit, and what is unknown is said to be.
     let last = load.actpass(&["run", "-f", "policy.yaml", "--", "true"]);
     assert!(last.status.success());
