@@ -262,9 +262,13 @@ fn first_of(group: &str) -> Option<u32> {
     let of_it = processes.filter_map(|entry| {
         let number: u32 = entry.file_name().to_str()?.parse().ok()?;
         let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
-        groups.contains(group).then_some(number)
+        // By its time and not by its number, which begins anew after 32,768. proc(5): field 22, the third is behind the name.
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let started: u64 = fields.split(' ').nth(22 - 3)?.parse().ok()?;
+        groups.contains(group).then_some((started, number))
     });
-    of_it.min()
+    of_it.min().map(|(_, number)| number)
 }
 
 /// A name as DNS has it, RFC 1035 section 3.1, without its end.
