@@ -174,6 +174,15 @@ fn nothing_is_told_of_the_fence(shop: &Shop<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until a command in the agent's container succeeds.
+fn tells(shop: &Shop<'_>, script: &str) -> anyhow::Result<()> {
+    eventually(PATIENCE, || {
+        let said = shop.namespace.exec("agent", script)?;
+        ensure!(said.status.success(), "{script}: {}", text(&said));
+        Ok(())
+    })
+}
+
 /// Somebody in the agent's container takes the sidecar's ports while that is away: it can keep the sidecar from coming back, and
 /// nothing else.
 #[test]
@@ -188,31 +197,21 @@ fn whoever_takes_the_ports_of_a_dead_sidecar_gets_nothing_out() {
     let pod = Pod::of(&shop.namespace, "agent").unwrap();
     pod.plant("main").unwrap();
     let sniffer = pod.sniffer().unwrap();
-    // It waits for the ports, holds them for ten seconds, and gives them back.
-    let squat = "for i in $(seq 500); do timeout 10 /opt/attack/attack listen 15001 15053 >>/tmp/squat 2>/dev/null; \
-                 grep -q listening /tmp/squat && exit 0; done; exit 1";
-    let ended = std::thread::scope(|threads| {
+    // Until it has the ports; then until it is told to give them back.
+    let squat = "for i in $(seq 20000); do ! grep -q listening /tmp/squat 2>/dev/null || exit 0; \
+                 sh -c 'echo $$ >/tmp/squatter; exec /opt/attack/attack listen 15001 15053' >>/tmp/squat 2>/dev/null; done; exit 1";
+    std::thread::scope(|threads| {
         let squatting = threads.spawn(|| shop.namespace.exec("agent", squat).unwrap());
-        std::thread::sleep(Duration::from_millis(500));
+        tells(&shop, "test -s /tmp/squatter").expect("it tries to");
         signal(pod.process("actpass-proxy").unwrap(), "KILL");
-        eventually(PATIENCE, || {
-            let held = shop
-                .namespace
-                .exec("agent", "grep -q listening /tmp/squat")?;
-            ensure!(held.status.success(), "it does not hold the ports");
-            Ok(())
-        })
-        .unwrap();
+        tells(&shop, "grep -q listening /tmp/squat").expect("it holds the ports");
         let (status, said) = shop.pay(100, "squatted").unwrap();
         assert_ne!(status, "200", "in the sidecar's place: {said}");
         assert_eq!(shop.front.seen().len(), 1);
-        squatting.join().unwrap()
+        tells(&shop, "kill $(cat /tmp/squatter)").expect("it held them until now");
+        let ended = squatting.join().unwrap();
+        assert!(ended.status.success(), "{}", text(&ended));
     });
-    assert!(
-        ended.status.success() || ended.status.code() == Some(143),
-        "{}",
-        text(&ended)
-    );
     eventually(PATIENCE, || {
         let (status, said) = shop.pay(100, "after")?;
         ensure!(status == "200", "{status} {said}");
