@@ -4,6 +4,8 @@ pub mod checkpoint;
 pub mod commitment;
 pub mod leaf;
 pub mod merkle;
+pub mod proof;
 pub mod reason;
 pub mod receipt;
 pub mod record;
+pub mod tile;

@@ -179,5 +179,12 @@ fn decode_segment(raw: &str, segment: usize) -> Result<String, PathError> {
     Ok(text)
 }
 
+/// `text` as one segment of a path, with everything percent-encoded that may not stand raw there, slashes too.
+pub fn encoded_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    percent::encode_segment(&mut encoded, text);
+    encoded
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The Merkle tree of RFC 6962 over the leaves of one log: roots, proofs, and their verification.
 
+use super::tile::{TileOf, TilePath};
 use crate::hash::{LeafHash, TreeRoot, sha256};
 
 /// Hash of one leaf in the evidence tree: `SHA-256(0x00 || leaf)`, RFC 6962 section 2.1.
@@ -91,6 +92,19 @@ impl Tree {
     /// Hash of the leaf at `index`.
     pub fn leaf(&self, index: u64) -> Option<LeafHash> {
         self.complete(0, index).map(LeafHash::from_bytes)
+    }
+
+    /// The bytes of a tile of hashes (C2SP `tlog-tiles`), of any width that the tree has had; `None` for one that it never had,
+    /// and for a bundle of leaves, which are not in the tree.
+    pub fn tile(&self, path: &TilePath) -> Option<Vec<u8>> {
+        let TileOf::Hashes { level } = path.of() else {
+            return None;
+        };
+        // A tile stands on eight levels of the tree.
+        let row = self.levels.get(usize::from(level).checked_mul(8)?)?;
+        let range = path.range()?;
+        let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+        Some(row.get(start.ok()?..end.ok()?)?.concat())
     }
 
     /// Proof that leaf `index` is in the tree of the first `size` leaves (`PATH`, RFC 6962 section 2.1.1).
