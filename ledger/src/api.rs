@@ -10,6 +10,7 @@ mod evidence;
 mod gate;
 mod records;
 mod streams;
+mod tlog;
 mod votes;
 
 use std::collections::BTreeMap;
@@ -116,6 +117,9 @@ fn router(context: Context) -> Router {
         .route("/v1/checkpoint", get(control::checkpoint))
         .route("/v1/events", get(evidence::events))
         .route("/v1/export", get(evidence::export))
+        .route("/v1/logs/{tenant}/checkpoint", get(tlog::checkpoint))
+        .route("/v1/logs/{tenant}/tile/{*tile}", get(tlog::tile))
+        .route("/v1/logs/{tenant}/proof/{seq}", get(tlog::proof))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(control::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -10,6 +10,7 @@ mod batch;
 mod log;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
-use actpass_core::hash::BlobDigest;
+use actpass_core::hash::{BlobDigest, LeafHash};
 use actpass_core::state::ApprovalState;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
 use crate::metrics::{Metrics, Waiting};
-use crate::storage::{Appended, Blob, BlobKind, LogGroup, Storage, StorageError};
+use crate::storage::{Appended, Blob, BlobKind, LogGroup, Place, Storage, StorageError};
 use crate::vault::Vault;
 
 pub(crate) use batch::{
@@ -46,6 +47,14 @@ type Reply = Box<dyn FnOnce(Result<&Logs, ApiError>) + Send>;
 
 /// Logs by origin.
 pub type Logs = BTreeMap<String, Log>;
+
+/// A leaf that lies on disk, and what it hashes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlacedLeaf {
+    pub(crate) seq: u64,
+    pub(crate) hash: LeafHash,
+    pub(crate) place: Place,
+}
 
 /// A handle on the sequencer.
 #[derive(Debug)]
@@ -144,6 +153,32 @@ impl Engine {
         read: impl FnOnce(&Logs) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         self.submit(|_| Ok(()), move |(), logs| read(logs)).await
+    }
+
+    /// Reads from one log between two groups, and says where leaves of it lie on disk, for who reads them beside the sequencer.
+    ///
+    /// # Errors
+    /// What `read` says, [`ApiError::NotFound`] where the log has not all of the leaves, or that the ledger has stopped.
+    pub(crate) async fn placed<T: Send + 'static>(
+        &self,
+        origin: String,
+        leaves: Range<u64>,
+        read: impl FnOnce(&Log) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(Vec<PlacedLeaf>, T), ApiError> {
+        let (log, first) = (origin.clone(), leaves.start);
+        let stage = move |staging: &mut Staging<'_>| {
+            let places = staging.parts.storage.places(&log, leaves);
+            places.ok_or(ApiError::NotFound("leaf"))
+        };
+        let answer = move |places: Vec<Place>, logs: &Logs| {
+            let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+            let placed = (first..).zip(places).map(|(seq, place)| {
+                let hash = log.leaf_hash(seq).ok_or(ApiError::NotFound("leaf"))?;
+                Ok(PlacedLeaf { seq, hash, place })
+            });
+            Ok((placed.collect::<Result<_, ApiError>>()?, read(log)?))
+        };
+        self.submit(stage, answer).await
     }
 
     /// Questions that wait for people right now, of every tenant.

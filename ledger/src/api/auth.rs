@@ -84,6 +84,22 @@ impl Caller {
         Ok(Allowed { person, origin })
     }
 
+    /// Who it is, if they have the right in the tenant that the request's path names.
+    pub(crate) async fn may_in(
+        mut self,
+        context: &Context,
+        verb: Verb,
+        resource: Resource,
+        tenant: String,
+    ) -> Result<Allowed, ApiError> {
+        if self.namespace.is_some() || self.tenant.is_some() {
+            let twice = "the path names the tenant; leave `tenant` and `namespace` out".to_owned();
+            return Err(ApiError::Malformed(twice));
+        }
+        self.tenant = Some(tenant);
+        self.may(context, verb, resource, None).await
+    }
+
     /// Who it is, if they have the right in the tenant that the request's body names.
     pub(crate) async fn may_of(
         self,

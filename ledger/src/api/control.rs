@@ -434,6 +434,6 @@ pub(super) fn as_text(keys: &BTreeMap<String, VerifyingKey>) -> BTreeMap<String,
         .collect()
 }
 
-fn log_of<'a>(logs: &'a Logs, origin: &str) -> Result<&'a Log, ApiError> {
+pub(super) fn log_of<'a>(logs: &'a Logs, origin: &str) -> Result<&'a Log, ApiError> {
     logs.get(origin).ok_or(ApiError::NotFound("log"))
 }

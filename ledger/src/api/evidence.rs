@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::{EventBody, Leaf};
+use actpass_core::evidence::{merkle, tile};
 use actpass_core::wire::LAST_MAX;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -26,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::Context;
 use super::auth::Caller;
 use super::gate::{Resource, Verb};
+use crate::engine::PlacedLeaf;
 use crate::error::ApiError;
 use crate::export::{First, VERSION, Writer};
 use crate::storage::{Entry, SegmentReader, StorageError};
@@ -44,6 +46,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Chunks that wait for a reader who is slow.
 const CHUNKS_WAITING: usize = 4;
+
+/// How long who asks for a tile or a proof waits for a place: these are asked for many at a time, and read at once.
+const TURN_MAX: Duration = Duration::from_secs(10);
 
 /// How often somebody who follows is shown what is new.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -73,18 +78,30 @@ impl Evidence {
         }
     }
 
-    /// Answers with what `read` sends, from a thread that may block.
+    /// Answers with the lines that `read` sends, from a thread that may block.
     fn answer(
         &self,
         follow: bool,
         read: impl FnOnce(SegmentReader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
     ) -> Result<Response, ApiError> {
-        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
         let following = follow.then(|| place(&self.followers, FOLLOWERS_MAX, "follow"));
-        let slot = (
-            following.transpose()?,
-            place(&self.readers, READERS_MAX, "read")?,
-        );
+        let following = following.transpose()?;
+        let slot = place(&self.readers, READERS_MAX, "read")?;
+        let body = self.stream((following, slot), read)?;
+        let head = [
+            (CONTENT_TYPE, "application/x-ndjson"),
+            (CACHE_CONTROL, "no-store"),
+        ];
+        Ok((head, body).into_response())
+    }
+
+    /// What `read` sends, from a thread that may block, as a body that breaks off where it fails or nobody takes it.
+    fn stream(
+        &self,
+        slot: impl Send + 'static,
+        read: impl FnOnce(SegmentReader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
+    ) -> Result<Body, ApiError> {
+        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
         let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
         let broken = Arc::new(AtomicBool::new(false));
         let (breaks, stall_max) = (broken.clone(), self.stall_max);
@@ -116,20 +133,77 @@ impl Evidence {
                 None => None,
             }
         });
-        let head = [
-            (CONTENT_TYPE, "application/x-ndjson"),
-            (CACHE_CONTROL, "no-store"),
-        ];
-        Ok((head, Body::from_stream(body)).into_response())
+        Ok(Body::from_stream(body))
     }
+
+    /// These leaves as a bundle of C2SP `tlog-tiles`, each held against its hash in the tree.
+    pub(super) async fn bundle(&self, leaves: Vec<PlacedLeaf>) -> Result<Body, ApiError> {
+        let slot = self.turn().await?;
+        self.stream(slot, move |reader, bundle| {
+            for leaf in &leaves {
+                let bytes = read_placed(&reader, leaf)?;
+                bundle.push_entry(&bytes);
+                if bundle.is_closed() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// One leaf, held against its hash in the tree.
+    pub(super) async fn leaf(&self, leaf: PlacedLeaf) -> Result<Vec<u8>, ApiError> {
+        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
+        let slot = self.turn().await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            let reader = SegmentReader::open_read_only(&directory)?;
+            read_placed(&reader, &leaf)
+        });
+        let read = read.await.map_err(|_| unreadable())?;
+        read.map_err(|error| {
+            tracing::error!(%error, "Evidence cannot be read");
+            unreadable()
+        })
+    }
+
+    /// A place to read from, once one is free.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = self.readers.clone().acquire_owned();
+        match tokio::time::timeout(TURN_MAX, place).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(too_many(READERS_MAX, "read")),
+        }
+    }
+}
+
+/// A leaf at its place. Whatever the disk says, only what stands in the tree leaves here.
+fn read_placed(reader: &SegmentReader, leaf: &PlacedLeaf) -> Result<Vec<u8>, StorageError> {
+    let (seq, bytes) = reader.leaf(leaf.place)?;
+    match seq == leaf.seq && merkle::leaf_hash(&bytes) == leaf.hash {
+        true => Ok(bytes),
+        false => Err(StorageError::Damaged {
+            path: PathBuf::from("segments"),
+            offset: 0,
+            log: None,
+            seq: Some(leaf.seq),
+            what: format!("leaf {} is not the one in the tree", leaf.seq),
+        }),
+    }
+}
+
+fn unreadable() -> ApiError {
+    ApiError::Unavailable("the leaf cannot be read; run `actpass verify`".to_owned())
 }
 
 fn place(of: &Arc<Semaphore>, most: usize, they: &str) -> Result<OwnedSemaphorePermit, ApiError> {
     let place = of.clone().try_acquire_owned();
-    place.map_err(|_| {
-        let many = format!("{most} others {they} evidence; try again in a moment");
-        ApiError::Unavailable(many)
-    })
+    place.map_err(|_| too_many(most, they))
+}
+
+fn too_many(most: usize, they: &str) -> ApiError {
+    let many = format!("{most} others {they} evidence; try again in a moment");
+    ApiError::Unavailable(many)
 }
 
 /// `GET /v1/export`: the log as it is now, as one file.
@@ -262,7 +336,7 @@ fn line(entry: Entry<'_>, origin: &str, since: Option<Timestamp>) -> Option<(Vec
     (opens || !early).then(|| ([bytes, b"\n"].concat(), opens))
 }
 
-/// Lines on their way to a client.
+/// Lines, or leaves of a bundle, on their way to a client.
 struct Lines {
     /// Nothing once the answer is broken off.
     chunks: Option<mpsc::Sender<Bytes>>,
@@ -275,6 +349,18 @@ struct Lines {
 impl Lines {
     fn push(&mut self, line: &[u8]) {
         self.next.extend_from_slice(line);
+        self.send_if_full();
+    }
+
+    fn push_entry(&mut self, leaf: &[u8]) {
+        match tile::push_entry(&mut self.next, leaf) {
+            true => self.send_if_full(),
+            // A leaf is far shorter.
+            false => self.fail(),
+        }
+    }
+
+    fn send_if_full(&mut self) {
         if self.next.len() >= CHUNK_BYTES {
             self.send();
         }

@@ -12,6 +12,7 @@ use actpass_core::evidence::leaf::{
 };
 use actpass_core::evidence::merkle::{self, Tree};
 use actpass_core::evidence::record::Record;
+use actpass_core::evidence::tile::TilePath;
 use actpass_core::hash::{BundleDigest, LeafHash, StreamId, TreeRoot};
 use actpass_core::state::{Bundles, State, StateError};
 use jiff::{SignedDuration, Timestamp};
@@ -196,14 +197,26 @@ impl Log {
 
     /// Inclusion proof of one leaf in the newest checkpoint, as hex.
     pub(crate) fn inclusion(&self, index: u64) -> Vec<String> {
-        let proof = self
-            .tree
-            .inclusion(index, self.tree.size())
-            .unwrap_or_default();
+        let proof = self.path(index).unwrap_or_default();
         proof
             .iter()
             .map(|hash| actpass_core::hash::hex(hash))
             .collect()
+    }
+
+    /// The same; none of a leaf that is not there.
+    pub(crate) fn path(&self, index: u64) -> Option<Vec<[u8; 32]>> {
+        self.tree.inclusion(index, self.tree.size())
+    }
+
+    /// A tile of its tree, of any width that it has had.
+    pub(crate) fn tile(&self, path: &TilePath) -> Option<Vec<u8>> {
+        self.tree.tile(path)
+    }
+
+    /// Hash of the leaf at `index`.
+    pub(crate) fn leaf_hash(&self, index: u64) -> Option<LeafHash> {
+        self.tree.leaf(index)
     }
 
     /// The stored answer to a record.

@@ -1,7 +1,7 @@
 //! What is known of a segment directory while and after it is read: heads of logs, places of blobs, the chain.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::frame::Frame;
 use super::{Entry, Head};
@@ -9,7 +9,7 @@ use super::{Entry, Head};
 /// The state after some number of whole groups. Written groups and groups read back go through the same
 /// [`Index::apply`].
 ///
-/// A blob costs about 32 + 8 bytes and the table's slack, so 60 MiB per million blobs.
+/// A blob costs about 32 + 8 bytes and the table's slack, so 60 MiB per million blobs; a leaf 8 bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// Random id of the directory, once its first group is there.
@@ -21,15 +21,17 @@ pub(super) struct Index {
     /// Number of blobs written, the ones whose name was written again included.
     pub(super) blobs_written: u64,
     logs: Vec<(String, Head)>,
+    /// Where the leaves of each log lie.
+    leaves: Vec<Vec<Place>>,
     numbers: HashMap<String, u32>,
     blobs: HashMap<[u8; 32], Place>,
     /// Number of the log written last.
     last: Option<u32>,
 }
 
-/// Where a frame begins.
+/// Where a frame begins, for [`super::SegmentReader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     pub(super) segment: u32,
     /// A segment is at most 64 MiB.
     pub(super) offset: u32,
@@ -51,6 +53,7 @@ impl Index {
                 }
                 self.numbers.insert(name.to_owned(), log);
                 self.logs.push((name.to_owned(), Head::genesis(name)));
+                self.leaves.push(Vec::new());
                 Ok(ControlFlow::Continue(()))
             }
             Frame::Leaf { log, seq, bytes } => {
@@ -59,6 +62,9 @@ impl Index {
                     return Err(format!("leaf {seq} stands where {} belongs", head.size));
                 }
                 *head = head.after(bytes);
+                if let Some(leaves) = self.leaves.get_mut(log as usize) {
+                    leaves.push(place);
+                }
                 self.last = Some(log);
                 Ok(visit(Entry::Leaf {
                     log: name,
@@ -112,6 +118,13 @@ impl Index {
         self.logs
             .get(number as usize)
             .map(|(name, _)| name.as_str())
+    }
+
+    /// Where these leaves of a log lie; none where it has not all of them.
+    pub(super) fn leaves(&self, log: &str, range: Range<u64>) -> Option<&[Place]> {
+        let leaves = self.leaves.get(self.number(log)? as usize)?;
+        let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+        leaves.get(start.ok()?..end.ok()?)
     }
 
     /// Where a blob lies.

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::index::Index;
+use super::index::{Index, Place};
 use super::io::{Access, Io, SystemIo};
 use super::scan::Position;
-use super::segment::read_blob;
+use super::segment::{read_blob, read_leaf};
 use super::walk::{Walk, walk};
 use super::{Entry, Head, StorageError};
 
@@ -145,6 +145,15 @@ impl SegmentReader {
             return Ok(None);
         };
         read_blob(&*self.io, &self.segments, place, name).map(Some)
+    }
+
+    /// The leaf at a place that [`super::Storage::places`] named, and its number in its log. Its bytes are what their checksum
+    /// says; whose they are is the caller's to check.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when they are not what was written.
+    pub fn leaf(&self, place: Place) -> Result<(u64, Vec<u8>), StorageError> {
+        read_leaf(&*self.io, &self.segments, place)
     }
 
     fn read(

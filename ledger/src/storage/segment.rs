@@ -27,7 +27,7 @@ mod compare;
 mod write;
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ use super::io::{Access, Io, SystemIo};
 use super::scan::{Position, SegmentEnd};
 use super::walk::{Walk, segment_name, unfinished_name, walk};
 use super::{
-    Appended, BLOB_BYTES_MAX, Entry, Head, LogGroup, Recovery, Storage, StorageError, check_bounds,
+    Appended, BLOB_BYTES_MAX, Entry, Head, LEAF_BYTES_MAX, LogGroup, Recovery, Storage,
+    StorageError, check_bounds,
 };
 
 /// Largest segment: places in a segment are 32 bits, and reading one back holds it in memory.
@@ -458,6 +459,10 @@ impl Storage for SegmentStorage {
         read_blob(&*self.io, &self.segments, place, name).map(Some)
     }
 
+    fn places(&self, log: &str, leaves: Range<u64>) -> Option<Vec<Place>> {
+        self.index.leaves(log, leaves).map(<[Place]>::to_vec)
+    }
+
     fn logs(&self) -> Vec<(String, Head)> {
         self.index.logs().to_vec()
     }
@@ -493,6 +498,38 @@ pub(super) fn read_blob(
     place: Place,
     name: &[u8; 32],
 ) -> Result<Vec<u8>, StorageError> {
+    let frame = read_frame(io, segments, place, BLOB_BYTES_MAX + 32)?;
+    match frame.as_deref().and_then(decode_frame) {
+        Some((
+            Frame::Blob {
+                name: found, bytes, ..
+            },
+            _,
+        )) if found == name => Ok(bytes.to_vec()),
+        _ => Err(not_there(segments, place, "a blob is not what was written")),
+    }
+}
+
+/// Reads the leaf whose frame begins at `place`, and its number in its log.
+pub(super) fn read_leaf(
+    io: &dyn Io,
+    segments: &Path,
+    place: Place,
+) -> Result<(u64, Vec<u8>), StorageError> {
+    let frame = read_frame(io, segments, place, LEAF_BYTES_MAX)?;
+    match frame.as_deref().and_then(decode_frame) {
+        Some((Frame::Leaf { seq, bytes, .. }, _)) => Ok((seq, bytes.to_vec())),
+        _ => Err(not_there(segments, place, "a leaf is not what was written")),
+    }
+}
+
+/// The bytes of the frame that begins at `place`; none where it says that it is longer than `max`.
+fn read_frame(
+    io: &dyn Io,
+    segments: &Path,
+    place: Place,
+    max: usize,
+) -> Result<Option<Vec<u8>>, StorageError> {
     let path = segments.join(segment_name(place.segment));
     let opened = io.open(&path, Access::Read);
     let file = opened.map_err(|error| failed(&path, "open", error))?;
@@ -500,30 +537,25 @@ pub(super) fn read_blob(
         let done = file.pread(buffer, u64::from(place.offset));
         done.map_err(|error| failed(&path, "read", error))
     };
-    let damaged = || StorageError::Damaged {
-        path: path.clone(),
-        offset: u64::from(place.offset),
-        log: None,
-        seq: None,
-        what: String::from("a blob is not what was written"),
-    };
     let mut header = [0; FRAME_HEADER_BYTES];
     read(&mut header)?;
     let length = header.get(4..8).and_then(|bytes| bytes.first_chunk());
     let length = length.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
-    if length > BLOB_BYTES_MAX.saturating_add(32) {
-        return Err(damaged());
+    if length > max {
+        return Ok(None);
     }
     let mut frame = vec![0; FRAME_HEADER_BYTES.saturating_add(length)];
     read(&mut frame)?;
-    match decode_frame(&frame) {
-        Some((
-            Frame::Blob {
-                name: found, bytes, ..
-            },
-            _,
-        )) if found == name => Ok(bytes.to_vec()),
-        _ => Err(damaged()),
+    Ok(Some(frame))
+}
+
+fn not_there(segments: &Path, place: Place, what: &str) -> StorageError {
+    StorageError::Damaged {
+        path: segments.join(segment_name(place.segment)),
+        offset: u64::from(place.offset),
+        log: None,
+        seq: None,
+        what: what.to_owned(),
     }
 }
 
