@@ -45,6 +45,7 @@ pub(crate) enum Command {
     /// Where the limits stand
     Limits,
     Events(EventsArgs),
+    Proof(ProofArgs),
     Doctor(DoctorArgs),
     /// Print the completions of a shell
     ///
@@ -138,7 +139,8 @@ pub(crate) struct CheckArgs {
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Log directory, or a file from `kubectl actpass export` or `kubectl actpass prove` [default: the log of the state directory]
+    /// Log directory, or a file from `kubectl actpass export`, `kubectl actpass prove` or `actpass proof` [default: the log of the state
+    /// directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 
@@ -149,7 +151,7 @@ pub(crate) struct VerifyArgs {
     /// The log's public key, kept elsewhere: the verifier key of `verify --output json`, or the public half of keys/log.key
     ///
     /// Without DIR the log is held against the key of the state directory; of a copy elsewhere the key that the log
-    /// itself names is believed unless this is given.
+    /// itself names is believed unless this is given. The proof of one leaf names none.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 
@@ -208,6 +210,35 @@ pub(crate) struct EventsArgs {
     /// Only the last N of what is there
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+}
+
+/// Keep one leaf of the log with the proof that it is there, as a file that anyone can check
+///
+/// Writes a C2SP tlog-proof: the leaf, the hashes that lead from it to the root of the tree, and the signed checkpoint. It says what
+/// this leaf says and nothing of any other. `actpass verify FILE --key KEY` checks it without the log, and so does any program that
+/// reads tlog-proofs.
+///
+/// Example: actpass proof 42 --to refund.tlog-proof
+#[derive(Debug, Args)]
+pub(crate) struct ProofArgs {
+    /// Number of the leaf, as `events` shows it
+    #[arg(value_name = "SEQ")]
+    pub(crate) seq: u64,
+
+    #[command(flatten)]
+    pub(crate) file: ProofFile,
+}
+
+/// Where a proof is kept.
+#[derive(Debug, Args)]
+pub(crate) struct ProofFile {
+    /// File to write [default: SEQ.tlog-proof, in a cluster NAMESPACE-SEQ.tlog-proof]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Take the place of a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What is wrong with this machine and state directory, and what to do about it
@@ -323,7 +354,7 @@ mod tests {
         let mut seen = Vec::new();
         described(&Cli::command(), &mut seen);
         for name in [
-            "actpass", "run", "events", "doctor", "man", "resolve", "rotate",
+            "actpass", "run", "events", "proof", "doctor", "man", "resolve", "rotate",
         ] {
             assert!(seen.iter().any(|it| it == name), "{name} in {seen:?}");
         }
@@ -343,6 +374,7 @@ mod tests {
             "check",
             "verify",
             "events",
+            "proof",
             "doctor",
             "completions",
             "man",

@@ -16,6 +16,7 @@ mod kubectl;
 mod ledger;
 mod objects;
 mod onboard;
+mod proof;
 mod prove;
 mod status;
 mod token;
@@ -92,6 +93,7 @@ pub(crate) async fn run(plugin: Plugin) -> anyhow::Result<Exit> {
         PluginCommand::Intents { reach, command } => {
             intents::intents(&kubectl, &reach, command, json).await
         }
+        PluginCommand::Proof(args) => proof::proof(&kubectl, args, json).await,
         PluginCommand::Prove(args) => prove::prove(&kubectl, args, json).await,
         PluginCommand::Onboard(args) => onboard::onboard(&kubectl, args, json),
         PluginCommand::Keys {

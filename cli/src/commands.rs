@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod intents;
 pub(crate) mod limits;
 pub(crate) mod manual;
+pub(crate) mod proof;
 pub(crate) mod secret;
 pub(crate) mod show;
 pub(crate) mod verify;

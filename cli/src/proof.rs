@@ -10,9 +10,8 @@
 //! not show: that the program in the pod was ours. Whoever may make pods in the namespace can put another report on the record.
 
 use actpass_core::canonical;
-use actpass_core::evidence::checkpoint::{Checkpoint, NoteVerifier};
-use actpass_core::evidence::leaf::Leaf;
-use actpass_core::evidence::merkle::{leaf_hash, verify_inclusion};
+use actpass_core::evidence::checkpoint::NoteVerifier;
+use actpass_core::evidence::proof::logged;
 use actpass_core::evidence::receipt::hashes;
 use actpass_core::evidence::record::Body;
 use actpass_core::hash::{hex, sha256};
@@ -179,16 +178,11 @@ impl Evidence {
         let named = NoteVerifier::from_vkey(&self.key).context("the report's key")?;
         let verifier = match key {
             None => named,
-            Some(key) => key.of(named.name()).with_context(|| {
-                format!("the key given is of another log than `{}`", named.name())
-            })?,
+            Some(key) => key_of(key, named.name())?,
         };
-        let head = Checkpoint::verify(&self.checkpoint, &verifier)?;
-        let leaf = self.leaf.as_bytes();
         let path = hashes(&self.path).context("the inclusion proof")?;
-        verify_inclusion(leaf_hash(leaf), self.index, head.size, &path, head.root)
-            .context("the leaf is not in the log that the checkpoint is of")?;
-        let leaf = Leaf::parse(leaf).context("the leaf")?;
+        let leaf = self.leaf.as_bytes();
+        let (head, leaf) = logged(leaf, self.index, &path, &self.checkpoint, &verifier)?;
         let Some((record, _)) = leaf.record() else {
             bail!("the leaf is of no pod");
         };
@@ -199,6 +193,20 @@ impl Evidence {
         );
         Ok((head.origin, verifier.id(), leaf.h.time))
     }
+}
+
+/// The key of that log, as known from elsewhere.
+///
+/// # Errors
+/// Where it is of another.
+pub(crate) fn key_of(key: &LogKey, log: &str) -> anyhow::Result<NoteVerifier> {
+    let other = || {
+        format!(
+            "the key given is of another log than `{}`",
+            canonical::excerpt(log)
+        )
+    };
+    key.of(log).with_context(other)
 }
 
 /// Whether it is the refusal of that name.

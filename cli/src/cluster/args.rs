@@ -125,6 +125,7 @@ pub(crate) enum PluginCommand {
     Events(EventsArgs),
     Export(ExportArgs),
     Verify(VerifyArgs),
+    Proof(ProofArgs),
     /// Secrets in the vault of a namespace; their values are write-only
     ///
     /// Example: kubectl actpass credentials set stripe-write -n support
@@ -300,6 +301,24 @@ pub(crate) struct VerifyArgs {
     /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
     #[arg(long, value_name = "FILE")]
     pub(crate) save_anchor: Option<PathBuf>,
+}
+
+/// Keep one leaf of a namespace's log with the proof that it is there, as a file that anyone can check
+///
+/// Writes a C2SP tlog-proof: the leaf, the hashes that lead from it to the root of the tree, and the signed checkpoint. It says what
+/// this leaf says and nothing of any other. `actpass verify FILE --key KEY` checks it without cluster or network. The number of a leaf
+/// is `h.seq` in `events --output jsonl`.
+///
+/// Takes what `events` takes.
+///
+/// Example: kubectl actpass proof 42 -n support
+#[derive(Debug, Args)]
+pub(crate) struct ProofArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    #[command(flatten)]
+    pub(crate) leaf: crate::args::ProofArgs,
 }
 
 /// Try every workload of a namespace before it is put under ActPass

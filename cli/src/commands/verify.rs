@@ -3,6 +3,7 @@
 pub(crate) mod known;
 mod proof;
 mod shown;
+mod single;
 
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,20 @@ pub(crate) fn verify(
     json: bool,
 ) -> anyhow::Result<Exit> {
     if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
+        let without_anchors = || match args.anchor.is_empty() && args.save_anchor.is_none() {
+            true => Ok(()),
+            false => bail!(
+                "a report or proof has one leaf of a log: anchors are for logs; leave out --anchor and --save-anchor"
+            ),
+        };
+        let key = args.key.as_deref();
+        if let Some(text) = single::read(file)? {
+            without_anchors()?;
+            return single::verify(&text, file, key, state().ok().as_ref(), json);
+        }
         if let Some(report) = proof::read(file)? {
-            if !args.anchor.is_empty() || args.save_anchor.is_some() {
-                bail!(
-                    "a report has one leaf of a log: anchors are for logs; leave out --anchor and --save-anchor"
-                );
-            }
-            return proof::verify(&report, file, args.key.as_deref(), json);
+            without_anchors()?;
+            return proof::verify(&report, file, key, json);
         }
         let mut elsewhere = Elsewhere::default();
         elsewhere.add(&args.anchor, args.key.as_deref())?;

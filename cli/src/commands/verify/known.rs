@@ -63,10 +63,18 @@ impl Elsewhere {
 
     /// What the state directory knows of a log elsewhere: nothing, unless the log is a copy of its own.
     pub(super) fn of_copy(dir: &Path, state: Option<&StateDir>) -> anyhow::Result<Self> {
+        Self::of_log(|| first_log(dir), state)
+    }
+
+    /// The same of a log by its name.
+    pub(super) fn of_log(
+        log: impl FnOnce() -> Option<String>,
+        state: Option<&StateDir>,
+    ) -> anyhow::Result<Self> {
         let tenant = state.and_then(|state| state.tenant_made().ok().flatten());
         let own = tenant.map(|tenant| format!("actpass/{tenant}"));
         match (state, own) {
-            (Some(state), Some(own)) if first_log(dir).as_ref() == Some(&own) => {
+            (Some(state), Some(own)) if log().as_ref() == Some(&own) => {
                 let known = Self::of_state(state)?;
                 // A copy may be older than the head.
                 Ok(Self {
