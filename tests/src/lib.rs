@@ -12,6 +12,7 @@ pub mod fenced;
 pub mod floods;
 pub mod frames;
 pub mod front;
+pub mod growth;
 pub mod hello;
 pub mod home;
 pub mod installed;

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::checkpoint::NoteVerifier;
@@ -16,7 +18,7 @@ use actpass_core::verify::{Against, Class, Inputs, Kept, verify};
 use actpass_core::vote::{SignedVote, VoteKeys};
 use actpass_ledger::api::{Gate, Needed, People, Person};
 use actpass_ledger::storage::segment::SegmentOptions;
-use actpass_ledger::storage::{Entry, SegmentReader, SegmentStorage};
+use actpass_ledger::storage::{Entry, SegmentReader, SegmentStorage, StorageError};
 use actpass_ledger::vault::{Kek, Vault};
 use actpass_ledger::{ApiError, Config, Ledger};
 use actpass_sidecar::ledger_client::LedgerAddress;
@@ -25,11 +27,13 @@ use actpass_transport::server::{Identity, Shown};
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
+use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+use crate::growth::grow;
 use crate::parts::{Agent, TestSession, compiled, fresh_key};
 
 /// A ledger and its keys.
@@ -131,6 +135,23 @@ impl Tenants {
     /// # Errors
     /// Where it does not start.
     pub async fn restarted(self) -> anyhow::Result<Self> {
+        self.restarted_after(|_, _| Ok(())).await
+    }
+
+    /// The same with a tenant's log grown to that many leaves meanwhile.
+    ///
+    /// # Errors
+    /// As there, and where the log does not grow to that.
+    pub async fn grown(self, tenant: &str, leaves: u64) -> anyhow::Result<Self> {
+        let origin = format!("actpass/{tenant}");
+        self.restarted_after(|log, key| grow(log, key, &origin, leaves))
+            .await
+    }
+
+    async fn restarted_after(
+        self,
+        change: impl FnOnce(&Path, &SigningKey) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let Self {
             dir,
             ledger,
@@ -141,6 +162,9 @@ impl Tenants {
             ..
         } = self;
         ledger.stop().await;
+        let log = dir.path().join("log");
+        free(&log).await?;
+        change(&log, &log_key)?;
         let known = people.people.lock();
         let known = known.unwrap_or_else(PoisonError::into_inner).clone();
         let again = Self::on(dir, [log_key, issuer, voter])?;
@@ -293,7 +317,8 @@ impl Tenants {
         stdin.write_all(body).await?;
         drop(stdin);
         let output = child.wait_with_output().await?;
-        let text = String::from_utf8(output.stdout)?;
+        // A tile is no text, and only asked for to see the status.
+        let text = String::from_utf8_lossy(&output.stdout);
         let (body, status) = text.rsplit_once('\n').context("no status")?;
         let body = match body.trim() {
             "" => Value::Null,
@@ -341,6 +366,25 @@ impl Tenants {
         Ok(leaves)
     }
 
+    /// Where it is reached, and the certificate that it shows.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn reached(&self) -> anyhow::Result<(SocketAddr, &CertificateDer<'static>)> {
+        Ok((self.address, self.identity.certificate()?))
+    }
+
+    /// Where a tenant's leaves lie.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The key of a tenant's log as a C2SP verifier key.
+    pub fn vkey(&self, tenant: &str) -> String {
+        let origin = format!("actpass/{tenant}");
+        NoteVerifier::new(origin, self.log_key.verifying_key()).to_vkey()
+    }
+
     /// The log's public key as `/v1/keys` shows it.
     pub fn log_key(&self) -> String {
         actpass_core::hash::b64u_encode(self.log_key.verifying_key().as_bytes())
@@ -354,6 +398,17 @@ impl Tenants {
         let leaves = self.leaves(tenant)?;
         Ok(leaves.iter().filter_map(Leaf::event).cloned().collect())
     }
+}
+
+/// Waits until nobody has the log in `dir` open: a client's last connection ends a moment after the ledger that served it.
+async fn free(dir: &Path) -> anyhow::Result<()> {
+    for _ in 0..500 {
+        match SegmentStorage::open(dir, SegmentOptions::default()) {
+            Err(StorageError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            opened => return Ok(opened.map(drop)?),
+        }
+    }
+    anyhow::bail!("`{}` stays open", dir.display())
 }
 
 /// As `?tenant=` takes it.
