@@ -125,7 +125,7 @@ pub(crate) enum PluginCommand {
     Events(EventsArgs),
     Export(ExportArgs),
     Verify(VerifyArgs),
-    Proof(ProofArgs),
+    Proof(LeafArgs),
     /// Secrets in the vault of a namespace; their values are write-only
     ///
     /// Example: kubectl actpass credentials set stripe-write -n support
@@ -313,7 +313,7 @@ pub(crate) struct VerifyArgs {
 ///
 /// Example: kubectl actpass proof 42 -n support
 #[derive(Debug, Args)]
-pub(crate) struct ProofArgs {
+pub(crate) struct LeafArgs {
     #[command(flatten)]
     pub(crate) reach: Reach,
 

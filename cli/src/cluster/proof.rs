@@ -1,15 +1,15 @@
 //! One event of a namespace, with what shows that it is in the log.
 
-use super::args::ProofArgs;
+use super::args::LeafArgs;
 use super::kubectl::Kubectl;
 use super::ledger::Ledger;
-use crate::args::{ProofArgs as Leaf, ProofFile};
+use crate::args::{ProofArgs, ProofFile};
 use crate::exit::Exit;
 use crate::single::Target;
 
-pub(super) async fn proof(kubectl: &Kubectl, args: ProofArgs, json: bool) -> anyhow::Result<Exit> {
-    let ProofArgs { reach, leaf } = args;
-    let Leaf {
+pub(super) async fn proof(kubectl: &Kubectl, args: LeafArgs, json: bool) -> anyhow::Result<Exit> {
+    let LeafArgs { reach, leaf } = args;
+    let ProofArgs {
         seq,
         file: ProofFile { to, force },
     } = leaf;
