@@ -15,6 +15,7 @@ pub mod hash;
 pub mod headers;
 pub mod host;
 pub mod json;
+mod kept;
 pub mod limits;
 pub mod mode;
 pub mod money;

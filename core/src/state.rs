@@ -13,6 +13,7 @@ mod intents;
 mod meters;
 mod records;
 mod ruling;
+mod snapshot;
 mod unenforced;
 mod votes;
 
@@ -21,15 +22,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
+use crate::canonical::{serde_instant, serde_instant_opt};
 use crate::evidence::leaf::{Entry, Leaf, Revision, StreamEnd, TrustedKeys};
 use crate::hash::{BundleDigest, RecordHash, StreamId};
+use crate::kept;
 use crate::limits::Limit;
 
 pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote};
 pub use intents::{IntentId, OpenIntent};
 pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
+pub use snapshot::{STATE_VERSION, Snapshot, SnapshotError};
 pub use unenforced::{NOT_UNDER_AUDIT, UNDER_AUDIT};
 pub use votes::{VOTE_SKEW_MAX, VoteRefused};
 
@@ -43,31 +48,45 @@ pub trait Bundles {
 }
 
 /// The ledger's state of one log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     log: String,
     keys: TrustedKeys,
+    #[serde(skip)]
     active: Option<Arc<Bundle>>,
     /// Of the active bundle, where it has one.
     revision: Option<Revision>,
     streams: BTreeMap<StreamId, Stream>,
     /// The open stream of each pod.
+    #[serde(skip)]
     pods: BTreeMap<String, StreamId>,
     meters: meters::Meters,
     /// What would stand on the limits besides, had the audited actions that would have been permitted been held to them.
     rehearsed: meters::Meters,
     /// Bundles under audit that were active, and until when.
-    audits: BTreeMap<BundleDigest, Option<Timestamp>>,
+    audits: BTreeMap<BundleDigest, Audited>,
     intents: intents::Intents,
     approvals: approvals::Approvals,
     history: history::History,
     revoked: BTreeSet<String>,
 }
 
+/// A bundle under audit that was active.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Audited {
+    /// Not set while it is the active one.
+    #[serde(with = "serde_instant_opt")]
+    until: Option<Timestamp>,
+}
+
 /// One sidecar as the ledger knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stream {
     /// Its public key.
+    #[serde(with = "kept::hex32")]
     pub key: [u8; 32],
     /// Name of its Passport.
     pub passport: String,
@@ -76,6 +95,7 @@ pub struct Stream {
     /// Id of its token.
     pub jti: String,
     /// When its token ends.
+    #[serde(with = "serde_instant")]
     pub expires: Timestamp,
     /// Uid of its pod, where it has one.
     pub pod_uid: Option<String>,

@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::Limit;
+use crate::canonical::serde_instant;
+use crate::kept;
 
 /// Sub-buckets of a sliding window. More would free budget more evenly, each costs 16 bytes per limit.
 const BUCKETS: i64 = 60;
@@ -45,14 +47,17 @@ impl std::fmt::Display for Window {
 }
 
 /// One sub-bucket or period: a reservation is released from the one it was made in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BucketId(i64);
 
 /// The totals of one limit, used and reserved alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LimitState {
     window: Window,
+    #[serde(with = "kept::totals")]
     buckets: BTreeMap<BucketId, i64>,
+    #[serde(with = "serde_instant")]
     latest: Timestamp,
 }
 

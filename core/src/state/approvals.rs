@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{StateError, after};
+use crate::canonical::serde_instant;
 use crate::decide::{ApprovalNeeded, Grant, LimitLeft};
 use crate::evidence::record::Judged;
 use crate::hash::{DigestMac, StreamId};
+use crate::kept;
 use crate::policy::ApprovalSpec;
 
 /// Most questions of one passport that are open at a time: more is a flood, not a request.
@@ -19,7 +22,8 @@ pub const PENDING_APPROVALS_MAX: usize = 20;
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(86_400);
 
 /// One question to people.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Approval {
     /// Its id.
     pub id: String,
@@ -40,18 +44,22 @@ pub struct Approval {
     /// Rules that asked, as text.
     pub rules: Vec<String>,
     /// When it was asked.
+    #[serde(with = "serde_instant")]
     pub asked: Timestamp,
     /// Until when it stands.
+    #[serde(with = "serde_instant")]
     pub expires: Timestamp,
     /// Votes, oldest first.
     pub votes: Vec<Vote>,
+    #[serde(with = "kept::hex32")]
     pub(super) asked_by: [u8; 32],
     pub(super) sealed: bool,
     pub(super) used: bool,
 }
 
 /// One person's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vote {
     /// Who.
     pub user: String,
@@ -60,6 +68,7 @@ pub struct Vote {
     /// Yes or no.
     pub grant: bool,
     /// When it was logged.
+    #[serde(with = "serde_instant")]
     pub time: Timestamp,
     /// Uid of the Approval that it answers, where that is an object of an API server.
     pub approval_uid: Option<String>,
@@ -137,7 +146,8 @@ pub(super) fn fits(seat: &ApprovalSpec, groups: &[String]) -> bool {
 }
 
 /// All approvals of the log, found by id, by digest and by expiry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Vec<Approval>", try_from = "Vec<Approval>")]
 pub(super) struct Approvals {
     all: BTreeMap<String, Approval>,
     by_digest: BTreeSet<(DigestMac, String)>,
@@ -207,6 +217,10 @@ impl Approvals {
 
     pub(super) fn add(&mut self, approval: Approval) -> Result<(), StateError> {
         self.forget(approval.asked);
+        self.keep(approval)
+    }
+
+    fn keep(&mut self, approval: Approval) -> Result<(), StateError> {
         if self.all.contains_key(&approval.id) {
             return Err(StateError::Form("an approval asked for twice"));
         }
@@ -263,6 +277,24 @@ impl Approvals {
                 self.by_digest.remove(&(approval.digest, id));
             }
         }
+    }
+}
+
+impl From<Approvals> for Vec<Approval> {
+    fn from(approvals: Approvals) -> Self {
+        approvals.all.into_values().collect()
+    }
+}
+
+impl TryFrom<Vec<Approval>> for Approvals {
+    type Error = StateError;
+
+    fn try_from(kept: Vec<Approval>) -> Result<Self, StateError> {
+        let mut approvals = Self::default();
+        for approval in kept {
+            approvals.keep(approval)?;
+        }
+        Ok(approvals)
     }
 }
 

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::meters::Held;
 use super::{AMBIGUOUS_FOR, after};
+use crate::canonical::{serde_instant, serde_instant_opt};
 use crate::capability::Capability;
 use crate::evidence::leaf::CredentialRef;
 use crate::hash::{DigestMac, StreamId};
 use crate::money::Money;
 
 /// A permitted action whose outcome is not known yet, or will not be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OpenIntent {
     /// Name of the Passport.
     pub passport: String,
@@ -23,14 +26,17 @@ pub struct OpenIntent {
     /// How much.
     pub amount: Option<Money>,
     /// When it was permitted.
+    #[serde(with = "serde_instant")]
     pub permitted: Timestamp,
     /// Until when it could start.
+    #[serde(with = "serde_instant")]
     pub not_after: Timestamp,
     /// Index of its leaf.
     pub leaf: u64,
     /// The credential lent for it.
     pub credential: Option<CredentialRef>,
     /// Set once nobody will say what became of it: a blind repeat is refused from then on.
+    #[serde(with = "serde_instant_opt")]
     pub ambiguous_since: Option<Timestamp>,
     pub(super) digest: DigestMac,
     pub(super) resource: Option<DigestMac>,
@@ -38,11 +44,15 @@ pub struct OpenIntent {
     pub(super) held: Vec<Held>,
 }
 
+/// One of them as it is written down.
+type Kept = (IntentId, OpenIntent);
+
 /// Stream and number of an intent's record.
 pub type IntentId = (StreamId, u64);
 
 /// All of them, with those of unknown outcome by digest and by time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Vec<Kept>", from = "Vec<Kept>")]
 pub(super) struct Intents {
     all: BTreeMap<IntentId, OpenIntent>,
     ambiguous: BTreeSet<(DigestMac, IntentId)>,
@@ -127,5 +137,29 @@ impl Intents {
 
     fn since(&self, id: &IntentId) -> Option<Timestamp> {
         self.all.get(id).and_then(|intent| intent.ambiguous_since)
+    }
+}
+
+impl From<Intents> for Vec<Kept> {
+    fn from(intents: Intents) -> Self {
+        intents.all.into_iter().collect()
+    }
+}
+
+impl From<Vec<Kept>> for Intents {
+    fn from(kept: Vec<Kept>) -> Self {
+        let all: BTreeMap<_, _> = kept.into_iter().collect();
+        let unknown = all
+            .iter()
+            .filter_map(|(id, intent)| Some((intent.ambiguous_since?, intent.digest, *id)));
+        let unknown: Vec<_> = unknown.collect();
+        Self {
+            ambiguous: unknown
+                .iter()
+                .map(|(_, digest, id)| (*digest, *id))
+                .collect(),
+            ambiguous_by_time: unknown.iter().map(|(since, _, id)| (*since, *id)).collect(),
+            all,
+        }
     }
 }

@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use crate::action::MeterUse;
 use crate::decide::{LimitLeft, Reservation};
+use crate::kept;
 use crate::limits::{BucketId, Limit, LimitState, OnExceed, Unit, Window};
 use crate::passport::Passport;
 
 /// One total.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MeterKey {
     passport: String,
     meter: String,
@@ -33,15 +36,18 @@ impl MeterKey {
 }
 
 /// An amount that a permit holds on one total.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Held {
     key: MeterKey,
     bucket: BucketId,
+    #[serde(with = "kept::total")]
     amount: i64,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Meters(BTreeMap<MeterKey, LimitState>);
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Meters(#[serde(with = "kept::pairs")] BTreeMap<MeterKey, LimitState>);
 
 impl Meters {
     /// Used and reserved on a limit, and when the oldest part of it frees.

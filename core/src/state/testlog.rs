@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Bundles, RecordRefused, State, StateError, after};
+use super::{Bundles, RecordRefused, Snapshot, State, StateError, after};
 use crate::action::{Action, ActionEvidence, Hints, MeterUse};
 use crate::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use crate::evidence::checkpoint::{Checkpoint, NoteSigner};
@@ -285,11 +285,20 @@ impl TestLog {
         }
     }
 
-    /// Logs a leaf, whatever it says, unless the state refuses it.
+    /// Logs a leaf, whatever it says, unless the state refuses it. After each, the state is written down and read again: no
+    /// test sees a difference.
     pub(crate) fn push(&mut self, leaf: Leaf) -> Result<(), StateError> {
         self.state.apply(&leaf, &self.bundles)?;
         self.push_unchecked(&leaf);
+        self.restart();
         Ok(())
+    }
+
+    /// What a ledger does that starts anew from a state it kept.
+    fn restart(&mut self) {
+        let kept = Snapshot::of(&self.state).to_vec().unwrap();
+        self.state = Snapshot::restore(&kept, &self.bundles).unwrap();
+        assert_eq!(Snapshot::of(&self.state).to_vec().unwrap(), kept);
     }
 
     /// Logs a leaf as a ledger would that forges its own log.

@@ -1,6 +1,7 @@
 mod forged;
 mod pods;
 mod random;
+mod snapshot;
 mod unenforced;
 mod votes;
 

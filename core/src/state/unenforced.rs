@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::facts::Reckoned;
 use super::ruling::{denial, is_declared, is_skewed, refusal};
-use super::{CLOCK_SKEW_MAX, NOT_REVEALED, State, StateError, Stream, after, meters};
+use super::{Audited, CLOCK_SKEW_MAX, NOT_REVEALED, State, StateError, Stream, after, meters};
 use crate::action::Action;
 use crate::bundle::Bundle;
 use crate::decide::{self, ApprovalNeeded, DenyReason, Verdict};
@@ -33,10 +33,10 @@ impl State {
         if let Some(before) = &self.active
             && let Some(until) = self.audits.get_mut(&before.digest())
         {
-            *until = Some(now);
+            until.until = Some(now);
         }
         if bundle.spec().mode == Mode::Audit {
-            self.audits.insert(bundle.digest(), None);
+            self.audits.insert(bundle.digest(), Audited { until: None });
         }
         self.active = Some(bundle);
     }
@@ -66,11 +66,10 @@ impl State {
 
     /// Whether the bundle of a record was an audit's when it was made. A sidecar hears of the next within seconds.
     fn was_audit(&self, judged: &Judged, made: Timestamp) -> bool {
-        match self.audits.get(&judged.bundle) {
-            None => false,
-            Some(None) => true,
-            Some(Some(until)) => made <= after(*until, CLOCK_SKEW_MAX),
-        }
+        let audited = self.audits.get(&judged.bundle);
+        audited.is_some_and(|Audited { until }| {
+            until.is_none_or(|until| made <= after(until, CLOCK_SKEW_MAX))
+        })
     }
 
     fn would(
