@@ -5,16 +5,19 @@
 //! *What a crash leaves.* Before the append: nothing happened. After it: the leaves are there and nobody was answered;
 //! the sidecar asks again and gets the stored rulings. *Errors.* A full disk takes nothing and goes on: the state is
 //! read anew from the log. Any other error stops the ledger: it denies everything until it is started and verified.
+//! *Others.* Where other replicas append to the same logs, what they appended is taken in before each group; a log that one of
+//! them reached first goes back, takes theirs in, and the jobs that looked at it are done again on that.
 
 mod batch;
 mod log;
+mod sequencer;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
@@ -27,13 +30,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
 use crate::metrics::{Metrics, Waiting};
-use crate::storage::{Appended, Blob, BlobKind, LogGroup, Place, Storage, StorageError};
+use crate::storage::{Blob, BlobKind, LogGroup, Place, Storage};
 use crate::vault::Vault;
 
 pub(crate) use batch::{
     ParsedBatch, ParsedRecord, destination, sealed_aad, sealed_name, side_frame_aad, text,
 };
 pub use log::{Log, OpenError};
+use sequencer::Sequencer;
 
 /// Jobs that wait for the sequencer; more get `busy`. 1,024 batches of 256 KiB.
 const QUEUE_MAX: usize = 1_024;
@@ -41,9 +45,49 @@ const QUEUE_MAX: usize = 1_024;
 /// Most jobs of one group, so that its first caller does not wait for ever.
 const GROUP_JOBS_MAX: usize = 256;
 
-/// A staged change, and how to answer once it is durable.
-type Job = Box<dyn FnOnce(&mut Staging<'_>) -> Reply + Send>;
-type Reply = Box<dyn FnOnce(Result<&Logs, ApiError>) + Send>;
+/// How often a job is done anew because other replicas were faster, before its caller is told to come again.
+const ROUNDS_MAX: usize = 64;
+
+/// A change to stage, again where others were faster, and how to answer once it is durable.
+trait Job: Send {
+    /// Stages it on the logs as they are now.
+    fn stage(&mut self, staging: &mut Staging<'_>);
+
+    /// Answers its caller, once.
+    fn answer(self: Box<Self>, committed: Result<&Logs, ApiError>);
+}
+
+struct Submitted<S, T, Stage, Answer> {
+    stage: Stage,
+    staged: Option<Result<S, ApiError>>,
+    answer: Answer,
+    caller: oneshot::Sender<Result<T, ApiError>>,
+}
+
+impl<S, T, Stage, Answer> Job for Submitted<S, T, Stage, Answer>
+where
+    S: Send,
+    T: Send,
+    Stage: FnMut(&mut Staging<'_>) -> Result<S, ApiError> + Send,
+    Answer: FnOnce(S, &Logs) -> Result<T, ApiError> + Send,
+{
+    fn stage(&mut self, staging: &mut Staging<'_>) {
+        self.staged = Some((self.stage)(staging));
+    }
+
+    fn answer(self: Box<Self>, committed: Result<&Logs, ApiError>) {
+        let Self {
+            staged,
+            answer,
+            caller,
+            ..
+        } = *self;
+        let staged = staged.unwrap_or(Err(ApiError::Poisoned));
+        let result = committed.and_then(|logs| staged.and_then(|staged| answer(staged, logs)));
+        // A caller that went away needs no answer.
+        drop(caller.send(result));
+    }
+}
 
 /// Logs by origin.
 pub type Logs = BTreeMap<String, Log>;
@@ -59,7 +103,7 @@ pub(crate) struct PlacedLeaf {
 /// A handle on the sequencer.
 #[derive(Debug)]
 pub struct Engine {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Box<dyn Job>>,
     poisoned: watch::Receiver<bool>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
@@ -92,19 +136,11 @@ impl Engine {
             }
             None => None,
         };
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (queue, jobs) = mpsc::channel::<Box<dyn Job>>(QUEUE_MAX);
         let (poison, poisoned) = watch::channel(false);
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
-            .spawn(move || {
-                Sequencer {
-                    parts,
-                    logs,
-                    keeper,
-                    poison,
-                }
-                .run(jobs)
-            })
+            .spawn(move || Sequencer::new(parts, logs, keeper, poison).run(jobs))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             queue,
@@ -113,13 +149,14 @@ impl Engine {
         })
     }
 
-    /// Stages `stage`, and answers with what `answer` makes of its result once it is durable.
+    /// Stages `stage`, and answers with what `answer` makes of its result once it is durable. It is staged again where another
+    /// replica was faster, on what the log says then.
     ///
     /// # Errors
     /// What `stage` refuses with (then it must have staged nothing), or why nothing could be kept.
     pub(crate) async fn submit<S, T, A>(
         &self,
-        stage: impl FnOnce(&mut Staging<'_>) -> Result<S, ApiError> + Send + 'static,
+        stage: impl FnMut(&mut Staging<'_>) -> Result<S, ApiError> + Send + 'static,
         answer: A,
     ) -> Result<T, ApiError>
     where
@@ -127,20 +164,19 @@ impl Engine {
         T: Send + 'static,
         A: FnOnce(S, &Logs) -> Result<T, ApiError> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |staging| {
-            let staged = stage(staging);
-            Box::new(move |committed| {
-                let result =
-                    committed.and_then(|logs| staged.and_then(|staged| answer(staged, logs)));
-                // A caller that went away needs no answer.
-                drop(sender.send(result));
-            })
-        });
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ApiError::Busy,
-            mpsc::error::TrySendError::Closed(_) => ApiError::Poisoned,
-        })?;
+        let (caller, receiver) = oneshot::channel();
+        let job = Submitted {
+            stage,
+            staged: None,
+            answer,
+            caller,
+        };
+        self.queue
+            .try_send(Box::new(job))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => ApiError::Busy,
+                mpsc::error::TrySendError::Closed(_) => ApiError::Poisoned,
+            })?;
         receiver.await.map_err(|_| ApiError::Poisoned)?
     }
 
@@ -167,7 +203,7 @@ impl Engine {
     ) -> Result<(Vec<PlacedLeaf>, T), ApiError> {
         let (log, first) = (origin.clone(), leaves.start);
         let stage = move |staging: &mut Staging<'_>| {
-            let places = staging.parts.storage.places(&log, leaves);
+            let places = staging.parts.storage.places(&log, leaves.clone());
             places.ok_or(ApiError::NotFound("leaf"))
         };
         let answer = move |places: Vec<Place>, logs: &Logs| {
@@ -211,12 +247,12 @@ impl Engine {
         &self,
         origin: String,
         blobs: Vec<Blob>,
-        check: impl FnOnce(&Log, Timestamp) -> Result<EventBody, ApiError> + Send + 'static,
+        mut check: impl FnMut(&Log, Timestamp) -> Result<EventBody, ApiError> + Send + 'static,
     ) -> Result<(), ApiError> {
         let stage = move |staging: &mut Staging<'_>| {
             let now = staging.now(&origin)?;
             let event = check(staging.log(&origin)?, now)?;
-            staging.event(&origin, now, event, blobs)
+            staging.event(&origin, now, event, blobs.clone())
         };
         self.submit(stage, |(), _| Ok(())).await
     }
@@ -232,7 +268,7 @@ impl Engine {
     ) -> Result<(), ApiError> {
         let origin = origin.to_owned();
         self.submit(
-            move |staging| staging.ensure_log(&origin, issuer_keys),
+            move |staging| staging.ensure_log(&origin, &issuer_keys),
             |(), _| Ok(()),
         )
         .await
@@ -252,7 +288,7 @@ impl Engine {
         let digest = bundle.digest();
         let origin = format!("actpass/{}", bundle.spec().tenant);
         let stage = move |staging: &mut Staging<'_>| {
-            staging.ensure_log(&origin, issuer_keys)?;
+            staging.ensure_log(&origin, &issuer_keys)?;
             let state = staging.log(&origin)?.state();
             let same = state
                 .active()
@@ -269,7 +305,7 @@ impl Engine {
                 name: *digest.as_bytes(),
                 bytes: bundle.bytes().to_vec(),
             };
-            staging.learn(&origin, bundle)?;
+            staging.learn(&origin, bundle.clone())?;
             let now = staging.now(&origin)?;
             staging.event(
                 &origin,
@@ -331,107 +367,17 @@ impl Engine {
     }
 }
 
-struct Sequencer {
-    parts: Parts,
-    logs: Logs,
-    keeper: Option<Keeper>,
-    /// Turns true once, for good.
-    poison: watch::Sender<bool>,
+/// What a log needs to be taken up.
+struct Keys<'a> {
+    log: &'a SigningKey,
+    vault: &'a Vault,
 }
 
-impl Sequencer {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(job) = jobs.blocking_recv() {
-            let mut staged = BTreeMap::new();
-            let mut replies = Vec::new();
-            let mut next = Some(job);
-            while let Some(job) = next {
-                replies.push(self.stage(job, &mut staged));
-                next = (replies.len() < GROUP_JOBS_MAX)
-                    .then(|| jobs.try_recv().ok())
-                    .flatten();
-            }
-            let committed = self.commit(staged);
-            for reply in replies {
-                reply(match &committed {
-                    Ok(()) => Ok(&self.logs),
-                    Err(full) if *full => Err(ApiError::NoSpace),
-                    Err(_) => Err(ApiError::Poisoned),
-                });
-            }
-        }
-    }
-
-    fn poisoned(&self) -> bool {
-        *self.poison.borrow()
-    }
-
-    fn stage(&mut self, job: Job, staged: &mut BTreeMap<String, LogGroup>) -> Reply {
-        if self.poisoned() {
-            return Box::new(|committed| drop(committed));
-        }
-        job(&mut Staging {
-            logs: &mut self.logs,
-            staged,
-            parts: &self.parts,
-        })
-    }
-
-    /// One durable write for everything staged. The error says whether the disk is merely full.
-    fn commit(&mut self, staged: BTreeMap<String, LogGroup>) -> Result<(), bool> {
-        if self.poisoned() {
-            return Err(false);
-        }
-        if staged.is_empty() {
-            return Ok(());
-        }
-        let mut groups: Vec<LogGroup> = staged.into_values().collect();
-        for group in &mut groups {
-            if let Some(log) = self.logs.get_mut(&group.log) {
-                log.sign();
-                group.blobs.push(checkpoint_blob(log));
-            }
-        }
-        let begun = Instant::now();
-        let appended = self.parts.storage.append(&groups);
-        match appended {
-            Ok(results)
-                if results
-                    .iter()
-                    .all(|result| matches!(result, Appended::Appended { .. })) =>
-            {
-                let leaves = groups.iter().map(|group| group.leaves.len()).sum();
-                self.parts.metrics.group(leaves, begun.elapsed());
-                if let Some(keeper) = &self.keeper {
-                    let touched = groups.iter().filter_map(|group| self.logs.get(&group.log));
-                    touched.for_each(|log| keeper.put(log));
-                }
-                Ok(())
-            }
-            Err(StorageError::NoSpace { .. }) => {
-                tracing::error!("Disk full; writes are denied until there is space");
-                self.reload()
-            }
-            other => {
-                tracing::error!(?other, "The log cannot be written; the ledger stops");
-                self.poison.send_replace(true);
-                Err(false)
-            }
-        }
-    }
-
-    /// What was staged is not kept: the state is what the log says.
-    fn reload(&mut self) -> Result<(), bool> {
-        match log::read_all(&mut self.parts) {
-            Ok(logs) => {
-                self.logs = logs;
-                Err(true)
-            }
-            Err(error) => {
-                tracing::error!(%error, "The log cannot be read back; the ledger stops");
-                self.poison.send_replace(true);
-                Err(false)
-            }
+impl Parts {
+    fn keys(&self) -> Keys<'_> {
+        Keys {
+            log: &self.log_key,
+            vault: &self.vault,
         }
     }
 }
@@ -441,11 +387,18 @@ pub(crate) struct Staging<'a> {
     logs: &'a mut Logs,
     staged: &'a mut BTreeMap<String, LogGroup>,
     parts: &'a Parts,
+    /// Logs that the job looked at: what it answers rests on them.
+    looked: RefCell<BTreeSet<String>>,
 }
 
 impl Staging<'_> {
     /// The log of that origin.
     pub(crate) fn log(&self, origin: &str) -> Result<&Log, ApiError> {
+        let mut looked = self.looked.borrow_mut();
+        if !looked.contains(origin) {
+            looked.insert(origin.to_owned());
+        }
+        drop(looked);
         self.logs.get(origin).ok_or(ApiError::NotFound("log"))
     }
 
@@ -488,17 +441,17 @@ impl Staging<'_> {
     pub(crate) fn ensure_log(
         &mut self,
         origin: &str,
-        issuer_keys: BTreeMap<String, String>,
+        issuer_keys: &BTreeMap<String, String>,
     ) -> Result<(), ApiError> {
         if self.logs.contains_key(origin) {
             return Ok(());
         }
-        let log =
-            Log::new(origin, self.parts).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let log = Log::new(origin, &self.parts.keys())
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
         let genesis = EventBody::Genesis {
             origin: origin.to_owned(),
             log_key: log.vkey(),
-            issuer_keys,
+            issuer_keys: issuer_keys.clone(),
         };
         self.logs.insert(origin.to_owned(), log);
         let now = self.now(origin)?;
@@ -506,12 +459,12 @@ impl Staging<'_> {
     }
 
     /// Names the keys that are believed now, where the log names others.
-    pub(crate) fn believe(&mut self, origin: &str, keys: TrustedKeys) -> Result<(), ApiError> {
-        if *self.log(origin)?.state().keys() == keys {
+    pub(crate) fn believe(&mut self, origin: &str, keys: &TrustedKeys) -> Result<(), ApiError> {
+        if self.log(origin)?.state().keys() == keys {
             return Ok(());
         }
         let now = self.now(origin)?;
-        self.event(origin, now, EventBody::Keys(keys), Vec::new())
+        self.event(origin, now, EventBody::Keys(keys.clone()), Vec::new())
     }
 
     /// Stages one event.
@@ -538,17 +491,6 @@ fn staged_group<'a>(staged: &'a mut BTreeMap<String, LogGroup>, log: &Log) -> &'
             leaves: Vec::new(),
             blobs: Vec::new(),
         })
-}
-
-/// The signed checkpoint of a group rides in the group: it is durable with the leaves it covers, and torn with them.
-/// Nobody sees it before that, so a crash cannot leave two signed heads of one size in the world.
-fn checkpoint_blob(log: &Log) -> Blob {
-    let bytes = log.checkpoint().as_bytes().to_vec();
-    Blob {
-        kind: BlobKind::State,
-        name: checkpoint_name(log.origin()),
-        bytes,
-    }
 }
 
 /// Name of the blob that holds a log's newest signed checkpoint.

@@ -95,6 +95,37 @@ pub trait Storage: Send {
         None
     }
 
+    /// Whether others append to the same logs meanwhile.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// The logs that end elsewhere than they did when this was asked last, and where. Empty unless [`Storage::is_shared`].
+    ///
+    /// # Errors
+    /// Where it cannot be told now; it may be asked again.
+    fn moved(&mut self) -> Result<Vec<(String, Head)>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Shows the leaves of one log from that index on, and the blobs written with them, which come before them; maybe also blobs
+    /// written earlier.
+    ///
+    /// # Errors
+    /// As [`Storage::replay`].
+    fn tail(
+        &mut self,
+        log: &str,
+        from: u64,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.replay(&mut |entry| match entry {
+            Entry::Leaf { log: of, seq, .. } if of == log && seq >= from => visit(entry),
+            Entry::Blob { log: of, .. } if of == log => visit(entry),
+            Entry::Leaf { .. } | Entry::Blob { .. } => ControlFlow::Continue(()),
+        })
+    }
+
     /// What opening the storage had to drop: the write that a crash cut short.
     fn recovery(&self) -> Option<&Recovery> {
         None

@@ -15,7 +15,7 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
 use actpass_core::evidence::record::{Body, Containment, OutcomeResult};
-use actpass_core::hash::sha256;
+use actpass_core::hash::{StreamId, sha256};
 use actpass_core::mode::Mode;
 use actpass_core::passport::jws::{self, Claims, Cnf, IssuerKeys, Jwk, key_id};
 use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
@@ -61,6 +61,8 @@ pub struct Parts {
 pub struct Agent {
     /// Its enforcement point.
     pub pep: Arc<Pep>,
+    /// Its stream.
+    pub stream: StreamId,
     /// Its ring file.
     pub ring: PathBuf,
     shipping: JoinHandle<Result<(), ShipError>>,
@@ -110,20 +112,44 @@ impl Parts {
     /// # Errors
     /// Where it does not start, or does not take the policy.
     pub async fn ledger(&self) -> anyhow::Result<Ledger> {
+        let storage = MemoryStorage::on(self.disk.clone());
+        let heads = self.dir.path().join("head");
+        let ledger = self.over(storage, Some(heads), self.address)?;
+        self.put_policy().await?;
+        Ok(ledger)
+    }
+
+    /// Starts one of several ledgers over what the disk holds, at an address of its own; the policy is there once
+    /// [`Parts::ledger`] has run.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn replica(&self) -> anyhow::Result<Ledger> {
+        let storage = MemoryStorage::shared(self.disk.clone());
+        self.over(storage, None, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    fn over(
+        &self,
+        storage: MemoryStorage,
+        heads: Option<PathBuf>,
+        address: SocketAddr,
+    ) -> anyhow::Result<Ledger> {
         let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
         let issuer = self.issuer.verifying_key();
         let config = Config {
-            storage: Box::new(MemoryStorage::on(self.disk.clone())),
+            storage: Box::new(storage),
             vault: Vault::open(&self.dir.path().join("vault"), kek)?,
             log_key: self.log_key.clone(),
-            heads: Some(self.dir.path().join("head")),
+            heads,
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
             shown: Arc::new(Shown::new(self.identity.clone())?),
         };
-        let ledger = Ledger::start(config, std::net::TcpListener::bind(self.address)?)?;
-        self.put_policy().await?;
-        Ok(ledger)
+        Ok(Ledger::start(
+            config,
+            std::net::TcpListener::bind(address)?,
+        )?)
     }
 
     /// Puts a secret into the vault; before the ledger starts.
@@ -169,16 +195,21 @@ impl Parts {
     /// # Errors
     /// Where its stream is not taken.
     pub async fn agent(&self) -> anyhow::Result<Agent> {
+        self.agent_at(self.address).await
+    }
+
+    /// The same, of a ledger at that address.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn agent_at(&self, ledger: SocketAddr) -> anyhow::Result<Agent> {
+        let address = LedgerAddress {
+            address: ledger.to_string(),
+            ..self.address()
+        };
         let key = fresh_key()?;
         let session = self.session(&key.verifying_key(), 3_600)?;
-        Agent::open(
-            key,
-            session,
-            self.dir.path(),
-            self.address(),
-            self.verifier(),
-        )
-        .await
+        Agent::open(key, session, self.dir.path(), address, self.verifier()).await
     }
 
     /// All leaves of the log.
@@ -343,6 +374,7 @@ impl Agent {
         let shipping = tokio::spawn(shipper.run());
         Ok(Self {
             pep,
+            stream,
             ring,
             shipping,
         })

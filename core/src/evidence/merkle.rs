@@ -70,6 +70,15 @@ impl Tree {
         self.levels.push(vec![hash]);
     }
 
+    /// Goes back to the tree of the first `size` leaves; nothing where it has no more.
+    pub fn truncate(&mut self, size: u64) {
+        for (height, level) in self.levels.iter_mut().enumerate() {
+            let complete = usize::try_from(size >> height).unwrap_or(usize::MAX);
+            level.truncate(complete);
+        }
+        self.levels.retain(|level| !level.is_empty());
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> u64 {
         self.levels.first().map_or(0, |leaves| leaves.len() as u64)

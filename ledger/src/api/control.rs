@@ -95,7 +95,7 @@ pub(super) async fn revoke(
     };
     context
         .engine
-        .event(origin, Vec::new(), move |_, _| Ok(event))
+        .event(origin, Vec::new(), move |_, _| Ok(event.clone()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -244,7 +244,7 @@ pub(super) async fn resolve(
             stream,
             seq,
             happened,
-            by: person.user,
+            by: person.user.clone(),
         }),
         Some(_) => {
             let detail =
@@ -304,7 +304,7 @@ pub(super) async fn put_credential(
     };
     context
         .engine
-        .event(allowed.origin, Vec::new(), move |_, _| Ok(event))
+        .event(allowed.origin, Vec::new(), move |_, _| Ok(event.clone()))
         .await?;
     Ok(Json(view))
 }
@@ -374,7 +374,7 @@ pub(super) async fn delete_credential(
     };
     context
         .engine
-        .event(allowed.origin, Vec::new(), move |_, _| Ok(event))
+        .event(allowed.origin, Vec::new(), move |_, _| Ok(event.clone()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -82,9 +82,9 @@ pub(super) async fn open(
     let log = origin.clone();
     let stage = move |staging: &mut Staging<'_>| {
         may_open(staging.log(&log)?, &stream, pod_uid.as_deref())?;
-        staging.believe(&log, keys)?;
+        staging.believe(&log, &keys)?;
         let now = staging.now(&log)?;
-        staging.event(&log, now, event, Vec::new())
+        staging.event(&log, now, event.clone(), Vec::new())
     };
     context.engine.submit(stage, |(), _| Ok(())).await?;
     context
@@ -235,7 +235,7 @@ pub(super) async fn credential(
     };
     context
         .engine
-        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged))
+        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged.clone()))
         .await?;
     Ok(Json(Lease {
         credential: name,
@@ -310,7 +310,7 @@ pub(super) async fn lease(
     };
     context
         .engine
-        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged))
+        .event(sidecar.origin, Vec::new(), move |_, _| Ok(logged.clone()))
         .await?;
     let secret = text(&lent.secret)?;
     Ok(Json(Lease {
@@ -370,7 +370,7 @@ pub(super) async fn seal(
             .map(|approval| approval.state(now));
         match standing {
             Some(ApprovalState::Sealing) => Ok(EventBody::Sealed {
-                approval,
+                approval: approval.clone(),
                 stream,
                 seq,
                 blob: digest,

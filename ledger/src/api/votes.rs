@@ -63,7 +63,7 @@ pub(super) async fn vote(
     context
         .engine
         .submit(
-            move |staging| answer.stage(staging, &log, voted),
+            move |staging| answer.stage(staging, &log, &voted),
             |(), _| Ok(()),
         )
         .await?;
@@ -88,10 +88,10 @@ impl Answer {
         }
     }
 
-    fn stage(self, staging: &mut Staging<'_>, log: &str, id: String) -> Result<(), ApiError> {
+    fn stage(&self, staging: &mut Staging<'_>, log: &str, id: &str) -> Result<(), ApiError> {
         let now = staging.now(log)?;
         let state = staging.log(log)?.state();
-        let approval = state.approval(&id).ok_or(ApiError::NotFound("approval"))?;
+        let approval = state.approval(id).ok_or(ApiError::NotFound("approval"))?;
         match self {
             Self::Own { grant, person } => {
                 // Whoever holds the control token of local mode counts for every group that is asked.
@@ -99,12 +99,12 @@ impl Answer {
                 let mut groups: Vec<String> = seats.flat_map(|seat| seat.groups.clone()).collect();
                 groups.sort();
                 groups.dedup();
-                let user = person.user;
+                let (grant, user) = (*grant, person.user.clone());
                 state
-                    .check_vote(&id, &user, &groups, now)
+                    .check_vote(id, &user, &groups, now)
                     .map_err(|why| refused(&why))?;
                 let vote = EventBody::Vote {
-                    approval: id,
+                    approval: id.to_owned(),
                     grant,
                     user,
                     groups,
@@ -115,19 +115,19 @@ impl Answer {
             // Whoever passes votes on cannot know whether an answer was lost on its way.
             Self::Stamped { signed, .. } if counts_already(approval, &signed.vote) => Ok(()),
             Self::Stamped { signed, keys } => {
-                let named = control::as_text(&keys);
+                let named = control::as_text(keys);
                 let groups = state
-                    .check_signed_vote(&id, &signed, &named, now)
+                    .check_signed_vote(id, signed, &named, now)
                     .map_err(|why| refused(&why))?;
                 let mut believed = state.keys().clone();
                 believed.vote_keys = named;
-                staging.believe(log, believed)?;
+                staging.believe(log, &believed)?;
                 let vote = EventBody::Vote {
-                    approval: id,
+                    approval: id.to_owned(),
                     grant: signed.vote.grant,
                     user: signed.vote.user.clone(),
                     groups,
-                    signed: Some(signed),
+                    signed: Some(signed.clone()),
                 };
                 let now = staging.now(log)?;
                 staging.event(log, now, vote, Vec::new())

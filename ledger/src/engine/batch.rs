@@ -59,7 +59,7 @@ impl Engine {
     pub(crate) async fn batch(&self, batch: ParsedBatch) -> Result<Vec<u8>, ApiError> {
         let (origin, from) = (batch.origin.clone(), batch.from);
         self.submit(
-            move |staging| staging.batch(batch),
+            move |staging| staging.batch(&batch),
             move |answers, logs| write_answer(&answers, &origin, from, logs),
         )
         .await
@@ -67,13 +67,13 @@ impl Engine {
 }
 
 impl Staging<'_> {
-    fn batch(&mut self, batch: ParsedBatch) -> Result<Vec<RecordAnswer>, ApiError> {
-        self.check_order(&batch)?;
+    fn batch(&mut self, batch: &ParsedBatch) -> Result<Vec<RecordAnswer>, ApiError> {
+        self.check_order(batch)?;
         let last = batch.records.len().saturating_sub(1);
         let mut answers = Vec::with_capacity(batch.records.len());
-        for (position, parsed) in batch.records.into_iter().enumerate() {
+        for (position, parsed) in batch.records.iter().enumerate() {
             let signature = (position == last).then(|| batch.signature.clone());
-            let answer = match self.repeated(&batch.origin, &parsed)? {
+            let answer = match self.repeated(&batch.origin, parsed)? {
                 Some(stored) => stored,
                 None => self.record(&batch.origin, parsed, signature)?,
             };
@@ -165,7 +165,7 @@ impl Staging<'_> {
     fn record(
         &mut self,
         origin: &str,
-        parsed: ParsedRecord,
+        parsed: &ParsedRecord,
         signature: Option<String>,
     ) -> Result<RecordAnswer, ApiError> {
         let now = self.now(origin)?;
@@ -192,11 +192,12 @@ impl Staging<'_> {
             bundle: log.state().active().map(Arc::as_ref),
         };
         self.parts.metrics.ruling(&counted, &parsed.record, &ruling);
-        let side_frame = self.side_frame(origin, &parsed)?;
+        let side_frame = self.side_frame(origin, parsed)?;
         let (seq, verdict, reason) = (parsed.record.seq, ruling.verdict, ruling.reason.clone());
         let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;
         let staged = staged_group(self.staged, log);
-        let (index, leaf) = log.push_record(now, parsed.record, ruling, signature, staged)?;
+        let (index, leaf) =
+            log.push_record(now, parsed.record.clone(), ruling, signature, staged)?;
         staged.blobs.extend(side_frame);
         Ok(RecordAnswer {
             seq,

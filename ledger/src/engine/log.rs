@@ -1,7 +1,9 @@
 //! One tenant's log in memory: its state, its tree, its newest checkpoint.
 
+mod durable;
+mod taken;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actpass_core::action::Action;
@@ -17,11 +19,15 @@ use actpass_core::hash::{BundleDigest, LeafHash, StreamId, TreeRoot};
 use actpass_core::state::{Bundles, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Logs, Parts, checkpoint_name};
+use super::Keys;
 use crate::error::ApiError;
 use crate::heads::HeadsError;
-use crate::storage::{Entry as StoredEntry, Head, LogGroup, StorageError};
+use crate::storage::{Head, LogGroup, StorageError};
 use crate::vault::VaultError;
+
+pub(super) use taken::{read_all, read_on};
+
+use durable::Durable;
 
 /// Answers kept per stream, so that a batch whose answer was lost can be sent again: two batches.
 const ANSWERS_KEPT: usize = 2 * actpass_core::wire::BATCH_RECORDS_MAX;
@@ -36,10 +42,14 @@ pub struct Log {
     head: LeafHash,
     last_time: Timestamp,
     bundles: BundleMap,
+    /// Up to where it is durable, and what it goes back to where a group is not kept.
+    durable: Durable,
     signer: NoteSigner,
     checkpoint: String,
     mac_key: MacKey,
     answered: BTreeMap<StreamId, VecDeque<Answered>>,
+    /// Streams that ended in leaves that are not durable yet.
+    ended: Vec<StreamId>,
 }
 
 /// A record that was answered, and the leaf that says how.
@@ -119,20 +129,22 @@ pub enum OpenError {
 }
 
 impl Log {
-    pub(super) fn new(origin: &str, parts: &Parts) -> Result<Self, VaultError> {
+    pub(super) fn new(origin: &str, keys: &Keys<'_>) -> Result<Self, VaultError> {
         let tenant = origin.strip_prefix("actpass/").unwrap_or(origin);
         Ok(Self {
             origin: origin.to_owned(),
             state: State::new(origin),
+            durable: Durable::nothing(origin),
             given: None,
             tree: Tree::new(),
             head: genesis_prev(origin),
             last_time: Timestamp::UNIX_EPOCH,
             bundles: BundleMap::default(),
-            signer: NoteSigner::new(origin, parts.log_key.clone()),
+            signer: NoteSigner::new(origin, keys.log.clone()),
             checkpoint: String::new(),
-            mac_key: MacKey::new(*parts.vault.digest_key(tenant)?),
+            mac_key: MacKey::new(*keys.vault.digest_key(tenant)?),
             answered: BTreeMap::new(),
+            ended: Vec::new(),
         })
     }
 
@@ -345,18 +357,19 @@ impl Log {
         if let Entry::Event(event) = &leaf.r
             && let EventBody::StreamEnded { stream, .. } = &event.what
         {
-            self.answered.remove(stream);
+            self.ended.push(*stream);
         }
         Ok(text)
     }
 
-    pub(super) fn sign(&mut self) {
+    /// The signed checkpoint of all leaves, which is [`Log::checkpoint`] once they are durable.
+    pub(super) fn sign(&self) -> String {
         let checkpoint = Checkpoint {
             origin: self.origin.clone(),
             size: self.tree.size(),
             root: self.tree.root(),
         };
-        self.checkpoint = checkpoint.sign(&self.signer);
+        checkpoint.sign(&self.signer)
     }
 
     /// Whether it was begun under our key. `first` is its first leaf.
@@ -377,7 +390,7 @@ impl Log {
     }
 
     /// Whether the checkpoint stored with the last group is ours and of these very leaves.
-    fn check_signed(&self, stored: Option<&[u8]>) -> Result<(), OpenError> {
+    fn check_signed(&self, stored: Option<&[u8]>) -> Result<String, OpenError> {
         let unsigned = |what: String| OpenError::Unsigned {
             log: self.origin.clone(),
             what,
@@ -387,7 +400,7 @@ impl Log {
         let signed = Checkpoint::verify(&note, &self.signer.verifier());
         let signed = signed.map_err(|error| unsigned(error.to_string()))?;
         match (signed.size, signed.root) == (self.tree.size(), self.tree.root()) {
-            true => Ok(()),
+            true => Ok(note.into_owned()),
             false => Err(unsigned(format!(
                 "the checkpoint is of {} leaves with root {}, and here are {} with root {}",
                 signed.size,
@@ -411,61 +424,6 @@ impl Log {
             .map(drop)
             .map_err(|error| error.to_string())
     }
-}
-
-/// Reads all logs back from storage.
-pub(super) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
-    let mut stored: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    parts.storage.replay(&mut |entry| {
-        if let StoredEntry::Leaf { log, bytes, .. } = entry {
-            stored
-                .entry(log.to_owned())
-                .or_default()
-                .push(bytes.to_vec());
-        }
-        ControlFlow::Continue(())
-    })?;
-    let mut logs = Logs::new();
-    for (origin, leaves) in stored {
-        let mut log = Log::new(&origin, parts)?;
-        log.check_key(leaves.first().map_or(&[][..], Vec::as_slice))?;
-        for bytes in &leaves {
-            learn_bundle(&mut log, bytes, parts)?;
-            let seq = log.size();
-            log.read_back(bytes).map_err(|what| OpenError::Damaged {
-                log: origin.clone(),
-                seq,
-                what,
-            })?;
-        }
-        let stored = parts.storage.blob(&checkpoint_name(&origin))?;
-        log.check_signed(stored.as_deref())?;
-        log.sign();
-        logs.insert(origin, log);
-    }
-    Ok(logs)
-}
-
-/// A leaf that names a bundle needs its bytes, which are a blob of the same group.
-fn learn_bundle(log: &mut Log, leaf: &[u8], parts: &Parts) -> Result<(), OpenError> {
-    let Ok(Leaf {
-        r: Entry::Event(event),
-        ..
-    }) = Leaf::parse(leaf)
-    else {
-        return Ok(());
-    };
-    let EventBody::Bundle { digest, .. } = event.what else {
-        return Ok(());
-    };
-    if let Some(bytes) = parts.storage.blob(digest.as_bytes())? {
-        let bundle = Bundle::parse(&bytes).map_err(|source| OpenError::Bundle {
-            digest,
-            source: Box::new(source),
-        })?;
-        log.learn(Arc::new(bundle));
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Log {

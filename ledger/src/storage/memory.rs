@@ -20,6 +20,7 @@ struct Content {
     blobs: HashMap<[u8; 32], Vec<u8>>,
     next: Option<(u64, Fault)>,
     appends: u64,
+    conflicts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +65,11 @@ impl MemoryDisk {
         self.content().appends
     }
 
+    /// Number of groups refused because the log had moved on.
+    pub fn conflicts(&self) -> u64 {
+        self.content().conflicts
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         // Every change is made whole before the lock is given back, so a panic elsewhere leaves none half made.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,6 +81,8 @@ impl MemoryDisk {
 pub struct MemoryStorage {
     disk: MemoryDisk,
     poisoned: bool,
+    /// Of a disk that others write to as well: where each log ended when that was told last.
+    told: Option<HashMap<String, Head>>,
 }
 
 impl MemoryStorage {
@@ -88,6 +96,15 @@ impl MemoryStorage {
         MemoryStorage {
             disk,
             poisoned: false,
+            told: None,
+        }
+    }
+
+    /// Opens what `disk` keeps while others write to it, as one of several replicas does.
+    pub fn shared(disk: MemoryDisk) -> Self {
+        MemoryStorage {
+            told: Some(HashMap::new()),
+            ..Self::on(disk)
         }
     }
 
@@ -143,29 +160,18 @@ impl Storage for MemoryStorage {
     ) -> Result<(), StorageError> {
         // A copy, so that the visitor may use the disk.
         let written = self.disk.content().written.clone();
-        for one in &written {
-            let entry = match one {
-                Written::Leaf { log, seq, bytes } => Entry::Leaf {
-                    log,
-                    seq: *seq,
-                    bytes,
-                },
-                Written::Blob {
-                    log,
-                    kind,
-                    name,
-                    bytes,
-                } => Entry::Blob {
-                    log,
-                    kind: *kind,
-                    name,
-                    bytes,
-                },
-            };
-            if visit(entry).is_break() {
-                break;
-            }
-        }
+        show(&written, visit);
+        Ok(())
+    }
+
+    fn tail(
+        &mut self,
+        log: &str,
+        from: u64,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let written = self.disk.content().since(log, from);
+        show(&written, visit);
         Ok(())
     }
 
@@ -181,12 +187,71 @@ impl Storage for MemoryStorage {
         self.disk.content().head(log)
     }
 
+    fn is_shared(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn moved(&mut self) -> Result<Vec<(String, Head)>, StorageError> {
+        let Some(told) = &mut self.told else {
+            return Ok(Vec::new());
+        };
+        let mut moved = self.disk.content().logs.clone();
+        moved.retain(|(log, head)| told.insert(log.clone(), *head) != Some(*head));
+        Ok(moved)
+    }
+
     fn recovery(&self) -> Option<&Recovery> {
         None
     }
 }
 
+fn show(written: &[Written], visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) {
+    for one in written {
+        if visit(one.entry()).is_break() {
+            break;
+        }
+    }
+}
+
+impl Written {
+    fn log(&self) -> &str {
+        match self {
+            Self::Leaf { log, .. } | Self::Blob { log, .. } => log,
+        }
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        match self {
+            Self::Leaf { log, seq, bytes } => Entry::Leaf {
+                log,
+                seq: *seq,
+                bytes,
+            },
+            Self::Blob {
+                log,
+                kind,
+                name,
+                bytes,
+            } => Entry::Blob {
+                log,
+                kind: *kind,
+                name,
+                bytes,
+            },
+        }
+    }
+}
+
 impl Content {
+    /// What was written of a log behind its leaf before `from`.
+    fn since(&self, log: &str, from: u64) -> Vec<Written> {
+        let own = self.written.iter().rev().filter(|one| one.log() == log);
+        let before = |one: &&Written| !matches!(one, Written::Leaf { seq, .. } if *seq < from);
+        let mut since: Vec<Written> = own.take_while(before).cloned().collect();
+        since.reverse();
+        since
+    }
+
     fn head(&self, log: &str) -> Head {
         let known = self.logs.iter().find(|(name, _)| name == log);
         known.map_or_else(|| Head::genesis(log), |(_, head)| *head)
@@ -199,6 +264,7 @@ impl Content {
     fn append_one(&mut self, group: &LogGroup) -> Appended {
         let found = self.head(&group.log);
         if found != group.expected_head {
+            self.conflicts = self.conflicts.saturating_add(1);
             return Appended::Conflict { found };
         }
         for blob in &group.blobs {

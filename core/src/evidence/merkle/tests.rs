@@ -309,3 +309,19 @@ proptest! {
         prop_assert_eq!(verify_consistency(old, old_root, size, root, &tree.consistency(old, size).unwrap()), Ok(()));
     }
 }
+
+#[test]
+fn a_tree_that_goes_back_is_the_tree_that_it_was() {
+    for size in 0..70 {
+        for back in 0..=size + 1 {
+            let mut gone_back = tree(size);
+            gone_back.truncate(back);
+            assert_eq!(gone_back, tree(back.min(size)), "from {size} to {back}");
+            leaves(size)
+                .into_iter()
+                .skip(usize::try_from(back).unwrap())
+                .for_each(|leaf| gone_back.push(leaf));
+            assert_eq!(gone_back, tree(size), "from {size} to {back} and on");
+        }
+    }
+}

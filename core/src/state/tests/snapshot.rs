@@ -39,7 +39,7 @@ fn bytes_that_would_not_be_written_are_no_state() {
     let (first, after) = rest.split_at(end);
     let twice = format!("{before}{first},{first}{after}");
     for (what, bytes) in [
-        ("cut short", &text[..text.len() - 1]),
+        ("cut short", text.strip_suffix('}').unwrap()),
         ("empty", ""),
         ("with a space", &text.replacen(':', ": ", 1)),
         ("an approval twice", &twice),

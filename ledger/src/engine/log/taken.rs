@@ -1,0 +1,149 @@
+//! Takes logs in as the storage shows them: at the start, and where others went on with them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use actpass_core::bundle::Bundle;
+use actpass_core::hash::BundleDigest;
+
+use super::{Log, OpenError};
+use crate::engine::{Keys, Logs, Parts, checkpoint_name};
+use crate::storage::{BlobKind, Entry};
+
+/// Reads all logs back from storage.
+pub(in crate::engine) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
+    let keys = Keys {
+        log: &parts.log_key,
+        vault: &parts.vault,
+    };
+    let mut taken = Taken::new(Logs::new());
+    parts
+        .storage
+        .replay(&mut |entry| taken.entry(entry, &keys))?;
+    taken.finish(parts.storage.is_shared())
+}
+
+/// Takes in what the storage has of a log behind the leaves that are known.
+pub(in crate::engine) fn read_on(
+    logs: &mut Logs,
+    origin: &str,
+    parts: &mut Parts,
+) -> Result<(), OpenError> {
+    let keys = Keys {
+        log: &parts.log_key,
+        vault: &parts.vault,
+    };
+    let known = logs.remove_entry(origin);
+    let from = known.as_ref().map_or(0, |(_, log)| log.size());
+    let mut taken = Taken::new(known.into_iter().collect());
+    parts
+        .storage
+        .tail(origin, from, &mut |entry| taken.entry(entry, &keys))?;
+    logs.extend(taken.finish(parts.storage.is_shared())?);
+    Ok(())
+}
+
+/// Logs while they are read, with the checkpoint shown last of each.
+struct Taken {
+    logs: Logs,
+    signed: BTreeMap<String, Vec<u8>>,
+    failed: Option<OpenError>,
+}
+
+impl Taken {
+    fn new(logs: Logs) -> Self {
+        Self {
+            logs,
+            signed: BTreeMap::new(),
+            failed: None,
+        }
+    }
+
+    fn entry(&mut self, entry: Entry<'_>, keys: &Keys<'_>) -> ControlFlow<()> {
+        let taken = match entry {
+            Entry::Blob {
+                log,
+                kind,
+                name,
+                bytes,
+            } => self.blob(log, kind, name, bytes, keys),
+            Entry::Leaf { log, bytes, .. } => self.leaf(log, bytes, keys),
+        };
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn log(&mut self, origin: &str, keys: &Keys<'_>) -> Result<&mut Log, OpenError> {
+        match self.logs.entry(origin.to_owned()) {
+            MapEntry::Occupied(known) => Ok(known.into_mut()),
+            MapEntry::Vacant(new) => Ok(new.insert(Log::new(origin, keys)?)),
+        }
+    }
+
+    /// A leaf that names a bundle needs its bytes, which come before it.
+    fn blob(
+        &mut self,
+        origin: &str,
+        kind: BlobKind,
+        name: &[u8; 32],
+        bytes: &[u8],
+        keys: &Keys<'_>,
+    ) -> Result<(), OpenError> {
+        match kind {
+            BlobKind::Bundle => {
+                let bundle = Bundle::parse(bytes).map_err(|source| OpenError::Bundle {
+                    digest: BundleDigest::from_bytes(*name),
+                    source: Box::new(source),
+                })?;
+                self.log(origin, keys)?.learn(Arc::new(bundle));
+            }
+            BlobKind::State if *name == checkpoint_name(origin) => {
+                self.signed.insert(origin.to_owned(), bytes.to_vec());
+            }
+            BlobKind::State | BlobKind::SideFrame { .. } | BlobKind::Sealed => {}
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, origin: &str, bytes: &[u8], keys: &Keys<'_>) -> Result<(), OpenError> {
+        let log = self.log(origin, keys)?;
+        let seq = log.size();
+        if seq == 0 {
+            log.check_key(bytes)?;
+        }
+        log.read_back(bytes).map_err(|what| OpenError::Damaged {
+            log: origin.to_owned(),
+            seq,
+            what,
+        })?;
+        log.forget_ended();
+        Ok(())
+    }
+
+    fn finish(mut self, shared: bool) -> Result<Logs, OpenError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        // Blobs without leaves make no log.
+        self.logs.retain(|_, log| log.size() > 0);
+        for (origin, log) in &mut self.logs {
+            match self.signed.get(origin) {
+                Some(signed) => {
+                    let signed = log.check_signed(Some(signed))?;
+                    log.is_durable(signed, shared);
+                }
+                // Nothing came after what was known.
+                None if log.was_kept() => {}
+                None => drop(log.check_signed(None)?),
+            }
+        }
+        Ok(self.logs)
+    }
+}
