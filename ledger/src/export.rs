@@ -75,7 +75,7 @@ pub struct Last {
 }
 
 /// Writes the lines of one log.
-pub(crate) struct Writer {
+pub struct Writer {
     log: String,
     sum: Sha256,
     /// Leaves to come.
@@ -84,7 +84,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// A writer of that many leaves, and its first line.
-    pub(crate) fn new(first: &First) -> (Self, Vec<u8>) {
+    pub fn new(first: &First) -> (Self, Vec<u8>) {
         let mut writer = Self {
             log: first.log.clone(),
             sum: Sha256::new(),
@@ -95,12 +95,12 @@ impl Writer {
     }
 
     /// Whether every leaf was written.
-    pub(crate) fn complete(&self) -> bool {
+    pub fn complete(&self) -> bool {
         self.left == 0
     }
 
     /// The line of what the storage shows, if it belongs here.
-    pub(crate) fn entry(&mut self, entry: Entry<'_>) -> Option<Vec<u8>> {
+    pub fn entry(&mut self, entry: Entry<'_>) -> Option<Vec<u8>> {
         match entry {
             Entry::Leaf { log, bytes, .. } if log == self.log && self.left > 0 => {
                 self.left = self.left.saturating_sub(1);
@@ -131,7 +131,7 @@ impl Writer {
     }
 
     /// The last line.
-    pub(crate) fn last(self, checkpoint: String) -> Vec<u8> {
+    pub fn last(self, checkpoint: String) -> Vec<u8> {
         let sha256 = hex(&self.sum.finalize());
         json(&Last { checkpoint, sha256 })
     }

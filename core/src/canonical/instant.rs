@@ -19,7 +19,9 @@ pub fn instant(t: Timestamp) -> String {
 /// The instant whose canonical text this is; any other spelling of it is refused.
 pub fn parse_instant(text: &str) -> Result<Timestamp, InstantError> {
     let refused = || InstantError(excerpt(text));
+    // Not every reader's calendar has a year 0.
     let shaped = text.len() == SHAPE.len()
+        && !text.starts_with("0000")
         && text
             .bytes()
             .zip(SHAPE)

@@ -107,10 +107,12 @@ fn read(
         .ok()
 }
 
-/// The size a note claims, to say which leaf its failure concerns.
+/// The size a note claims, to say which leaf its failure concerns: its second line where that is digits only, else 0.
 fn size_claimed(note: &str) -> u64 {
-    note.lines()
+    let digits = |size: &&str| size.bytes().all(|byte| byte.is_ascii_digit());
+    note.split('\n')
         .nth(1)
+        .filter(digits)
         .and_then(|size| size.parse().ok())
         .unwrap_or(0)
 }

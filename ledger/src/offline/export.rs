@@ -12,6 +12,8 @@ use actpass_core::hash::{BlobDigest, hex};
 use actpass_core::verify::{Against, Verification};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::beside::{Blobs, Stored};
@@ -53,8 +55,10 @@ pub fn verify_export(path: &Path, known: &Known<'_>) -> Result<Verified, Storage
     let mut missing: Vec<String> = known.logs().map(str::to_owned).collect();
     missing.retain(|log| log != origin);
     missing.dedup();
-    let files = match (&read.damaged, &read.last) {
-        (Some((offset, leaf, what)), _) => Files::Damaged(read.damage(*offset, *leaf, what)),
+    let named = report.origin.as_ref().is_none_or(|named| named == origin);
+    let misnamed = (!named).then_some((0, None, OTHER_LOG));
+    let files = match (read.damaged.or(misnamed), &read.last) {
+        (Some((offset, leaf, what)), _) => Files::Damaged(read.damage(offset, leaf, what)),
         (None, None) => Files::CutExport {
             path: path.to_owned(),
             offset: read.bytes,
@@ -113,6 +117,10 @@ pub fn key_of(path: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, StorageErr
 
 const NO_EXPORT: &str = "it does not begin as an exported log of this version does";
 
+const FOLLOWED: &str = "something follows its last line";
+
+const OTHER_LOG: &str = "its first line names another log than its leaves";
+
 /// What a line is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -147,39 +155,43 @@ impl<'a> Exported<'a> {
             bytes: 0,
         };
         let (mut sum, mut leaves) = (Sha256::new(), 0_u64);
-        let mut found = Vec::new();
+        let (mut found, mut whole) = (Vec::new(), 0_u64);
         read.bytes = lines(path, |kind, offset, line| {
+            whole = after(offset, line);
             let mut wrong = |what| found.push((offset, Some(leaves), what));
             if read.last.is_some() {
-                wrong("something follows its last line");
+                wrong(FOLLOWED);
             }
             match kind {
                 Kind::First => {
-                    let first = serde_json::from_slice::<First>(line).map_err(drop);
-                    read.first = first.and_then(|first| match first.export == VERSION {
-                        true => Ok(first),
-                        false => Err(()),
-                    });
+                    let first = spelled::<First>(line).filter(|first| first.export == VERSION);
+                    read.first = first.ok_or(());
                 }
                 Kind::Blob => match blob_name(line) {
                     Some(name) => drop(read.blobs.insert(name, (offset, line.len()))),
                     None => wrong("a line does not say what is kept beside the leaves"),
                 },
                 Kind::Leaf => leaves = leaves.saturating_add(1),
-                Kind::Last => match serde_json::from_slice::<Last>(line) {
-                    Ok(last) => {
+                Kind::Last => match spelled::<Last>(line) {
+                    Some(last) => {
                         if last.sha256 != hex(&sum.clone().finalize()) {
                             wrong("the lines before are not those of its sum");
                         }
+                        if read.first.as_ref().is_ok_and(|it| it.leaves != leaves) {
+                            wrong("it holds another number of leaves than its first line says");
+                        }
                         read.last = Some(last);
                     }
-                    Err(_) => wrong("its last line says neither sum nor checkpoint"),
+                    None => wrong("its last line says neither sum nor checkpoint"),
                 },
             }
             sum.update(line);
             sum.update(b"\n");
             read.count = read.count.saturating_add(1);
         })?;
+        if read.last.is_some() && read.bytes > whole {
+            found.push((whole, Some(leaves), FOLLOWED));
+        }
         read.damaged = found.first().copied();
         Ok(read)
     }
@@ -250,8 +262,21 @@ fn failed(path: &Path, did: &'static str, source: std::io::Error) -> StorageErro
     }
 }
 
+/// Where the line after this one begins.
+fn after(offset: u64, line: &[u8]) -> u64 {
+    let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+    offset.saturating_add(length).saturating_add(1)
+}
+
+/// What a line says, in the one spelling in which it is exported: whoever reads these lines with other tools finds no two readings.
+fn spelled<T: Serialize + DeserializeOwned>(line: &[u8]) -> Option<T> {
+    let value = serde_json::from_slice(line).ok()?;
+    (serde_json::to_vec(&value).ok()? == line).then_some(value)
+}
+
 fn blob_name(line: &[u8]) -> Option<[u8; 32]> {
-    let line: BlobLine = serde_json::from_slice(line).ok()?;
-    let digest: BlobDigest = line.blob.name.parse().ok()?;
+    let BlobLine { blob } = spelled(line)?;
+    let digest: BlobDigest = blob.name.parse().ok()?;
+    STANDARD.decode(blob.bytes).ok()?;
     Some(*digest.as_bytes())
 }
