@@ -1,0 +1,102 @@
+//! What the vectors are worth: a verifier that leaves one thing out is found out by one of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::answers::{Elsewhere, of, script};
+use super::vectors::published;
+
+/// Lines of the second verifier, and what is left of them.
+const PLANTED: [(&str, &str); 16] = [
+    ("or s >= L", ""),
+    ("and not small(a)", ""),
+    ("written(leaf) == line and ", ""),
+    ("and fits(leaf, \"leaf\") ", ""),
+    ("h[\"log\"] != self.origin or ", "False and "),
+    ("if follows and self.time and", "if False and"),
+    (
+        "(r[\"seq\"], r[\"prev\"]) != (stream[\"next\"], stream[\"head\"].hex())",
+        "False",
+    ),
+    ("\"s\" in leaf and not signed(", "False and not signed("),
+    ("found != root(self.tree) for", "False for"),
+    ("if max(self.roots, default=0) > size:", "if False:"),
+    ("or self.given and self.given != named", ""),
+    ("it[\"sha256\"] != sha256(data[:at]).hex()", "False"),
+    ("first[\"leaves\"] != len(leaves)", "False"),
+    (
+        "if d.get(\"settles\") != (",
+        "if False and d.get(\"settles\") != (",
+    ),
+    ("self.asked[used[\"id\"]] != d[\"digest\"]", "False"),
+    ("if not sound or (said", "if False and (said"),
+];
+
+/// The vectors that a verifier answers otherwise than is published.
+fn found_by(script: &Path) -> Vec<String> {
+    let dir = published();
+    let expected = std::fs::read(dir.join("expected.json")).unwrap();
+    let expected: Vec<Value> = serde_json::from_slice(&expected).unwrap();
+    let mut by: BTreeMap<Elsewhere, Vec<&Value>> = BTreeMap::new();
+    for vector in &expected {
+        let named = |what: &str| vector[what].as_str().map(|name| dir.join(name));
+        let against = Elsewhere {
+            key: named("key"),
+            anchors: named("anchor").into_iter().collect(),
+        };
+        by.entry(against).or_default().push(vector);
+    }
+    let mut found = Vec::new();
+    for (against, vectors) in by {
+        let name = |vector: &&Value| dir.join(vector["file"].as_str().unwrap());
+        let files: Vec<PathBuf> = vectors.iter().map(name).collect();
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let (answers, _) = of(script, &files, &against);
+        for (vector, answer) in vectors.iter().zip(answers) {
+            let said = (answer.class.as_str(), answer.first_bad);
+            if vector["claim"].is_null()
+                && said
+                    != (
+                        vector["verdict"].as_str().unwrap(),
+                        vector["first_bad"].as_u64(),
+                    )
+            {
+                found.push(vector["file"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_verifier_that_leaves_one_check_out_is_found_out_by_a_vector() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = std::fs::read_to_string(script()).unwrap();
+    let spoilt = dir.path().join("spoilt.py");
+    for (from, to) in PLANTED {
+        assert!(whole.contains(from), "`{from}` is no longer in it");
+        std::fs::write(&spoilt, whole.replacen(from, to, 1)).unwrap();
+        let found = found_by(&spoilt);
+        println!("without `{from}`: {found:?}");
+        assert_ne!(found, Vec::<String>::new(), "without `{from}`");
+    }
+}
+
+#[test]
+fn the_second_verifier_can_be_read_at_one_sitting() {
+    let whole = std::fs::read_to_string(script()).unwrap();
+    let (before, rest) = whole.split_once("CURRENCIES = ").unwrap();
+    let (_, after) = rest.split_once("}.items()}\n").unwrap();
+    let is_code = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#') && !line.starts_with("\"\"\"")
+    };
+    let code = before.lines().chain(after.lines()).filter(is_code).count();
+    println!(
+        "{code} lines of code beside the table of forms, {} in all",
+        whole.lines().count()
+    );
+    assert!(code <= 300, "{code} lines of code");
+}
