@@ -264,39 +264,48 @@ impl SegmentStorage {
         };
         let path = self.segments.join(segment_name(number));
         let unfinished = self.segments.join(unfinished_name(number));
-        if let Err((did, error)) = self.make_segment(&unfinished, &path) {
-            if is_full(&error) {
+        if let Err(error) = self.make_segment(&unfinished, &path) {
+            if matches!(error, WriteError::Full) {
                 // Gives back the blocks reserved so far; if even that fails, opening removes the file.
                 drop(self.io.remove(&unfinished));
-                return Err(self.no_space());
             }
-            self.poisoned = true;
-            return Err(failed(&unfinished, did, error));
+            return Err(self.write_failed(error));
         }
         self.prepared = Some(number);
         Ok(())
     }
 
-    fn make_segment(
-        &self,
-        unfinished: &Path,
-        path: &Path,
-    ) -> Result<(), (&'static str, io::Error)> {
+    fn make_segment(&self, unfinished: &Path, path: &Path) -> Result<(), WriteError> {
         let size = self.options.segment_bytes;
+        let fatal = |did| {
+            let path = unfinished.to_path_buf();
+            move |source| WriteError::Failed { path, did, source }
+        };
+        let refused = |did| {
+            let fatal = fatal(did);
+            move |error| match is_full(&error) {
+                true => WriteError::Full,
+                false => fatal(error),
+            }
+        };
         match self.io.remove(unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(("remove", error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(refused("remove")(error));
+            }
             _ => {}
         }
-        let file = self.io.create(unfinished).map_err(|e| ("create", e))?;
-        file.allocate(size).map_err(|e| ("allocate", e))?;
+        let file = self.io.create(unfinished).map_err(refused("create"))?;
+        file.allocate(size).map_err(refused("allocate"))?;
         // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
         // fdatasync of an append would wait for the file system's journal.
-        fill(&*file, 0, size).map_err(|e| ("fill", e))?;
-        file.fdatasync().map_err(|e| ("fdatasync", e))?;
-        self.io
-            .rename(unfinished, path)
-            .map_err(|e| ("rename", e))?;
-        self.io.sync_dir(&self.segments).map_err(|e| ("sync", e))
+        fill(&*file, 0, size).map_err(refused("fill"))?;
+        // Without space the file is given up, and so is what could not be synced of it.
+        file.fdatasync().map_err(refused("fdatasync"))?;
+        let renamed = self.io.rename(unfinished, path);
+        renamed.map_err(refused("rename"))?;
+        // The directory stays, so a sync of it is not asked for again, whatever it failed with.
+        let synced = self.io.sync_dir(&self.segments);
+        synced.map_err(fatal("sync the directory of"))
     }
 
     /// Makes the prepared segment the current one.

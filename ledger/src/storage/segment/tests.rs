@@ -1,3 +1,6 @@
+mod calls;
+mod crashes;
+#[expect(unreachable_pub, reason = "the tests crate takes it in as well")]
 mod disk;
 mod faults;
 mod flips;
@@ -48,16 +51,31 @@ fn contents(storage: &mut dyn Storage) -> Vec<String> {
 
 fn describe(entry: &Entry<'_>) -> String {
     match entry {
-        Entry::Leaf { log, seq, bytes } => format!("{log} leaf {seq} {}", bytes.len()),
+        Entry::Leaf { log, seq, bytes } => format!("{log} leaf {seq} {}", shown(bytes)),
         Entry::Blob {
             log,
             kind,
             name,
             bytes,
         } => {
-            format!("{log} {kind:?} {:?} {}", &name[..4], bytes.len())
+            format!("{log} {kind:?} {:?} {}", &name[..4], shown(bytes))
         }
     }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    match bytes.len() {
+        ..=16 => String::from_utf8_lossy(bytes).into_owned(),
+        length => format!("{length} bytes {:08x}", crc32c::crc32c(bytes)),
+    }
+}
+
+/// How many rounds of `full` to run under `ACTPASS_TEST_SCALE`; all where it is not set, at least one.
+#[expect(clippy::float_arithmetic, reason = "a count of test rounds")]
+fn scaled(full: u64) -> u64 {
+    let scale = std::env::var("ACTPASS_TEST_SCALE").ok();
+    let scale = scale.and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    ((full as f64 * scale) as u64).max(1)
 }
 
 /// What [`contents`] shows of some groups.
@@ -173,11 +191,19 @@ fn one_append_to_many_logs_is_one_write_and_one_sync() {
     let groups: Vec<_> = ["a", "b", "c"]
         .map(|log| leaf_group(&storage, log, b"{}"))
         .into();
-    let before = (disk.done(Op::Write), disk.done(Op::Fdatasync), disk.ops());
+    let before = (
+        disk.done(Op::Write),
+        disk.done(Op::Fdatasync),
+        disk.changes(),
+    );
     let results = storage.append(&groups).unwrap();
     assert_eq!(results.len(), 3);
     assert_eq!(
-        (disk.done(Op::Write), disk.done(Op::Fdatasync), disk.ops()),
+        (
+            disk.done(Op::Write),
+            disk.done(Op::Fdatasync),
+            disk.changes()
+        ),
         (before.0 + 1, before.1 + 1, before.2 + 2)
     );
 }
@@ -197,7 +223,7 @@ fn a_group_on_another_head_conflicts_alone() {
         results,
         [Appended::Conflict { found }, Appended::Appended { head }]
     );
-    assert_eq!(contents(&mut storage), ["a leaf 0 5", "b leaf 0 4"]);
+    assert_eq!(contents(&mut storage), ["a leaf 0 first", "b leaf 0 fine"]);
 }
 
 #[test]
@@ -224,12 +250,12 @@ fn bounds_are_tested_before_anything_is_written() {
             "log name of 513 bytes is over the bound of 512",
         ),
     ];
-    let ops = disk.ops();
+    let ops = disk.changes();
     for (name, groups, want) in cases {
         let refused = storage.append(&groups).unwrap_err();
         assert_eq!(refused.to_string(), want, "{name}");
     }
-    assert_eq!(disk.ops(), ops);
+    assert_eq!(disk.changes(), ops);
     let fits = vec![leaf_group(&storage, "a", &vec![b'x'; 7800])];
     storage.append(&fits).unwrap();
 }
@@ -257,7 +283,7 @@ fn a_second_process_is_refused_and_readers_are_not() {
     assert_eq!(reader.check().unwrap().groups, 1);
     drop(storage);
     let mut storage = SegmentStorage::open(temp.path(), SMALL).unwrap();
-    assert_eq!(contents(&mut storage), ["a leaf 0 2"]);
+    assert_eq!(contents(&mut storage), ["a leaf 0 {}"]);
 }
 
 #[test]

@@ -1,22 +1,19 @@
 //! The promise under faults: after recovery every answered append is there, the one in flight is there whole or
 //! not at all, and nothing else is.
 
-use super::disk::Fault;
+use super::disk::{EIO, ENOSPC, Fault};
 use super::*;
 
-/// Rounds per case, scaled by `ACTPASS_TEST_SCALE`: 10, and at 0.1 still 1.
-#[expect(clippy::float_arithmetic, reason = "a count of test rounds")]
-fn seeds() -> u64 {
-    let scale = std::env::var("ACTPASS_TEST_SCALE").ok();
-    let scale = scale.and_then(|text| text.parse().ok()).unwrap_or(1.0);
-    ((10.0 * scale) as u64).max(1)
+/// Rounds per case.
+pub(super) fn seeds() -> u64 {
+    scaled(10)
 }
 
 /// Appends until something breaks: what was answered, and what was not.
-struct Run {
-    answered: Vec<String>,
-    in_flight: Vec<String>,
-    error: Option<StorageError>,
+pub(super) struct Run {
+    pub(super) answered: Vec<String>,
+    pub(super) in_flight: Vec<String>,
+    pub(super) error: Option<StorageError>,
 }
 
 const APPENDS: u64 = 18;
@@ -62,7 +59,7 @@ fn run(disk: &Disk) -> Run {
 }
 
 /// Opens the disk and compares with what may be there; then it must take further appends.
-fn recovers(disk: &Disk, run: &Run, case: &str) {
+pub(super) fn recovers(disk: &Disk, run: &Run, case: &str) {
     let opened = open(disk);
     let mut storage = match opened {
         Ok(storage) => storage,
@@ -90,7 +87,7 @@ fn recovers(disk: &Disk, run: &Run, case: &str) {
 fn operations() -> u64 {
     let disk = Disk::default();
     assert!(run(&disk).error.is_none());
-    disk.ops()
+    disk.changes()
 }
 
 #[test]
@@ -171,7 +168,7 @@ fn an_fdatasync_that_fails_poisons_and_loses_nothing_answered() {
     run(&disk);
     for nth in 1..=disk.done(Op::Fdatasync) {
         let disk = Disk::default();
-        disk.fail(Some(Op::Fdatasync), nth, Fault::Eio);
+        disk.fail(Some(Op::Fdatasync), nth, Fault::Errno(EIO));
         let run = run(&disk);
         assert!(
             matches!(run.error, Some(StorageError::Io { .. })),
@@ -198,7 +195,7 @@ fn a_write_that_fails_poisons_and_loses_nothing_answered() {
     run(&disk);
     for nth in 1..=disk.done(Op::Write) {
         let disk = Disk::default();
-        disk.fail(Some(Op::Write), nth, Fault::Eio);
+        disk.fail(Some(Op::Write), nth, Fault::Errno(EIO));
         let run = run(&disk);
         assert!(
             matches!(run.error, Some(StorageError::Io { .. })),
@@ -221,7 +218,7 @@ fn a_full_disk_refuses_one_append_and_the_next_goes_on() {
     let allocations = (1..=counts.1).map(|nth| (Op::Allocate, nth));
     for (op, nth) in writes.chain(allocations) {
         let disk = Disk::default();
-        disk.fail(Some(op), nth, Fault::Full);
+        disk.fail(Some(op), nth, Fault::Errno(ENOSPC));
         let run = run(&disk);
         let case = format!("{op:?} {nth} is out of space");
         let early = run.answered.is_empty();
@@ -246,7 +243,7 @@ fn a_crash_right_after_a_refused_append_loses_nothing_answered() {
         for later in 1..=6 {
             let disk = Disk::default();
             let mut storage = open(&disk).unwrap();
-            disk.fail(Some(Op::Write), nth, Fault::Full);
+            disk.fail(Some(Op::Write), nth, Fault::Errno(ENOSPC));
             let (mut answered, mut random) = (Vec::new(), 11);
             let mut refused = Vec::new();
             for _ in 0..APPENDS {
@@ -284,7 +281,7 @@ fn a_disk_that_stays_full_denies_until_space_is_freed() {
     let mut answered = Vec::new();
     let mut denied = 0;
     while denied < 3 {
-        disk.fail(Some(Op::Allocate), 1, Fault::Full);
+        disk.fail(Some(Op::Allocate), 1, Fault::Errno(ENOSPC));
         let groups = some_groups(&storage, &mut random);
         match storage.append(&groups) {
             Ok(_) => answered.extend(described(&groups)),
@@ -292,16 +289,37 @@ fn a_disk_that_stays_full_denies_until_space_is_freed() {
             Err(error) => panic!("{error}"),
         }
     }
-    disk.fail(Some(Op::Allocate), 1, Fault::Full);
+    disk.fail(Some(Op::Allocate), 1, Fault::Errno(ENOSPC));
     assert!(matches!(
         storage.maintain(),
         Err(StorageError::NoSpace { .. })
     ));
-    disk.fail(None, u64::MAX / 2, Fault::Full);
+    disk.heal();
     let groups = some_groups(&storage, &mut random);
     storage.append(&groups).unwrap();
     answered.extend(described(&groups));
     assert_eq!(contents(&mut storage), answered);
     drop(storage);
     assert_eq!(contents(&mut open(&disk).unwrap()), answered);
+}
+
+#[test]
+fn a_disk_that_stalls_is_waited_for_and_answers_nothing_meanwhile() {
+    let disk = Disk::default();
+    let mut storage = open(&disk).unwrap();
+    let groups = vec![leaf_group(&storage, "a", b"{}")];
+    disk.stall();
+    std::thread::scope(|scope| {
+        let appended = scope.spawn(|| storage.append(&groups));
+        disk.awaited();
+        assert!(!appended.is_finished());
+        // Power lost now: nobody was answered, and nothing is there.
+        assert_eq!(contents(&mut open(&disk.crash(1)).unwrap()).len(), 0);
+        disk.go_on();
+        assert!(matches!(
+            appended.join().unwrap().unwrap()[..],
+            [Appended::Appended { .. }]
+        ));
+    });
+    assert_eq!(contents(&mut storage), described(&groups));
 }
