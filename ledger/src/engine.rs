@@ -4,7 +4,8 @@
 //! touched log, append it all with one durable write, answer. *Guarantees.* Nothing is answered before it is durable.
 //! *What a crash leaves.* Before the append: nothing happened. After it: the leaves are there and nobody was answered;
 //! the sidecar asks again and gets the stored rulings. *Errors.* A full disk takes nothing and goes on: the state is
-//! read anew from the log. Any other error stops the ledger: it denies everything until it is started and verified.
+//! read anew from the log. A disk that does not answer is no answer after [`ANSWERED_WITHIN`]. Any other error stops the
+//! ledger: it denies everything until it is started and verified.
 //! *Others.* Where other replicas append to the same logs, what they appended is taken in before each group; a log that one of
 //! them reached first goes back, takes theirs in, and the jobs that looked at it are done again on that.
 
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
@@ -44,6 +46,9 @@ const QUEUE_MAX: usize = 1_024;
 
 /// Most jobs of one group, so that its first caller does not wait for ever.
 const GROUP_JOBS_MAX: usize = 256;
+
+/// How long a caller waits for its turn and the disk. A sidecar gives an answer up after five seconds.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
 /// How often a job is done anew because other replicas were faster, before its caller is told to come again.
 const ROUNDS_MAX: usize = 64;
@@ -138,9 +143,11 @@ impl Engine {
         };
         let (queue, jobs) = mpsc::channel::<Box<dyn Job>>(QUEUE_MAX);
         let (poison, poisoned) = watch::channel(false);
+        let mut sequencer = Sequencer::new(parts, logs, keeper, poison);
+        sequencer.record_recovery();
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
-            .spawn(move || Sequencer::new(parts, logs, keeper, poison).run(jobs))
+            .spawn(move || sequencer.run(jobs))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             queue,
@@ -153,7 +160,8 @@ impl Engine {
     /// replica was faster, on what the log says then.
     ///
     /// # Errors
-    /// What `stage` refuses with (then it must have staged nothing), or why nothing could be kept.
+    /// What `stage` refuses with (then it must have staged nothing), or why nothing could be kept. After
+    /// [`ApiError::Stalled`] it may be kept still, unanswered.
     pub(crate) async fn submit<S, T, A>(
         &self,
         stage: impl FnMut(&mut Staging<'_>) -> Result<S, ApiError> + Send + 'static,
@@ -177,7 +185,10 @@ impl Engine {
                 mpsc::error::TrySendError::Full(_) => ApiError::Busy,
                 mpsc::error::TrySendError::Closed(_) => ApiError::Poisoned,
             })?;
-        receiver.await.map_err(|_| ApiError::Poisoned)?
+        let answered = tokio::time::timeout(ANSWERED_WITHIN, receiver).await;
+        answered
+            .map_err(|_| ApiError::Stalled)?
+            .map_err(|_| ApiError::Poisoned)?
     }
 
     /// Reads from the logs between two groups.
@@ -503,3 +514,6 @@ pub(crate) fn blob(kind: BlobKind, bytes: Vec<u8>) -> (BlobDigest, Blob) {
     let name = actpass_core::hash::sha256(&[&bytes]);
     (BlobDigest::from_bytes(name), Blob { kind, name, bytes })
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,11 @@ pub enum ApiError {
     /// Who asks, or whether they may, cannot be found out now.
     #[error("{0}")]
     Unavailable(String),
+    /// The disk did not answer in time.
+    #[error(
+        "the ledger's disk does not answer; whether this was recorded is not known yet, ask again"
+    )]
+    Stalled,
     /// Too much at once.
     #[error("the ledger's queue is full; try again in a moment")]
     Busy,
@@ -50,7 +55,9 @@ impl ApiError {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Poisoned | Self::Busy | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Poisoned | Self::Busy | Self::Stalled | Self::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -64,6 +71,8 @@ impl ApiError {
             Self::NoSpace => "no_space",
             Self::Poisoned => "poisoned",
             Self::Unavailable(_) => "unavailable",
+            // A sidecar asks again after this word.
+            Self::Stalled => "late",
             Self::Busy => "busy",
         }
     }

@@ -1,14 +1,18 @@
 //! The thread: groups of jobs, each with one durable write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use actpass_core::evidence::leaf::EventBody;
 use tokio::sync::{mpsc, watch};
 
 use super::{GROUP_JOBS_MAX, Job, Logs, Parts, ROUNDS_MAX, Staging, checkpoint_name, log};
 use crate::error::ApiError;
 use crate::heads::Keeper;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, StorageError};
+
+/// How often at most room is looked for on a disk that has none.
+const ROOM_SOUGHT_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Sequencer {
     parts: Parts,
@@ -18,6 +22,8 @@ pub(super) struct Sequencer {
     poison: watch::Sender<bool>,
     /// Whether others append to the same logs.
     shared: bool,
+    /// When the disk last had no room for what is made ahead.
+    no_room: Option<Instant>,
 }
 
 /// Why no job can be done now.
@@ -66,6 +72,7 @@ impl Sequencer {
             keeper,
             poison,
             shared,
+            no_room: None,
         }
     }
 
@@ -85,6 +92,53 @@ impl Sequencer {
             }
             jobs.into_iter()
                 .for_each(|job| job.answer(Err(ApiError::Busy)));
+            if queue.is_empty() {
+                self.make_room();
+            }
+        }
+    }
+
+    /// What a crash cut short was of a log that nobody can tell any more, so each says that it was.
+    pub(super) fn record_recovery(&mut self) {
+        let Some(bytes) = self.parts.storage.recovery().map(|dropped| dropped.bytes) else {
+            return;
+        };
+        let origins: Vec<String> = self.logs.keys().cloned().collect();
+        for some in origins.chunks(GROUP_JOBS_MAX) {
+            let mut staged = BTreeMap::new();
+            let mut staging = self.staging(&mut staged);
+            for origin in some {
+                let event = EventBody::Recovery { bytes };
+                let now = staging.now(origin);
+                let noted = now.and_then(|now| staging.event(origin, now, event, Vec::new()));
+                if let Err(error) = noted {
+                    tracing::error!(%error, log = %origin, "A recovery is not in its log");
+                }
+            }
+            // Why is said there; on a full disk the logs go on without it.
+            if !matches!(self.commit(staged), Committed::But(_)) {
+                return;
+            }
+        }
+    }
+
+    /// Has the storage make room ahead, now that nobody waits.
+    fn make_room(&mut self) {
+        let sought = self.no_room.map(|at| at.elapsed());
+        if self.poisoned() || sought.is_some_and(|before| before < ROOM_SOUGHT_EVERY) {
+            return;
+        }
+        match self.parts.storage.maintain() {
+            Ok(()) => self.no_room = None,
+            Err(StorageError::NoSpace { path }) => {
+                if self.no_room.replace(Instant::now()).is_none() {
+                    tracing::warn!(path = %path.display(), "Disk nearly full; writes go on until what is made is used up");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "The log cannot be extended; the ledger stops");
+                self.stop();
+            }
         }
     }
 
@@ -123,15 +177,19 @@ impl Sequencer {
     }
 
     fn stage(&mut self, mut job: Box<dyn Job>, staged: &mut BTreeMap<String, LogGroup>) -> Staged {
-        let mut staging = Staging {
+        let mut staging = self.staging(staged);
+        job.stage(&mut staging);
+        let looked = staging.looked.into_inner();
+        (job, looked)
+    }
+
+    fn staging<'a>(&'a mut self, staged: &'a mut BTreeMap<String, LogGroup>) -> Staging<'a> {
+        Staging {
             logs: &mut self.logs,
             staged,
             parts: &self.parts,
             looked: Default::default(),
-        };
-        job.stage(&mut staging);
-        let looked = staging.looked.into_inner();
-        (job, looked)
+        }
     }
 
     /// Takes in what others appended since.
