@@ -8,6 +8,14 @@ pub mod bad_requests;
 pub mod books;
 pub mod chart;
 pub mod cluster;
+#[expect(
+    missing_docs,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the disk that the ledger's own tests break, where each call is named as it is"
+)]
+#[path = "../../ledger/src/storage/segment/tests/disk.rs"]
+pub mod disk;
 pub mod exported;
 pub mod fenced;
 pub mod floods;
@@ -41,6 +49,8 @@ pub mod workload;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use actpass_ledger::storage;
 
 /// The `actpass` binary that was built beside the tests.
 ///

@@ -23,7 +23,8 @@ use actpass_crds::bundle::{Options, compile};
 use actpass_crds::read::parse_documents;
 use actpass_ledger::api::{People, Token};
 use actpass_ledger::storage::memory::MemoryDisk;
-use actpass_ledger::storage::{Entry, MemoryStorage, Storage};
+use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
+use actpass_ledger::storage::{Entry, MemoryStorage, SegmentStorage, Storage, StorageError};
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
@@ -42,7 +43,12 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+use crate::disk::Disk;
+
 const TENANT: &str = "local/default/1";
+
+/// Where the log is on a disk of segments.
+pub const LOG_DIR: &str = "/log";
 
 /// A ledger's disk, keys and address, which outlive the ledger.
 pub struct Parts {
@@ -50,6 +56,8 @@ pub struct Parts {
     pub dir: tempfile::TempDir,
     /// The log; breaks on demand.
     pub disk: MemoryDisk,
+    /// Where segments are written, in place of that disk.
+    pub segments: Option<Disk>,
     bundle: Arc<Bundle>,
     address: SocketAddr,
     identity: Identity,
@@ -99,6 +107,7 @@ impl Parts {
         Ok(Self {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),
+            segments: None,
             bundle: Arc::new(Bundle::new(spec)?),
             address: listener.local_addr()?,
             identity: Identity::make(names::LEDGER)?,
@@ -112,7 +121,7 @@ impl Parts {
     /// # Errors
     /// Where it does not start, or does not take the policy.
     pub async fn ledger(&self) -> anyhow::Result<Ledger> {
-        let storage = MemoryStorage::on(self.disk.clone());
+        let storage = self.storage(self.segments.clone())?;
         let heads = self.dir.path().join("head");
         let ledger = self.over(storage, Some(heads), self.address)?;
         self.put_policy().await?;
@@ -126,20 +135,19 @@ impl Parts {
     /// Where it does not start.
     pub fn replica(&self) -> anyhow::Result<Ledger> {
         let storage = MemoryStorage::shared(self.disk.clone());
-        self.over(storage, None, (Ipv4Addr::LOCALHOST, 0).into())
+        self.over(Box::new(storage), None, (Ipv4Addr::LOCALHOST, 0).into())
     }
 
     fn over(
         &self,
-        storage: MemoryStorage,
+        storage: Box<dyn Storage>,
         heads: Option<PathBuf>,
         address: SocketAddr,
     ) -> anyhow::Result<Ledger> {
-        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
         let issuer = self.issuer.verifying_key();
         let config = Config {
-            storage: Box::new(storage),
-            vault: Vault::open(&self.dir.path().join("vault"), kek)?,
+            storage,
+            vault: self.vault()?,
             log_key: self.log_key.clone(),
             heads,
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
@@ -157,8 +165,7 @@ impl Parts {
     /// # Errors
     /// Where the vault does not take it.
     pub fn store(&self, name: &str, bindings: Bindings, secret: &str) -> anyhow::Result<()> {
-        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
-        let vault = Vault::open(&self.dir.path().join("vault"), kek)?;
+        let vault = self.vault()?;
         let secret = Secret::from(secret.to_owned());
         vault.put(TENANT, name, bindings, &secret, Timestamp::now())?;
         Ok(())
@@ -229,8 +236,7 @@ impl Parts {
     /// # Errors
     /// Where a leaf or a sealed text cannot be read, or an action ended twice.
     pub fn permitted(&self) -> anyhow::Result<Vec<(Action, Option<OutcomeResult>)>> {
-        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
-        let vault = Vault::open(&self.dir.path().join("vault"), kek)?;
+        let vault = self.vault()?;
         let (leaves, sealed) = (self.leaves()?, self.sealed()?);
         let mut ended = BTreeMap::new();
         for (record, _) in leaves.iter().filter_map(Leaf::record) {
@@ -262,6 +268,20 @@ impl Parts {
         Ok(actions)
     }
 
+    /// The vault; once the ledger has stopped.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn vault(&self) -> anyhow::Result<Vault> {
+        let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
+        Ok(Vault::open(&self.dir.path().join("vault"), kek)?)
+    }
+
+    /// Public half of the key that checkpoints are signed with.
+    pub fn log_key(&self) -> VerifyingKey {
+        self.log_key.verifying_key()
+    }
+
     /// Verifies the log's structure and state.
     ///
     /// # Errors
@@ -276,9 +296,26 @@ impl Parts {
         }
     }
 
+    fn storage(&self, segments: Option<Disk>) -> Result<Box<dyn Storage>, StorageError> {
+        let Some(disk) = segments else {
+            return Ok(Box::new(MemoryStorage::on(self.disk.clone())));
+        };
+        // A bundle and what a batch brings go into one segment.
+        let options = SegmentOptions {
+            segment_bytes: 4 * SEGMENT_BYTES_MIN,
+        };
+        let opened = SegmentStorage::open_on(Arc::new(disk), Path::new(LOG_DIR), options)?;
+        Ok(Box::new(opened))
+    }
+
+    /// What is written now, for who reads beside the ledger.
+    fn written(&self) -> Result<Box<dyn Storage>, StorageError> {
+        self.storage(self.segments.as_ref().map(Disk::copy))
+    }
+
     fn stored(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut leaves = Vec::new();
-        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+        self.written()?.replay(&mut |entry| {
             if let Entry::Leaf { bytes, .. } = entry {
                 leaves.push(bytes.to_vec());
             }
@@ -290,7 +327,7 @@ impl Parts {
     /// What lies sealed beside the log, by name.
     fn sealed(&self) -> anyhow::Result<BTreeMap<[u8; 32], Vec<u8>>> {
         let mut sealed = BTreeMap::new();
-        MemoryStorage::on(self.disk.clone()).replay(&mut |entry| {
+        self.written()?.replay(&mut |entry| {
             if let Entry::Blob { name, bytes, .. } = entry {
                 sealed.insert(*name, bytes.to_vec());
             }

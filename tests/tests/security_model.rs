@@ -1,4 +1,5 @@
-//! `docs/security-model.md` names tests for each way out: they exist, and each attempt of the kit stands in its row.
+//! `docs/security-model.md` names tests for each way out, `docs/failures.md` for each failure: they exist, and each attempt of
+//! the kit stands in its row.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,8 +13,8 @@ use actpass_tests::attack::ATTEMPTS;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-fn document() -> String {
-    fs::read_to_string(Path::new(ROOT).join("docs/security-model.md")).unwrap()
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join("docs").join(name)).unwrap()
 }
 
 /// All that is written in Rust here.
@@ -33,23 +34,28 @@ fn sources(dir: &Path, all: &mut String) {
 fn every_test_that_is_named_is_there() {
     let mut all = String::new();
     sources(Path::new(ROOT), &mut all);
-    let document = document();
-    let named = document
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter_map(|it| it.split_once("::"));
-    let mut count = 0;
-    for (file, name) in named {
-        count += 1;
-        assert!(all.contains(&format!("fn {name}(")), "{file}::{name}");
+    for (name, least) in [("security-model.md", 100), ("failures.md", 40)] {
+        let document = document(name);
+        let named = document
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|it| it.split_once("::"));
+        let mut count = 0;
+        for (file, test) in named {
+            count += 1;
+            assert!(
+                all.contains(&format!("fn {test}(")),
+                "{name}: {file}::{test}"
+            );
+        }
+        assert!(count >= least, "{name}: {count}");
     }
-    assert!(count > 100, "{count}");
 }
 
 #[test]
 fn every_attempt_of_the_kit_stands_in_its_row() {
-    let document = document();
+    let document = document("security-model.md");
     for attempt in ATTEMPTS {
         let row = format!("| {} |", attempt.number);
         let row = document.lines().find(|line| line.starts_with(&row));
