@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::storage::memory::{MemoryDisk, MemoryStorage};
-use crate::storage::{Entry, Head, Recovery};
+use crate::storage::{Appended, Entry, Head, Recovery, StorageError};
 use crate::vault::Kek;
 
 const ORIGIN: &str = "actpass/local/default/1";
