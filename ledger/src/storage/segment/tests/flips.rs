@@ -28,11 +28,11 @@ fn every_flipped_byte_of_every_file_is_found() {
     let files = disk.read_all();
     assert!(files.len() >= 3, "two segments and the one ahead");
     let counted = std::thread::scope(|scope| {
-        let each = |(path, bytes)| {
+        let mut threads = Vec::new();
+        for (path, bytes) in &files {
             let flip = || flip_each(&disk, path, bytes, &without_last, &all);
-            scope.spawn(flip)
-        };
-        let threads: Vec<_> = files.iter().map(each).collect();
+            threads.push(scope.spawn(flip));
+        }
         threads.into_iter().fold(Flips::default(), |sum, thread| {
             let flips = thread.join().unwrap();
             Flips {
