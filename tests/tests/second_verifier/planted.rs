@@ -13,7 +13,7 @@ const PLANTED: [(&str, &str); 16] = [
     ("or s >= L", ""),
     ("and not small(a)", ""),
     ("written(leaf) == line and ", ""),
-    ("and fits(leaf, \"leaf\") ", ""),
+    ("value.keys() <= names.keys() and ", ""),
     ("h[\"log\"] != self.origin or ", "False and "),
     ("if follows and self.time and", "if False and"),
     (

@@ -231,6 +231,8 @@ fn changed() -> Vec<Vector> {
         String::from_utf8(altered(|_| ()))
             .unwrap()
             .replacen("\"started\"", "\"stopped\"", 1);
+    let unread = String::from_utf8(altered(|_| ())).unwrap();
+    let unread = unread.replacen("dGhlIHNl", "AGhlIHNl", 1).into_bytes();
     let followed = [altered(|_| ()), b"more".to_vec()].concat();
     let swapped_bundle = altered(|export| {
         let at = export
@@ -266,8 +268,8 @@ fn changed() -> Vec<Vector> {
         ),
         vector(
             "changed_last.jsonl",
-            "a number of the last leaf",
-            with_text(11, "\"micros\":1500", "\"micros\":1501"),
+            "the time of the last leaf",
+            with_text(11, ".000012Z", ".000013Z"),
             wrong(11),
         ),
         vector(
@@ -302,6 +304,12 @@ fn changed() -> Vec<Vector> {
             "a word of leaf 3, and the sum is the old one",
             unsummed.into_bytes(),
             wrong(3),
+        ),
+        vector(
+            "sum_only.jsonl",
+            "other encrypted texts, and the sum is the old one",
+            unread,
+            ("invalid", None),
         ),
         vector(
             "followed.jsonl",
@@ -419,6 +427,13 @@ fn made_anew() -> Vec<Vector> {
 
 /// Written by a ledger that lies: every link, record and checkpoint is signed by the right key.
 fn lies() -> Vec<Vector> {
+    let respelled = altered(|export| {
+        let at = export.leaves()[3];
+        let line = String::from_utf8(export.lines[at].clone()).unwrap();
+        export.lines[at] = line.replacen("\"kind\":", "\"kind\": ", 1).into_bytes();
+        export.rechain(3, None);
+        export.sign(&keys().log).unwrap();
+    });
     let weak = forged(2, |leaf| {
         let mut key = [0; 32];
         key[0] = 1;
@@ -440,6 +455,20 @@ fn lies() -> Vec<Vector> {
     });
     let settled = forged(6, |leaf| set(leaf, "/d/settles/released", json!(true)));
     vec![
+        vector(
+            "spelling.jsonl",
+            "a space in leaf 3, and all behind it made to fit",
+            respelled,
+            wrong(3),
+        ),
+        vector(
+            "other_log.jsonl",
+            "leaf 5 names another log",
+            forged(5, |leaf| {
+                set(leaf, "/h/log", json!("actpass/local/default/5b"))
+            }),
+            wrong(5),
+        ),
         vector(
             "weak_key.jsonl",
             "a stream under a key of small order",
