@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
 use actpass_core::evidence::leaf::{EventBody, Leaf, LeafHeader};
@@ -10,7 +11,9 @@ use actpass_core::evidence::merkle::{Tree, leaf_hash};
 use actpass_core::hash::LeafHash;
 use actpass_ledger::engine::checkpoint_name;
 use actpass_ledger::storage::segment::SegmentOptions;
-use actpass_ledger::storage::{Blob, BlobKind, Entry, LogGroup, SegmentStorage, Storage};
+use actpass_ledger::storage::{
+    Blob, BlobKind, Entry, LogGroup, SegmentStorage, Storage, StorageError,
+};
 use anyhow::{Context, ensure};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +26,7 @@ const GROUP_LEAVES: usize = 512;
 /// # Errors
 /// Where it is not, or the storage says no.
 pub fn grow(dir: &Path, key: &SigningKey, origin: &str, size: u64) -> anyhow::Result<()> {
-    let mut storage = SegmentStorage::open(dir, SegmentOptions::default())?;
+    let mut storage = opened(dir)?;
     let (mut tree, mut last) = (Tree::new(), None);
     storage.replay(&mut |entry| {
         if let Entry::Leaf { log, bytes, .. } = entry
@@ -55,6 +58,24 @@ pub fn grow(dir: &Path, key: &SigningKey, origin: &str, size: u64) -> anyhow::Re
     }
     ensure!(storage.head(origin).size == size, "the log was longer");
     Ok(())
+}
+
+/// The log in `dir` for writing. A program that another test starts has our lock, too, from its fork until it is itself, so this is
+/// tried for a while.
+///
+/// # Errors
+/// Where it cannot be opened.
+pub(crate) fn opened(dir: &Path) -> Result<SegmentStorage, StorageError> {
+    let mut tries = 0;
+    loop {
+        match SegmentStorage::open(dir, SegmentOptions::default()) {
+            Err(StorageError::Locked { .. }) if tries < 100 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The next leaf: of many lengths, some of them as long as a field may be.

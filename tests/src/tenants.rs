@@ -33,7 +33,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::growth::grow;
+use crate::growth::{grow, opened};
 use crate::parts::{Agent, TestSession, compiled, fresh_key};
 
 /// A ledger and its keys.
@@ -186,10 +186,7 @@ impl Tenants {
         let people = Arc::new(Table::default());
         let (kek, _) = Kek::load_or_generate(&dir.path().join("kek"))?;
         let config = Config {
-            storage: Box::new(SegmentStorage::open(
-                &dir.path().join("log"),
-                SegmentOptions::default(),
-            )?),
+            storage: Box::new(opened(&dir.path().join("log"))?),
             vault: Vault::open(&dir.path().join("vault"), kek)?,
             log_key: log_key.clone(),
             heads: None,

@@ -358,16 +358,37 @@ async fn nobody_reads_the_tree_of_another_tenant() {
     tenants.stop().await;
 }
 
-/// The sum of a frame is right again, as of who writes it on purpose: the tree in memory is what shows it.
+/// Changes a byte of the leaf, and makes the sum of its frame right again, as who does it on purpose: 24 bytes before a leaf begin its
+/// frame, with a word for its length at 4 and one for the sum at 12, which is over the 12 bytes before it and all from 16.
+fn forge(segment: &mut [u8], seq: u64) {
+    let mark = format!(r#""seq":{seq},"#);
+    let at = memchr::memmem::rfind(segment, mark.as_bytes()).unwrap();
+    let leaf = memchr::memmem::rfind(&segment[..at], br#"{"h":{"log""#).unwrap();
+    segment[at + 6] ^= 1;
+    let frame = &mut segment[leaf - 24..];
+    let length = u32::from_le_bytes(*frame[4..].first_chunk().unwrap()) as usize;
+    let summed = [&frame[..12], &frame[16..24 + length]].concat();
+    frame[12..16].copy_from_slice(&crc32c(&summed).to_le_bytes());
+}
+
+/// RFC 3720 section B.4, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| match sum & 1 {
+            1 => (sum >> 1) ^ 0x82f6_3b78,
+            _ => sum >> 1,
+        })
+    })
+}
+
+/// The sum of its frame is right: the tree in memory is what shows it.
 #[tokio::test]
 async fn a_leaf_that_was_changed_on_the_disk_does_not_leave_the_ledger() {
     let tenants = ledger().await.grown(SHOP, 20).await.unwrap();
     assert_eq!(asked(&tenants, "auditor", SHOP, "proof/7").await.0, 200);
     let segment = tenants.directory().join("log/segments/00000001.seg");
     let mut bytes = fs::read(&segment).unwrap();
-    let mark = br#""seq":7,"#;
-    let at = memchr::memmem::rfind(&bytes, mark).unwrap();
-    bytes[at + 6] = b'8';
+    forge(&mut bytes, 7);
     fs::write(&segment, bytes).unwrap();
     let (status, said) = asked(&tenants, "auditor", SHOP, "proof/7").await;
     assert_eq!((status, &said["code"]), (503, &json!("unavailable")));
