@@ -109,6 +109,7 @@ pub(crate) struct PlacedLeaf {
 #[derive(Debug)]
 pub struct Engine {
     queue: mpsc::Sender<Box<dyn Job>>,
+    metrics: Arc<Metrics>,
     poisoned: watch::Receiver<bool>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
@@ -143,6 +144,7 @@ impl Engine {
         };
         let (queue, jobs) = mpsc::channel::<Box<dyn Job>>(QUEUE_MAX);
         let (poison, poisoned) = watch::channel(false);
+        let metrics = parts.metrics.clone();
         let mut sequencer = Sequencer::new(parts, logs, keeper, poison);
         sequencer.record_recovery();
         let worker = std::thread::Builder::new()
@@ -151,6 +153,7 @@ impl Engine {
             .map_err(OpenError::Thread)?;
         Ok(Self {
             queue,
+            metrics,
             poisoned,
             worker: Mutex::new(Some(worker)),
         })
@@ -454,7 +457,7 @@ impl Staging<'_> {
         origin: &str,
         issuer_keys: &BTreeMap<String, String>,
     ) -> Result<(), ApiError> {
-        if self.logs.contains_key(origin) {
+        if self.log(origin).is_ok() {
             return Ok(());
         }
         let log = Log::new(origin, &self.parts.keys())
@@ -488,8 +491,9 @@ impl Staging<'_> {
     ) -> Result<(), ApiError> {
         let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;
         let staged = staged_group(self.staged, log);
+        log.push_event(now, event, staged)?;
         staged.blobs.extend(blobs);
-        log.push_event(now, event, staged)
+        Ok(())
     }
 }
 

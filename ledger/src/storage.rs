@@ -95,6 +95,11 @@ pub trait Storage: Send {
         None
     }
 
+    /// The most bytes that one append may take.
+    fn append_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Whether others append to the same logs meanwhile.
     fn is_shared(&self) -> bool {
         false

@@ -154,10 +154,7 @@ impl Parts {
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
             shown: Arc::new(Shown::new(self.identity.clone())?),
         };
-        Ok(Ledger::start(
-            config,
-            std::net::TcpListener::bind(address)?,
-        )?)
+        Ok(Ledger::start(config, bound(address)?)?)
     }
 
     /// Puts a secret into the vault; before the ledger starts.
@@ -361,6 +358,22 @@ pub fn compiled(policy: &str, tenant: &str) -> anyhow::Result<Arc<Bundle>> {
     };
     let spec = compile(&resources, &options).map_err(|problems| anyhow!("{problems:?}"))?;
     Ok(Arc::new(Bundle::new(spec)?))
+}
+
+/// A listener there, as soon as whoever took the port meanwhile has given it back: a connection to elsewhere, say.
+fn bound(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let begun = std::time::Instant::now();
+    loop {
+        match std::net::TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && begun.elapsed().as_secs() < 60 =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            bound => return bound,
+        }
+    }
 }
 
 fn put(url: &str, file: &Path) -> anyhow::Result<()> {

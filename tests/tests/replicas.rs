@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::{Leaf, RulingVerdict};
 use actpass_core::evidence::record::{Body, Outcome, OutcomeResult};
@@ -56,6 +56,9 @@ spec:
   rules:
     - {name: pays, decision: Allow, allowIrreversible: true, capabilities: [shop.pay]}
 "#;
+
+/// Far more than it takes, on any machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const PAY: &str = r#"{"amount":"1.00"}"#;
 
@@ -205,7 +208,8 @@ async fn three_ledgers_over_one_log_are_as_one() {
             permitted
         });
     }
-    let mut permitted: Vec<Permitted> = clients.join_all().await.into_iter().flatten().collect();
+    let all = tokio::time::timeout(PATIENCE, clients.join_all());
+    let mut permitted: Vec<Permitted> = all.await.unwrap().into_iter().flatten().collect();
     for replica in replicas {
         replica.stop().await;
     }
@@ -292,13 +296,14 @@ async fn ledgers_that_end_and_answers_that_get_lost_leave_one_log() {
             permitted
         });
     }
-    let (mut permitted, mut ended) = (Vec::new(), 0_usize);
+    let (mut permitted, mut ended, begun) = (Vec::new(), 0_usize, Instant::now());
     while let Some(joined) = {
         tokio::select! {
             joined = clients.join_next() => joined.map(Some),
             () = tokio::time::sleep(Duration::from_millis(20)) => Some(None),
         }
     } {
+        assert!(begun.elapsed() < PATIENCE, "clients that never end");
         if let Some(joined) = joined {
             permitted.extend(joined.unwrap());
             continue;

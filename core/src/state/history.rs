@@ -75,7 +75,7 @@ impl History {
 /// Of one Passport, by ten seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Denials(#[serde(with = "kept::pairs")] BTreeMap<i64, i64>);
+struct Denials(#[serde(with = "kept::totals")] BTreeMap<i64, i64>);
 
 fn target(capability: &Capability, resource: Option<DigestMac>) -> Target {
     resource.map_or_else(|| Target::Capability(capability.clone()), Target::Resource)

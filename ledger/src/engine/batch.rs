@@ -13,7 +13,7 @@ use actpass_core::wire::{AnswerEnd, AnswerLine};
 
 use super::{Engine, Logs, Staging, staged_group};
 use crate::error::ApiError;
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Metrics};
 use crate::storage::{Blob, BlobKind};
 use crate::vault::{Destination, LendError, Secret};
 
@@ -49,6 +49,8 @@ pub(crate) struct RecordAnswer {
     verdict: RulingVerdict,
     reason: Option<String>,
     secret: Option<Secret>,
+    /// What is counted once it is durable; none of a record that was answered before.
+    ruling: Option<Ruling>,
 }
 
 impl Engine {
@@ -57,10 +59,14 @@ impl Engine {
     /// # Errors
     /// Where a record cannot stand in the log; then none of the batch does.
     pub(crate) async fn batch(&self, batch: ParsedBatch) -> Result<Vec<u8>, ApiError> {
-        let (origin, from) = (batch.origin.clone(), batch.from);
+        let (batch, metrics) = (Arc::new(batch), self.metrics.clone());
+        let staged = batch.clone();
         self.submit(
-            move |staging| staging.batch(&batch),
-            move |answers, logs| write_answer(&answers, &origin, from, logs),
+            move |staging| staging.batch(&staged),
+            move |answers, logs| {
+                count(&answers, &batch, logs, &metrics);
+                write_answer(&answers, &batch.origin, batch.from, logs)
+            },
         )
         .await
     }
@@ -159,6 +165,7 @@ impl Staging<'_> {
             verdict,
             reason,
             secret: None,
+            ruling: None,
         }))
     }
 
@@ -182,18 +189,9 @@ impl Staging<'_> {
             }
             _ => (ruling, None),
         };
-        let log = self.log(origin)?;
-        let counted = Counted {
-            tenant: log.tenant(),
-            agent: log
-                .state()
-                .stream(&parsed.record.stream)
-                .map_or("", |stream| &stream.agent),
-            bundle: log.state().active().map(Arc::as_ref),
-        };
-        self.parts.metrics.ruling(&counted, &parsed.record, &ruling);
         let side_frame = self.side_frame(origin, parsed)?;
         let (seq, verdict, reason) = (parsed.record.seq, ruling.verdict, ruling.reason.clone());
+        let counted = ruling.clone();
         let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;
         let staged = staged_group(self.staged, log);
         let (index, leaf) =
@@ -206,6 +204,7 @@ impl Staging<'_> {
             verdict,
             reason,
             secret,
+            ruling: Some(counted),
         })
     }
 
@@ -319,6 +318,24 @@ fn not_lent(ruling: Ruling, error: &LendError) -> Ruling {
         obligations: None,
         not_after: None,
         ..ruling
+    }
+}
+
+/// Counts what was ruled on, once it is durable.
+fn count(answers: &[RecordAnswer], batch: &ParsedBatch, logs: &Logs, metrics: &Metrics) {
+    let Some(log) = logs.get(&batch.origin) else {
+        return;
+    };
+    let agent = log.state().stream(&batch.stream);
+    let counted = Counted {
+        tenant: log.tenant(),
+        agent: agent.map_or("", |stream| &stream.agent),
+        bundle: log.state().active().map(Arc::as_ref),
+    };
+    for (answer, parsed) in answers.iter().zip(&batch.records) {
+        if let Some(ruling) = &answer.ruling {
+            metrics.ruling(&counted, &parsed.record, ruling);
+        }
     }
 }
 

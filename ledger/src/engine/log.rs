@@ -251,6 +251,15 @@ impl Log {
         }
     }
 
+    /// Whether the leaves of that head are its first ones.
+    pub(super) fn holds(&self, head: Head) -> bool {
+        let last = head.size.checked_sub(1);
+        last.is_none_or(|last| {
+            let hash = self.tree.leaf(last);
+            hash.is_some_and(|hash| *hash.as_bytes() == head.hash)
+        })
+    }
+
     /// `now` to the microsecond, or a microsecond after the last leaf.
     pub(super) fn next_time(&self, now: Timestamp) -> Timestamp {
         let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
@@ -261,7 +270,6 @@ impl Log {
         now.max(next)
     }
 
-    /// Makes a bundle known, so that a leaf may name it.
     /// Takes note of the revision of a bundle that is given; `same`: it is the active one.
     ///
     /// # Errors
@@ -287,6 +295,7 @@ impl Log {
         }
     }
 
+    /// Makes a bundle known, so that a leaf may name it.
     pub(crate) fn learn(&mut self, bundle: Arc<Bundle>) {
         self.bundles.0.insert(bundle.digest(), bundle);
     }

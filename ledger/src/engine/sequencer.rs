@@ -11,6 +11,9 @@ use crate::error::ApiError;
 use crate::heads::Keeper;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, StorageError};
 
+/// Bytes that are enough for one group: four of the largest requests that are kept.
+const GROUP_BYTES_ENOUGH: usize = 1 << 20;
+
 /// How often at most room is looked for on a disk that has none.
 const ROOM_SOUGHT_EVERY: Duration = Duration::from_secs(1);
 
@@ -24,6 +27,8 @@ pub(super) struct Sequencer {
     shared: bool,
     /// When the disk last had no room for what is made ahead.
     no_room: Option<Instant>,
+    /// Once so many bytes are staged, the other jobs wait for the next group.
+    enough_bytes: usize,
 }
 
 /// Why no job can be done now.
@@ -38,9 +43,8 @@ impl Halt {
     fn refusal(&self) -> ApiError {
         match self {
             Self::Stopped => ApiError::Poisoned,
-            Self::Unreachable => ApiError::Unavailable(
-                "the ledger's storage does not answer; try again in a moment".to_owned(),
-            ),
+            // A sidecar asks again.
+            Self::Unreachable => ApiError::Stalled,
         }
     }
 }
@@ -51,6 +55,8 @@ enum Committed {
     But(BTreeSet<String>),
     /// The disk is full: nothing was kept.
     Full,
+    /// It is more than one write takes: nothing was kept.
+    TooLarge,
     /// The ledger has stopped.
     Poisoned,
 }
@@ -66,6 +72,8 @@ impl Sequencer {
         poison: watch::Sender<bool>,
     ) -> Self {
         let shared = parts.storage.is_shared();
+        // No job stages more than a request and what is kept beside it, so a group stays well below what one write takes.
+        let enough_bytes = (parts.storage.append_bytes_max() / 4).min(GROUP_BYTES_ENOUGH);
         Self {
             parts,
             logs,
@@ -73,6 +81,7 @@ impl Sequencer {
             poison,
             shared,
             no_room: None,
+            enough_bytes,
         }
     }
 
@@ -84,11 +93,9 @@ impl Sequencer {
             {
                 jobs.push(job);
             }
-            for _ in 0..ROUNDS_MAX {
-                jobs = self.round(jobs);
-                if jobs.is_empty() {
-                    break;
-                }
+            let mut late = 0;
+            while !jobs.is_empty() && late < ROUNDS_MAX {
+                late += usize::from(self.round(&mut jobs));
             }
             jobs.into_iter()
                 .for_each(|job| job.answer(Err(ApiError::Busy)));
@@ -98,7 +105,8 @@ impl Sequencer {
         }
     }
 
-    /// What a crash cut short was of a log that nobody can tell any more, so each says that it was.
+    /// What a crash cut short was of a log that nobody can tell any more, so each says that it was; unless this start is cut short
+    /// too, or the disk is full.
     pub(super) fn record_recovery(&mut self) {
         let Some(bytes) = self.parts.storage.recovery().map(|dropped| dropped.bytes) else {
             return;
@@ -142,28 +150,43 @@ impl Sequencer {
         }
     }
 
-    /// Stages and commits jobs, and answers them; those to be done again come back.
-    fn round(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    /// Stages and commits as many jobs as go into one group, and answers them; those left, and those to be done again, stay in
+    /// `jobs`. Whether any has to be done again.
+    fn round(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> bool {
         if let Err(halt) = self.catch_up() {
-            jobs.into_iter()
+            jobs.drain(..)
                 .for_each(|job| job.answer(Err(halt.refusal())));
-            return Vec::new();
+            return false;
         }
-        let mut staged = BTreeMap::new();
-        let jobs: Vec<Staged> = jobs
-            .into_iter()
-            .map(|job| self.stage(job, &mut staged))
-            .collect();
+        let mut waiting = std::mem::take(jobs).into_iter();
+        let (mut staged, mut done) = (BTreeMap::new(), Vec::new());
+        for job in waiting.by_ref() {
+            done.push(self.stage(job, &mut staged));
+            if staged.values().map(bytes_of).sum::<usize>() >= self.enough_bytes {
+                break;
+            }
+        }
         let committed = self.commit(staged);
-        let mut again = Vec::new();
-        for (job, looked) in jobs {
+        for (job, looked) in done {
             match &committed {
-                Committed::But(lost) if !lost.is_disjoint(&looked) => again.push(job),
-                Committed::But(_) => job.answer(Ok(&self.logs)),
+                Committed::But(lost) if !lost.is_disjoint(&looked) => jobs.push(job),
+                Committed::But(_) => {
+                    for origin in &looked {
+                        if let Some(log) = self.logs.get_mut(origin) {
+                            log.keep_given();
+                        }
+                    }
+                    job.answer(Ok(&self.logs));
+                }
                 Committed::Full => job.answer(Err(ApiError::NoSpace)),
+                Committed::TooLarge => job.answer(Err(ApiError::Malformed(
+                    "this is more than the ledger writes at once".to_owned(),
+                ))),
                 Committed::Poisoned => job.answer(Err(ApiError::Poisoned)),
             }
         }
+        let again = !jobs.is_empty();
+        jobs.extend(waiting);
         again
     }
 
@@ -208,6 +231,12 @@ impl Sequencer {
             let known = self.logs.get(&origin);
             if known.is_none_or(|log| log.head() != head) {
                 self.read_on(&origin)?;
+                let log = self.logs.get(&origin);
+                if !log.is_some_and(|log| log.holds(head)) {
+                    tracing::error!(log = %origin, "The log ends before what was taken in; the ledger stops");
+                    self.stop();
+                    return Err(Halt::Stopped);
+                }
             }
         }
         Ok(())
@@ -245,7 +274,11 @@ impl Sequencer {
             }
             Err(StorageError::NoSpace { .. }) => {
                 tracing::error!("Disk full; writes are denied until there is space");
-                self.reload()
+                self.reload(Committed::Full)
+            }
+            Err(error @ StorageError::TooLarge { .. }) => {
+                tracing::error!(%error, "A group is refused");
+                self.reload(Committed::TooLarge)
             }
             other => {
                 tracing::error!(?other, "The log cannot be written; the ledger stops");
@@ -263,44 +296,46 @@ impl Sequencer {
     ) -> Committed {
         let mut lost = BTreeSet::new();
         for ((group, checkpoint), result) in groups.into_iter().zip(signed).zip(results) {
-            let ours = match result {
-                Appended::Appended { .. } => true,
-                Appended::Conflict { .. } => false,
-                // The hash of the last leaf says whose the leaves are that stand there.
-                Appended::Unknown => {
-                    let found = self.parts.storage.head(&group.log);
-                    self.logs.get(&group.log).map(log::Log::head) == Some(found)
-                }
-            };
             let Some(log) = self.logs.get_mut(&group.log) else {
                 continue;
             };
-            if ours {
+            if is_appended(result) {
                 log.is_durable(checkpoint, self.shared);
                 if let Some(keeper) = &self.keeper {
                     keeper.put(log);
                 }
                 continue;
             }
+            let staged = log.head();
             log.go_back();
             if self.read_on(&group.log).is_err() {
                 return Committed::Poisoned;
             }
-            // Who was late once goes back a short way the next time, else the fast stay so for ever.
+            let mut ours = false;
             if let Some(log) = self.logs.get_mut(&group.log) {
+                // Who was late once goes back a short way the next time, else the fast stay so for ever.
                 log.keep_state();
+                // Of an append of which nobody knows, the hash of its last leaf says whether it was kept, whatever came after.
+                ours = log.holds(staged);
             }
-            lost.insert(group.log);
+            if !ours {
+                lost.insert(group.log);
+            }
         }
         Committed::But(lost)
     }
 
     /// What was staged is not kept: the state is what the log says.
-    fn reload(&mut self) -> Committed {
+    fn reload(&mut self, why: Committed) -> Committed {
         match log::read_all(&mut self.parts) {
-            Ok(logs) => {
+            Ok(mut logs) => {
+                for (origin, log) in &mut logs {
+                    if let Some(before) = self.logs.get(origin) {
+                        log.given_as(before);
+                    }
+                }
                 self.logs = logs;
-                Committed::Full
+                why
             }
             Err(error) => {
                 tracing::error!(%error, "The log cannot be read back; the ledger stops");
@@ -308,6 +343,13 @@ impl Sequencer {
             }
         }
     }
+}
+
+fn bytes_of(group: &LogGroup) -> usize {
+    let leaves = group.leaves.iter().map(Vec::len);
+    leaves
+        .chain(group.blobs.iter().map(|blob| blob.bytes.len()))
+        .sum()
 }
 
 fn is_appended(result: &Appended) -> bool {

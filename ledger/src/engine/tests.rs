@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::storage::memory::{MemoryDisk, MemoryStorage};
+use crate::storage::segment::{SegmentOptions, SegmentStorage};
 use crate::storage::{Appended, Entry, Head, Recovery, StorageError};
 use crate::vault::Kek;
 
@@ -199,4 +200,44 @@ async fn room_is_made_while_nobody_waits_and_on_a_full_disk_sought_now_and_then(
         assert!(asked > 0, "full: {full}");
         assert!(!full || asked < 11, "{asked} times within a second or so");
     }
+}
+
+/// What waits while the sequencer is busy is more than one write takes, and each caller gets its answer all the same.
+#[tokio::test]
+async fn a_queue_that_no_write_takes_is_written_in_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        segment_bytes: 16 << 10,
+    };
+    let storage = SegmentStorage::open(&dir.path().join("log"), options).unwrap();
+    let ledger = Arc::new(engine(dir.path(), Box::new(storage)).unwrap());
+    ledger.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let busy = ledger.query(move |_| {
+        wait.recv().ok();
+        Ok(())
+    });
+    let large = |nth: usize| {
+        let ledger = ledger.clone();
+        async move {
+            let (_, kept) = blob(BlobKind::Sealed, vec![u8::try_from(nth).unwrap(); 3 << 10]);
+            ledger
+                .event(ORIGIN.to_owned(), vec![kept], move |_, _| Ok(event(nth)))
+                .await
+        }
+    };
+    let all = futures_util::future::join_all((0..12).map(large));
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        go.send(()).unwrap();
+    };
+    let (busy, answers, ()) = tokio::join!(busy, all, release);
+    busy.unwrap();
+    for answer in answers {
+        answer.unwrap();
+    }
+    assert_eq!(
+        ledger.query(|logs| Ok(logs[ORIGIN].size())).await.unwrap(),
+        13
+    );
 }

@@ -165,13 +165,6 @@ impl SegmentStorage {
         current.saturating_add(prepared)
     }
 
-    /// The most bytes one append may take: a segment less its first frame.
-    pub fn append_bytes_max(&self) -> usize {
-        usize::try_from(self.options.segment_bytes)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(group_bytes(FRAME_HEADER_BYTES + SEGMENT_PAYLOAD_BYTES))
-    }
-
     /// Makes the directory whole after reading it: everything kept becomes durable, and the rest zero.
     fn settle(&mut self, walk: Walk) -> Result<(), StorageError> {
         for path in &walk.unexpected {
@@ -455,6 +448,13 @@ impl Storage for SegmentStorage {
             visit,
         )?;
         Ok(())
+    }
+
+    /// A segment less its first frame.
+    fn append_bytes_max(&self) -> usize {
+        usize::try_from(self.options.segment_bytes)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(group_bytes(FRAME_HEADER_BYTES + SEGMENT_PAYLOAD_BYTES))
     }
 
     fn directory(&self) -> Option<PathBuf> {

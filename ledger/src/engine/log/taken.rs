@@ -132,15 +132,21 @@ impl Taken {
             return Err(error);
         }
         // Blobs without leaves make no log.
-        self.logs.retain(|_, log| log.size() > 0);
+        self.logs.retain(|_, log| log.size() > 0 || log.was_kept());
         for (origin, log) in &mut self.logs {
+            if !log.holds_durable() {
+                return Err(OpenError::Unsigned {
+                    log: origin.clone(),
+                    what: "leaves that were durable are not in it any more".to_owned(),
+                });
+            }
             match self.signed.get(origin) {
                 Some(signed) => {
                     let signed = log.check_signed(Some(signed))?;
                     log.is_durable(signed, shared);
                 }
                 // Nothing came after what was known.
-                None if log.was_kept() => {}
+                None if log.was_kept() && log.is_all_durable() => {}
                 None => drop(log.check_signed(None)?),
             }
         }
