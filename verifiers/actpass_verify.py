@@ -59,8 +59,8 @@ def written(value, sort=True):
     return json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode()
 
 def micros(text):
-    shaped = re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", text) and text <= "9999-12-30T22:00:00.999999Z"
-    return (datetime.fromisoformat(text if shaped else "") - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
+    of = text <= "9999-12-30T22:00:00.999999Z" and re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.([0-9]{6})Z", text)
+    return (datetime(*map(int, of.groups()), tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
 
 # Forms. NAME:KIND, or NAME?:KIND where it is left out if there is none; [KIND] is a list, {KIND} a map, =a,b one of these words.
 CURRENCIES = re.findall("...", "USDEURGBPAEDAFNALLAMDAOAARSAUDAWGAZNBAMBBDBDTBMDBNDBOBBRLBSDBTNBWPBYNBZDCADCDFCHFCNYCOPCRCCUPCVECZKDKKDOPDZDEGP"
@@ -117,9 +117,10 @@ def fits(value, kind):
     match kind:
         case "scalar": return isinstance(value, str | bool) or fits(value, "int")
         case "time": return micros(value) is not None
-        case "approval": return fits(value, f"approval.{value['state']}")
+        case "approval": return (of := f"approval.{value['state']}") in FORMS and fits(value, of)
         case "window": return value in ({"Calendar": "Day"}, {"Calendar": "Month"}) or list(value) == ["Sliding"] and fits(value["Sliding"], "sliding")
-        case "entry": return any(value["v"] == f"actpass.{of}/1" and fits(value, of) and fits(value["body"], f"{of}.{value['kind']}") for of in ("record", "event"))
+        case "entry": return any(value["v"] == f"actpass.{of}/1" and fits(value, of) and (body := f"{of}.{value['kind']}") in FORMS and
+                                 fits(value["body"], body) for of in ("record", "event"))
     if kind[0] == "=" or kind.endswith("|null"):
         return isinstance(value, str) and value in kind[1:].split(",") if kind[0] == "=" else value is None or fits(value, kind[:-5])
     names = {name.rstrip("?"): (of, name[-1] == "?") for name, of in FORMS[kind]}
@@ -127,9 +128,8 @@ def fits(value, kind):
     return isinstance(value, dict) and value.keys() <= names.keys() and all(there(name, *of) for name, of in names.items())
 
 def read_leaf(line):
-    texts = re.findall(rb'"((?:[^"\\]|\\.)*)"', line)
-    leaf = parsed(line) if len(line) <= 32768 and all(len(re.sub(rb"\\(.)", rb"\1", it)) <= 1024 for it in texts) else refuse("too long")
-    kept = written(leaf) == line and fits(leaf, "leaf") and (leaf["r"]["v"] == "actpass.record/1") == ("d" in leaf) and not ("s" in leaf and "d" not in leaf)
+    leaf = parsed(line) if len(line) <= 32768 else refuse("too long")
+    kept = all(len(re.sub(rb"\\(.)", rb"\1", it)) <= 1024 for it in re.findall(rb'"((?:[^"\\]|\\.)*)"', line)) and written(leaf) == line and fits(leaf, "leaf") and (leaf["r"]["v"] == "actpass.record/1") == ("d" in leaf) and not ("s" in leaf and "d" not in leaf)
     return leaf if kept else refuse("not the canonical form of one")
 
 # Checkpoints (C2SP signed-note, tlog-checkpoint), and the tree (RFC 6962): its size and its complete subtrees, largest first.
@@ -318,9 +318,9 @@ def spelled(line, *names):
 
 def read(data):
     """The first line, the checkpoint, blobs by name, leaves, and where lines begin that are wrong."""
-    first, last, blobs, leaves, wrong, at = None, None, {}, [], [], 0
+    first, last, blobs, leaves, wrong, at, summed = None, None, {}, [], [], 0, hashlib.sha256()
     while (end := data.find(b"\n", at, at + (2 << 20))) >= 0:
-        line, wrong = data[at:end], wrong + ([at] if last else [])
+        line, _ = data[at:end], wrong.extend([at] if last is not None else [])
         try:
             if at == 0:
                 version, count, name, key = (first := spelled(line, "export", "leaves", "log", "key")).values()
@@ -332,13 +332,13 @@ def read(data):
             elif line.startswith(b'{"checkpoint":'):
                 it = spelled(line, "checkpoint", "sha256")
                 last = it["checkpoint"] if fits([it["checkpoint"], it["sha256"]], "[text]") else refuse("no last line")
-                if it["sha256"] != sha256(data[:at]).hex() or first and first["leaves"] != len(leaves):
+                if it["sha256"] != summed.hexdigest() or first and first["leaves"] != len(leaves):
                     refuse("another sum, or another number of leaves")
             else:
                 leaves.append(line)
         except WRONG:
             wrong.append(at)
-        at = end + 1
+        at, _ = end + 1, summed.update(line + b"\n")
     return first, last, blobs, leaves, wrong + ([at] if last is not None and at < len(data) else [])
 
 def verified(path, key, anchors):

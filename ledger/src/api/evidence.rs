@@ -35,6 +35,9 @@ use crate::storage::{Entry, SegmentReader, StorageError};
 /// Readers at once. Each holds an index of blobs: 60 MiB per million.
 const READERS_MAX: usize = 4;
 
+/// Bundles and proofs that are read at a time, beside those.
+const PLACED_MAX: usize = 2;
+
 /// How many of them may go on as evidence comes: so there is a place for who keeps the log.
 const FOLLOWERS_MAX: usize = READERS_MAX - 1;
 
@@ -61,6 +64,7 @@ const FOLLOWED_MAX: Duration = Duration::from_secs(3_600);
 pub(crate) struct Evidence {
     directory: Option<PathBuf>,
     readers: Arc<Semaphore>,
+    placed: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     stall_max: Duration,
     stopped: watch::Receiver<bool>,
@@ -72,6 +76,7 @@ impl Evidence {
         Self {
             directory,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
+            placed: Arc::new(Semaphore::new(PLACED_MAX)),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             stall_max: STALL_MAX,
             stopped,
@@ -167,12 +172,12 @@ impl Evidence {
         })
     }
 
-    /// A place to read from, once one is free.
+    /// A place to read from, once one is free: other ones than those of exports, which would find none while anybody waits.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let place = self.readers.clone().acquire_owned();
+        let place = self.placed.clone().acquire_owned();
         match tokio::time::timeout(TURN_MAX, place).await {
             Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(too_many(READERS_MAX, "read")),
+            Ok(Err(_)) | Err(_) => Err(too_many(PLACED_MAX, "read")),
         }
     }
 }

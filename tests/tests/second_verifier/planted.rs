@@ -9,7 +9,12 @@ use super::answers::{Elsewhere, of, script};
 use super::vectors::published;
 
 /// Lines of the second verifier, and what is left of them.
-const PLANTED: [(&str, &str); 16] = [
+const PLANTED: [(&str, &str); 18] = [
+    (
+        "(body := f\"{of}.{value['kind']}\") in FORMS and",
+        "(body := f\"{of}.{value['kind']}\") and",
+    ),
+    ("[at] if last is not None else []", "[at] if last else []"),
     ("or s >= L", ""),
     ("and not small(a)", ""),
     ("written(leaf) == line and ", ""),
@@ -24,7 +29,7 @@ const PLANTED: [(&str, &str); 16] = [
     ("found != root(self.tree) for", "False for"),
     ("if max(self.roots, default=0) > size:", "if False:"),
     ("or self.given and self.given != named", ""),
-    ("it[\"sha256\"] != sha256(data[:at]).hex()", "False"),
+    ("it[\"sha256\"] != summed.hexdigest()", "False"),
     ("first[\"leaves\"] != len(leaves)", "False"),
     (
         "if d.get(\"settles\") != (",

@@ -234,6 +234,7 @@ fn changed() -> Vec<Vector> {
     let unread = String::from_utf8(altered(|_| ())).unwrap();
     let unread = unread.replacen("dGhlIHNl", "AGhlIHNl", 1).into_bytes();
     let followed = [altered(|_| ()), b"more".to_vec()].concat();
+    let ended_twice = ended_twice(&String::from_utf8(altered(|_| ())).unwrap());
     let swapped_bundle = altered(|export| {
         let at = export
             .lines
@@ -318,6 +319,12 @@ fn changed() -> Vec<Vector> {
             ("invalid", None),
         ),
         vector(
+            "ended_twice.jsonl",
+            "two last lines, the first of them without a checkpoint, and both sums are right",
+            ended_twice,
+            ("invalid", None),
+        ),
+        vector(
             "bundle.jsonl",
             "other bytes for the bundle",
             swapped_bundle,
@@ -348,6 +355,14 @@ fn changed() -> Vec<Vector> {
             ("invalid", None),
         ),
     ]
+}
+
+/// The file with another last line, of an empty checkpoint, before its own.
+fn ended_twice(file: &str) -> Vec<u8> {
+    let (body, last) = file.trim_end().rsplit_once('\n').unwrap();
+    let sum = hex(&sha256(&[body.as_bytes(), b"\n"]));
+    let empty = json!({"checkpoint": "", "sha256": sum});
+    summed(&format!("{body}\n{empty}\n{last}\n"))
 }
 
 /// The file with the sum of its lines as they are now.
@@ -440,6 +455,11 @@ fn lies() -> Vec<Vector> {
         set(leaf, "/r/body/key", json!(b64u_encode(&key)));
         set(leaf, "/r/body/stream", json!(hex(&sha256(&[&key]))));
     });
+    let no_kind = forged(5, |leaf| {
+        let kind = leaf.pointer("/r/kind").unwrap().as_str().unwrap();
+        let kind = format!("{kind}|null");
+        set(leaf, "/r/kind", json!(kind));
+    });
     let unsigned = forged(4, |_| ());
     let malleable = altered_signature(&unsigned);
     let twice = altered(|export| {
@@ -467,6 +487,12 @@ fn lies() -> Vec<Vector> {
             forged(5, |leaf| {
                 set(leaf, "/h/log", json!("actpass/local/default/5b"))
             }),
+            wrong(5),
+        ),
+        vector(
+            "no_kind.jsonl",
+            "leaf 5 is of a kind that there is not",
+            no_kind,
             wrong(5),
         ),
         vector(
