@@ -47,6 +47,42 @@ use crate::disk::Disk;
 
 const TENANT: &str = "local/default/1";
 
+/// A shop where one clerk reads, and pays 100.00 USD a day without asking.
+pub const SHOP: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: shop}
+spec:
+  hosts: [api.shop.example]
+  actions:
+    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
+    - name: pay
+      match: {http: {method: POST, path: /v1/pay}}
+      effect: Irreversible
+      body: {format: JSON}
+      params: {allow: [amount]}
+      amount: {from: body.amount, unit: Major, currency: {const: USD}}
+      meters: [{name: paid, from: Amount}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  owner: owner@example.com
+  purpose: Read and pay
+  scope: [{capability: shop.read}, {capability: shop.pay}]
+  limits: [{meter: paid, unit: USD, max: "100.00", windowSeconds: 86400}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: all}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules:
+    - {name: reads, decision: Allow, capabilities: [shop.read]}
+    - {name: pays, decision: Allow, allowIrreversible: true, capabilities: [shop.pay]}
+"#;
+
 /// Where the log is on a disk of segments.
 pub const LOG_DIR: &str = "/log";
 

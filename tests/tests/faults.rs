@@ -22,50 +22,20 @@ use actpass_sidecar::judge::{Judge, Judgement};
 use actpass_sidecar::ledger_client::LedgerClient;
 use actpass_sidecar::resume::{Resumed, resume};
 use actpass_sidecar::ring::Ring;
-use actpass_tests::parts::{Parts, fresh_key};
+use actpass_tests::parts::{Parts, SHOP, fresh_key};
 use jiff::{SignedDuration, Timestamp};
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
-    - name: pay
-      match: {http: {method: POST, path: /v1/pay}}
-      effect: Irreversible
-      body: {format: JSON}
-      params: {allow: [amount]}
-      amount: {from: body.amount, unit: Major, currency: {const: USD}}
-      meters: [{name: paid, from: Amount}]
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: clerk}
-spec:
-  agentId: clerk
-  owner: owner@example.com
-  purpose: Read and pay
-  scope: [{capability: shop.read}, {capability: shop.pay}]
-  limits: [{meter: paid, unit: USD, max: "100.00", windowSeconds: 86400}]
-  readsWithoutLedgerSeconds: WITHOUT
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: all}
-spec:
-  targetRefs: [{kind: Passport, name: clerk}]
-  rules:
-    - {name: reads, decision: Allow, capabilities: [shop.read]}
-    - {name: pays, decision: Allow, allowIrreversible: true, capabilities: [shop.pay]}
-"#;
 
 const PAY: &str = r#"{"amount":"60.00"}"#;
 
+fn policy(reads_without_ledger_seconds: u32) -> String {
+    let limits = "windowSeconds: 86400}]\n";
+    assert!(SHOP.contains(limits));
+    let and = format!("{limits}  readsWithoutLedgerSeconds: {reads_without_ledger_seconds}\n");
+    SHOP.replace(limits, &and)
+}
+
 fn parts(reads_without_ledger_seconds: u32) -> Parts {
-    let seconds = reads_without_ledger_seconds.to_string();
-    Parts::new(&POLICY.replace("WITHOUT", &seconds)).unwrap()
+    Parts::new(&policy(reads_without_ledger_seconds)).unwrap()
 }
 
 /// Verdict and reason of each record's leaf, with whether it is late.
@@ -554,8 +524,7 @@ async fn what_no_batch_holds_is_denied_on_the_record_and_the_stream_goes_on() {
         "params: {{allow: [amount, big, query.q]}}\n      resource: {{from: body.big}}\n      attributes: [{}]",
         attributes.join(", ")
     );
-    let policy = POLICY
-        .replace("WITHOUT", "30")
+    let policy = policy(30)
         .replace("path: /v1/pay}", "path: /v1/pay/**}")
         .replace("params: {allow: [amount]}", &declared);
     let parts = Parts::new(&policy).unwrap();

@@ -20,49 +20,14 @@ use actpass_ledger::storage::{SegmentStorage, Storage as _};
 use actpass_ledger::vault::Vault;
 use actpass_sidecar::judge::{Judge, Judgement};
 use actpass_tests::disk::Disk;
-use actpass_tests::parts::{Agent, LOG_DIR, Parts};
+use actpass_tests::parts::{Agent, LOG_DIR, Parts, SHOP};
 use actpass_tests::scaled;
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
-    - name: pay
-      match: {http: {method: POST, path: /v1/pay}}
-      effect: Irreversible
-      body: {format: JSON}
-      params: {allow: [amount]}
-      amount: {from: body.amount, unit: Major, currency: {const: USD}}
-      meters: [{name: paid, from: Amount}]
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: clerk}
-spec:
-  agentId: clerk
-  owner: owner@example.com
-  purpose: Read and pay
-  scope: [{capability: shop.read}, {capability: shop.pay}]
-  limits: [{meter: paid, unit: USD, max: "100.00", windowSeconds: 86400}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: all}
-spec:
-  targetRefs: [{kind: Passport, name: clerk}]
-  rules:
-    - {name: reads, decision: Allow, capabilities: [shop.read]}
-    - {name: pays, decision: Allow, allowIrreversible: true, capabilities: [shop.pay]}
-"#;
 
 const PAY: &str = r#"{"amount":"10.00"}"#;
 
 /// A ledger's parts on a disk of segments.
 fn parts(disk: &Disk) -> Parts {
-    let mut parts = Parts::new(POLICY).unwrap();
+    let mut parts = Parts::new(SHOP).unwrap();
     parts.segments = Some(disk.clone());
     parts
 }

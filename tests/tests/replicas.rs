@@ -19,43 +19,10 @@ use actpass_core::hash::StreamId;
 use actpass_ledger::Ledger;
 use actpass_ledger::storage::memory::Fault;
 use actpass_sidecar::judge::{Judge, Judgement};
-use actpass_tests::parts::{Agent, Parts};
+use actpass_tests::parts::{Agent, Parts, SHOP};
 use actpass_tests::scaled;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-
-const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
-kind: Upstream
-metadata: {name: shop}
-spec:
-  hosts: [api.shop.example]
-  actions:
-    - name: pay
-      match: {http: {method: POST, path: /v1/pay}}
-      effect: Irreversible
-      body: {format: JSON}
-      params: {allow: [amount]}
-      amount: {from: body.amount, unit: Major, currency: {const: USD}}
-      meters: [{name: paid, from: Amount}]
----
-apiVersion: actpass.org/v1alpha1
-kind: Passport
-metadata: {name: clerk}
-spec:
-  agentId: clerk
-  owner: owner@example.com
-  purpose: Pay
-  scope: [{capability: shop.pay}]
-  limits: [{meter: paid, unit: USD, max: "MAX.00", windowSeconds: 86400}]
----
-apiVersion: actpass.org/v1alpha1
-kind: ActionPolicy
-metadata: {name: all}
-spec:
-  targetRefs: [{kind: Passport, name: clerk}]
-  rules:
-    - {name: pays, decision: Allow, allowIrreversible: true, capabilities: [shop.pay]}
-"#;
 
 /// Far more than it takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -81,7 +48,8 @@ impl Clock {
 
 /// Parts whose log is there, with room for so many payments.
 async fn parts(max: usize) -> Parts {
-    let parts = Parts::new(&POLICY.replace("MAX", &max.to_string())).unwrap();
+    let policy = SHOP.replace("100.00", &format!("{max}.00"));
+    let parts = Parts::new(&policy).unwrap();
     parts.ledger().await.unwrap().stop().await;
     parts
 }
