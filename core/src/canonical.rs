@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use instant::{InstantError, instant, parse_instant, serde_instant, serde_instant_opt};
-pub(crate) use write::write_string;
+pub(crate) use write::{first_special, write_string};
 
 /// Largest integer written as a number, 2^53 − 1: beyond it JavaScript and jq round.
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
@@ -91,11 +91,21 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError
 pub fn from_slice_exact<T: DeserializeOwned + Serialize>(
     bytes: &[u8],
 ) -> Result<T, CanonicalError> {
+    from_slice_exact_with(bytes, "").map(|(value, _)| value)
+}
+
+/// As [`from_slice_exact`], of an object: also the text of its member `key`, where it has one.
+pub(crate) fn from_slice_exact_with<'a, T: DeserializeOwned + Serialize>(
+    bytes: &'a [u8],
+    key: &'static str,
+) -> Result<(T, Option<&'a [u8]>), CanonicalError> {
     // What is written back as it was read is canonical; only where it is not do we look for the place.
-    if let Ok(value) = serde_json::from_slice::<T>(bytes)
-        && to_vec(&value).is_ok_and(|written| written == bytes)
-    {
-        return Ok(value);
+    if let Ok(value) = serde_json::from_slice::<T>(bytes) {
+        let mut writer = write::Writer::looking_for(key, bytes.len());
+        if value.serialize(&mut writer).is_ok() && writer.text().as_bytes() == bytes {
+            let member = writer.found().and_then(|place| bytes.get(place));
+            return Ok((value, member));
+        }
     }
     from_slice::<T>(bytes)?;
     Err(CanonicalError::Spelling)

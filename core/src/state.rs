@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::canonical::{serde_instant, serde_instant_opt};
-use crate::evidence::leaf::{Entry, Leaf, Revision, StreamEnd, TrustedKeys};
+use crate::evidence::leaf::{Entry, Leaf, ReadLeaf, Revision, StreamEnd, TrustedKeys};
 use crate::hash::{BundleDigest, RecordHash, StreamId};
 use crate::kept;
 use crate::limits::Limit;
@@ -262,12 +262,33 @@ impl State {
     /// # Errors
     /// Where the leaf does not follow from the ones before it. The state must not be used any further.
     pub fn apply(&mut self, leaf: &Leaf, bundles: &dyn Bundles) -> Result<(), StateError> {
+        let hash = leaf.record().and_then(|(record, _)| record.hash().ok());
+        self.take(leaf, hash, bundles)
+    }
+
+    /// [`State::apply`] of a leaf that was read from its bytes, which were hashed then.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
+    pub fn apply_read(&mut self, read: &ReadLeaf, bundles: &dyn Bundles) -> Result<(), StateError> {
+        self.take(read.leaf(), read.record_hash(), bundles)
+    }
+
+    /// `hash`: of its record; none where that has no canonical form.
+    fn take(
+        &mut self,
+        leaf: &Leaf,
+        hash: Option<RecordHash>,
+        bundles: &dyn Bundles,
+    ) -> Result<(), StateError> {
         if leaf.h.log != self.log {
             return Err(StateError::ForeignLog(leaf.h.log.clone()));
         }
         self.intents.expire(leaf.h.time);
         match (&leaf.r, &leaf.d) {
-            (Entry::Record(record), Some(ruling)) => self.apply_record(record, ruling, &leaf.h),
+            (Entry::Record(record), Some(ruling)) => {
+                self.apply_record(record, hash, ruling, &leaf.h)
+            }
             (Entry::Event(event), None) => self.apply_event(&event.what, leaf.h.time, bundles),
             (Entry::Record(_), None) => Err(StateError::Form("a record without a ruling")),
             (Entry::Event(_), Some(_)) => Err(StateError::Form("an event with a ruling")),

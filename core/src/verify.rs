@@ -121,9 +121,9 @@ impl<'a> Verification<'a> {
 
     /// Takes in the next leaf.
     pub fn leaf(&mut self, bytes: &[u8]) {
-        if let Some(leaf) = self.structure.leaf(self.next, bytes, &mut self.findings) {
-            let revealed = self.beside.leaf(&leaf, &mut self.findings);
-            self.replay.leaf(&leaf, revealed, &mut self.findings);
+        if let Some(read) = self.structure.leaf(self.next, bytes, &mut self.findings) {
+            let revealed = self.beside.leaf(read.leaf(), &mut self.findings);
+            self.replay.leaf(&read, revealed, &mut self.findings);
         }
         self.next = self.next.saturating_add(1);
     }

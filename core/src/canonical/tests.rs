@@ -446,6 +446,29 @@ fn canonical_value() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn the_text_of_a_member_is_found_wherever_it_is_written() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Unsorted {
+        z: u8,
+        r: Value,
+        a: String,
+    }
+    for (text, member) in [
+        (
+            r#"{"a":"\"r\":1","r":{"r":[1,2],"z":3},"z":4}"#,
+            r#"{"r":[1,2],"z":3}"#,
+        ),
+        (r#"{"a":"","r":null,"z":0}"#, "null"),
+        (r#"{"a":"r","r":"r","z":1}"#, r#""r""#),
+    ] {
+        let found = from_slice_exact_with::<Unsorted>(text.as_bytes(), "r").unwrap();
+        assert_eq!(found.1, Some(member.as_bytes()), "{text}");
+        let none = from_slice_exact_with::<Unsorted>(text.as_bytes(), "b").unwrap();
+        assert_eq!(none.1, None, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_text_is_that_of_serde_json_with_sorted_keys(value in canonical_value()) {

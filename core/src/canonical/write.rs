@@ -14,19 +14,38 @@ use super::{CanonicalError, DEPTH_MAX, INTEGER_MAX, excerpt, is_key_byte};
 pub(super) struct Writer {
     out: String,
     depth: usize,
+    /// A member of the outermost object, and where its value came to stand.
+    sought: &'static str,
+    found: Option<Range<usize>>,
 }
 
 impl Writer {
     /// `capacity`: bytes of text expected.
     pub(super) fn new(capacity: usize) -> Self {
+        Self::looking_for("", capacity)
+    }
+
+    /// One that takes note of where the value of this member of the outermost object stands.
+    pub(super) fn looking_for(sought: &'static str, capacity: usize) -> Self {
         Writer {
             out: String::with_capacity(capacity),
             depth: 0,
+            sought,
+            found: None,
         }
     }
 
     pub(super) fn into_text(self) -> String {
         self.out
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.out
+    }
+
+    /// Where the value of the member looked for stands.
+    pub(super) fn found(&self) -> Option<Range<usize>> {
+        self.found.clone()
     }
 
     fn open(&mut self, bracket: char) -> Result<(), CanonicalError> {
@@ -99,10 +118,22 @@ impl Writer {
         Ok(inner)
     }
 
+    /// As [`Writer::key`], of a name in our own code.
+    fn name(&mut self, name: &'static str) -> Result<Range<usize>, CanonicalError> {
+        if !name.bytes().all(is_key_byte) {
+            return Err(CanonicalError::Key(excerpt(name)));
+        }
+        let start = self.out.len() + 1;
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\":");
+        Ok(start..start + name.len())
+    }
+
     /// `{"variant":` of an enum with data; the caller writes the value and closes the brace.
     fn variant(&mut self, name: &'static str) -> Result<(), CanonicalError> {
         self.open('{')?;
-        self.key(name).map(drop)
+        self.name(name).map(drop)
     }
 }
 
@@ -125,7 +156,7 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
 }
 
 /// Where the first byte stands that may not stand raw in a string.
-pub(super) fn first_special(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn first_special(bytes: &[u8]) -> Option<usize> {
     let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     // Whole blocks are looked at without a branch per byte, which the compiler turns into vector instructions.
     let clean = |block: &&[u8; BLOCK]| {
@@ -350,9 +381,29 @@ struct Member {
     end: usize,
 }
 
+impl Member {
+    /// Where its value stands: behind the key's quote and the colon, before the comma.
+    fn value(&self) -> Range<usize> {
+        self.key.end + 2..self.end - 1
+    }
+
+    /// Its text stands from there on now.
+    fn move_to(&mut self, start: usize) {
+        let (key, length) = (self.key.len(), self.end + 1 - self.key.start);
+        self.key = start + 1..start + 1 + key;
+        self.end = start + length;
+    }
+}
+
 impl Object<'_> {
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CanonicalError> {
         let key = self.writer.key(key)?;
+        self.members.push(Member { end: key.end, key });
+        Ok(())
+    }
+
+    fn name(&mut self, name: &'static str) -> Result<(), CanonicalError> {
+        let key = self.writer.name(name)?;
         self.members.push(Member { end: key.end, key });
         Ok(())
     }
@@ -385,6 +436,16 @@ impl Object<'_> {
             let sorted: String = members.collect();
             self.writer.out.truncate(self.start);
             self.writer.out.push_str(&sorted);
+            let mut start = self.start;
+            for member in &mut self.members {
+                member.move_to(start);
+                start = member.end;
+            }
+        }
+        if self.writer.depth == 1 && !self.writer.sought.is_empty() {
+            let out = &self.writer.out;
+            let sought = |member: &&Member| out.get(member.key.clone()) == Some(self.writer.sought);
+            self.writer.found = self.members.iter().find(sought).map(Member::value);
         }
         if !self.members.is_empty() {
             self.writer.out.pop(); // the comma after the last member
@@ -469,7 +530,7 @@ impl ser::SerializeStruct for Object<'_> {
         key: &'static str,
         value: &T,
     ) -> Result<(), CanonicalError> {
-        self.key(key)?;
+        self.name(key)?;
         self.value(value)
     }
     fn end(self) -> Result<(), CanonicalError> {
@@ -485,7 +546,7 @@ impl ser::SerializeStructVariant for Object<'_> {
         key: &'static str,
         value: &T,
     ) -> Result<(), CanonicalError> {
-        self.key(key)?;
+        self.name(key)?;
         self.value(value)
     }
     fn end(self) -> Result<(), CanonicalError> {

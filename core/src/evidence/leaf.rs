@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
-use crate::evidence::record::Record;
-use crate::hash::{BlobDigest, BundleDigest, LeafHash, StreamId, sha256};
+use crate::evidence::record::{RECORD_BYTES_MAX, Record};
+use crate::hash::{BlobDigest, BundleDigest, LeafHash, RecordHash, StreamId, sha256};
 use crate::vote::SignedVote;
 
 pub use mac::{ActionMacs, MacKey};
@@ -328,10 +328,15 @@ impl Leaf {
     /// # Errors
     /// Where the bytes are over the bounds, another spelling of a leaf, or none.
     pub fn parse(bytes: &[u8]) -> Result<Self, LeafError> {
+        Self::parse_parts(bytes).map(|(leaf, _)| leaf)
+    }
+
+    /// The leaf, and the bytes of what it is about.
+    fn parse_parts(bytes: &[u8]) -> Result<(Self, Option<&[u8]>), LeafError> {
         check_bounds(bytes)?;
-        let leaf: Self = canonical::from_slice_exact(bytes)?;
+        let (leaf, about): (Self, _) = canonical::from_slice_exact_with(bytes, "r")?;
         leaf.check_parts()?;
-        Ok(leaf)
+        Ok((leaf, about))
     }
 
     /// The record and its ruling, where it is about one.
@@ -363,6 +368,39 @@ impl Leaf {
     }
 }
 
+/// A leaf as it was read from its bytes, with the hash of its record: it is not written out again to be hashed.
+#[derive(Clone, Debug)]
+pub struct ReadLeaf {
+    leaf: Leaf,
+    record: Option<RecordHash>,
+}
+
+impl ReadLeaf {
+    /// As [`Leaf::parse`].
+    ///
+    /// # Errors
+    /// As [`Leaf::parse`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, LeafError> {
+        let (leaf, about) = Leaf::parse_parts(bytes)?;
+        let about = about.filter(|about| about.len() <= RECORD_BYTES_MAX);
+        let record = match &leaf.r {
+            Entry::Record(_) => about.map(Record::hash_of),
+            Entry::Event(_) => None,
+        };
+        Ok(Self { leaf, record })
+    }
+
+    /// The leaf.
+    pub fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
+    /// Hash of its record; none of an event, and of a record that is longer than one may be.
+    pub fn record_hash(&self) -> Option<RecordHash> {
+        self.record
+    }
+}
+
 fn check_bounds(bytes: &[u8]) -> Result<(), LeafError> {
     if bytes.len() > LEAF_BYTES_MAX {
         return Err(LeafError::TooLong(bytes.len()));
@@ -376,19 +414,23 @@ fn check_bounds(bytes: &[u8]) -> Result<(), LeafError> {
 /// Length of the longest string in a canonical JSON text, in bytes once unescaped; an escaped control character
 /// counts as the five bytes after its backslash, so never as too few.
 pub(crate) fn longest_field(json: &[u8]) -> usize {
-    let (mut longest, mut length, mut inside) = (0, 0, false);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match (byte, inside) {
-            (b'"', false) => (inside, length) = (true, 0),
-            (b'"', true) => (inside, longest) = (false, longest.max(length)),
-            (b'\\', true) => {
-                // The escaped byte counts, its backslash does not.
-                bytes.next();
-                length += 1;
+    let (mut longest, mut rest) = (0, json);
+    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
+        let mut length = 0;
+        rest = rest.get(quote + 1..).unwrap_or_default();
+        while let Some(at) = canonical::first_special(rest) {
+            let special = rest.get(at);
+            length += at;
+            rest = rest.get(at + 1..).unwrap_or_default();
+            if special == Some(&b'"') {
+                longest = longest.max(length);
+                break;
             }
-            (_, true) => length += 1,
-            (_, false) => {}
+            // The escaped byte counts, its backslash does not.
+            length += 1;
+            if special == Some(&b'\\') {
+                rest = rest.get(1..).unwrap_or_default();
+            }
         }
     }
     longest

@@ -10,7 +10,7 @@ use crate::bundle::Bundle;
 use crate::decide::DenyReason;
 use crate::evidence::leaf::{LeafHeader, Ruling, RulingApproval, RulingVerdict};
 use crate::evidence::record::{Body, Judged, Outcome, OutcomeResult, RESTARTED, Record};
-use crate::hash::unhex32;
+use crate::hash::{RecordHash, unhex32};
 use crate::mode::Mode;
 use crate::passport::Passport;
 
@@ -27,10 +27,11 @@ impl State {
     pub(super) fn apply_record(
         &mut self,
         record: &Record,
+        hash: Option<RecordHash>,
         ruling: &Ruling,
         at: &LeafHeader,
     ) -> Result<(), StateError> {
-        let stream = self.continue_stream(record)?;
+        let stream = self.continue_stream(record, hash)?;
         match &record.body {
             Body::Intent(judged) => self.intent(&Asked {
                 record,
@@ -68,7 +69,11 @@ impl State {
     }
 
     /// Checks that the record is the next of its stream, and moves the stream on.
-    fn continue_stream(&mut self, record: &Record) -> Result<Stream, StateError> {
+    fn continue_stream(
+        &mut self,
+        record: &Record,
+        hash: Option<RecordHash>,
+    ) -> Result<Stream, StateError> {
         let id = record.stream;
         let stream = self
             .streams
@@ -85,9 +90,7 @@ impl State {
         if record.prev != stream.head {
             return Err(StateError::BrokenChain(id, record.seq));
         }
-        stream.head = record
-            .hash()
-            .map_err(|_| StateError::Form("a record without canonical form"))?;
+        stream.head = hash.ok_or(StateError::Form("a record without canonical form"))?;
         stream.next_seq += 1;
         Ok(stream.clone())
     }

@@ -7,7 +7,7 @@ use super::beside::Revealed;
 use super::report::{Findings, Gap, Redecided, What};
 use crate::action::Action;
 use crate::bundle::Bundle;
-use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, Ruling, RulingVerdict};
+use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, ReadLeaf, Ruling, RulingVerdict};
 use crate::evidence::record::{Body, Record};
 use crate::hash::BundleDigest;
 use crate::state::{Bundles, State};
@@ -48,7 +48,8 @@ impl<'a> Replay<'a> {
     }
 
     /// Takes in the next leaf, unless something before it is wrong or missing.
-    pub(super) fn leaf(&mut self, leaf: &Leaf, revealed: Revealed, findings: &mut Findings) {
+    pub(super) fn leaf(&mut self, read: &ReadLeaf, revealed: Revealed, findings: &mut Findings) {
+        let leaf = read.leaf();
         if findings.any() {
             return;
         }
@@ -60,7 +61,7 @@ impl<'a> Replay<'a> {
         if self.gap.is_some() {
             return;
         }
-        match self.checked(leaf, revealed) {
+        match self.checked(read, revealed) {
             Ok(()) if self.gap.is_none() => self.replayed += 1,
             Ok(()) => {}
             Err(what) => findings.add(leaf.h.seq, what),
@@ -81,7 +82,8 @@ impl<'a> Replay<'a> {
         (self.replayed, self.redecided, self.gap)
     }
 
-    fn checked(&mut self, leaf: &Leaf, revealed: Revealed) -> Result<(), What> {
+    fn checked(&mut self, read: &ReadLeaf, revealed: Revealed) -> Result<(), What> {
+        let leaf = read.leaf();
         if let Some(EventBody::Bundle { digest, .. }) = leaf.event() {
             let Some(bytes) = self.inputs.bundle(digest) else {
                 self.gap = Some(Gap::BundleMissing {
@@ -107,7 +109,7 @@ impl<'a> Replay<'a> {
                 &mut self.redecided,
             )?;
         }
-        state.apply(leaf, &self.bundle).map_err(What::State)
+        state.apply_read(read, &self.bundle).map_err(What::State)
     }
 }
 

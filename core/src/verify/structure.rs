@@ -11,7 +11,7 @@ use super::heads::Heads;
 use super::report::{Findings, Gap, What};
 use crate::canonical::excerpt;
 use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
-use crate::evidence::leaf::{EventBody, Leaf, genesis_prev};
+use crate::evidence::leaf::{EventBody, Leaf, ReadLeaf, genesis_prev};
 use crate::evidence::merkle::leaf_hash;
 use crate::evidence::record::{Record, stream_id, verify_batch};
 use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot};
@@ -75,16 +75,22 @@ impl<'a> Structure<'a> {
     }
 
     /// Checks the leaf at `seq`; gives it back where it can be read.
-    pub(super) fn leaf(&mut self, seq: u64, bytes: &[u8], findings: &mut Findings) -> Option<Leaf> {
+    pub(super) fn leaf(
+        &mut self,
+        seq: u64,
+        bytes: &[u8],
+        findings: &mut Findings,
+    ) -> Option<ReadLeaf> {
         let hash = leaf_hash(bytes);
-        let leaf = match Leaf::parse(bytes) {
-            Ok(leaf) => Some(leaf),
+        let read = match ReadLeaf::parse(bytes) {
+            Ok(read) => Some(read),
             Err(error) => {
                 findings.add(seq, What::Form(error));
                 None
             }
         };
-        if let Some(leaf) = &leaf {
+        if let Some(read) = &read {
+            let leaf = read.leaf();
             if seq == 0 {
                 self.first(leaf, findings);
             }
@@ -93,7 +99,7 @@ impl<'a> Structure<'a> {
             self.time(seq, leaf, follows, findings);
             // A leaf in the wrong place says nothing of the streams in the right one.
             if !findings.any() {
-                self.entry(seq, leaf, findings);
+                self.entry(seq, read, findings);
             }
         } else {
             self.suspicion = None;
@@ -102,7 +108,7 @@ impl<'a> Structure<'a> {
             }
         }
         self.push(hash, findings);
-        leaf
+        read
     }
 
     /// A leaf that could not be read: nothing can be said of the links to it.
@@ -231,9 +237,10 @@ impl<'a> Structure<'a> {
         follows
     }
 
-    fn entry(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {
+    fn entry(&mut self, seq: u64, read: &ReadLeaf, findings: &mut Findings) {
+        let leaf = read.leaf();
         if let Some((record, _)) = leaf.record()
-            && let Err(what) = self.record(seq, record, leaf.s.as_deref())
+            && let Err(what) = self.record(seq, record, read.record_hash(), leaf.s.as_deref())
         {
             findings.add(seq, what);
         }
@@ -257,7 +264,13 @@ impl<'a> Structure<'a> {
         }
     }
 
-    fn record(&mut self, seq: u64, record: &Record, signature: Option<&str>) -> Result<(), What> {
+    fn record(
+        &mut self,
+        seq: u64,
+        record: &Record,
+        hash: Option<RecordHash>,
+        signature: Option<&str>,
+    ) -> Result<(), What> {
         let stream = self
             .streams
             .get_mut(&record.stream)
@@ -266,9 +279,7 @@ impl<'a> Structure<'a> {
         if record.seq != stream.next_seq || record.prev != stream.head {
             return Err(What::Stream { seq: record.seq });
         }
-        stream.head = record
-            .hash()
-            .map_err(|_| What::Stream { seq: record.seq })?;
+        stream.head = hash.ok_or(What::Stream { seq: record.seq })?;
         stream.next_seq += 1;
         match signature {
             Some(signature) => {

@@ -388,7 +388,43 @@ fn macs_tell_actions_and_keys_apart() {
     assert_ne!(one.digest(&a), two.digest(&a));
 }
 
+#[test]
+fn a_leaf_read_from_its_bytes_knows_the_hash_of_its_record() {
+    let leaf = note_leaf(Some("s".to_owned()));
+    let (record, _) = leaf.record().unwrap();
+    let read = ReadLeaf::parse(&leaf.canonical().unwrap()).unwrap();
+    assert_eq!(read.record_hash(), Some(record.hash().unwrap()));
+    for event in events() {
+        let bytes = Leaf::of_event(header(), event).canonical().unwrap();
+        assert_eq!(ReadLeaf::parse(&bytes).unwrap().record_hash(), None);
+    }
+}
+
+/// [`longest_field`] byte by byte.
+fn longest_field_slowly(json: &[u8]) -> usize {
+    let (mut longest, mut length, mut inside) = (0, 0, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match (byte, inside) {
+            (b'"', false) => (inside, length) = (true, 0),
+            (b'"', true) => (inside, longest) = (false, longest.max(length)),
+            (b'\\', true) => {
+                bytes.next();
+                length += 1;
+            }
+            (_, true) => length += 1,
+            (_, false) => {}
+        }
+    }
+    longest
+}
+
 proptest! {
+    #[test]
+    fn the_longest_field_is_the_same_in_blocks_and_byte_by_byte(text in "[\"\\\\a-c\u{1}é{},:]{0,120}") {
+        prop_assert_eq!(longest_field(text.as_bytes()), longest_field_slowly(text.as_bytes()));
+    }
+
     #[test]
     fn parsing_never_panics_and_only_takes_what_it_would_write(at in any::<prop::sample::Index>(), to in any::<u8>(), which in 0_usize..13) {
         let leaf = events().get(which).map_or_else(|| note_leaf(None), |event| Leaf::of_event(header(), event.clone()));
