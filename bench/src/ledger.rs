@@ -116,6 +116,7 @@ pub(crate) async fn start_on(
         )])),
         people: People::Holder(Token::new("unused".to_owned().into(), "bench")),
         shown: Arc::new(Shown::new(identity)?),
+        evidence_to: None,
     };
     let ledger = Ledger::start(config, listener)?;
     let keys = BTreeMap::from([(issuer_id, b64u_encode(issuer.verifying_key().as_bytes()))]);

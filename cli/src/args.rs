@@ -45,6 +45,7 @@ pub(crate) enum Command {
     /// Where the limits stand
     Limits,
     Events(EventsArgs),
+    Tail(TailArgs),
     Proof(ProofArgs),
     Doctor(DoctorArgs),
     /// Print the completions of a shell
@@ -210,6 +211,35 @@ pub(crate) struct EventsArgs {
     /// Only the last N of what is there
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+}
+
+/// Pass leaves on as they come, each once, to a file or a program
+///
+/// Writes one JSON line per leaf: `leaf` as it stands in the log, and `leaf_hash`, by which a row kept elsewhere can be held against the
+/// log. A file beside FILE, the cursor, says how far it is: run it again, after a crash too, and it goes on there, and each
+/// leaf stands in FILE once. Where FILE is renamed, as who rotates files does, another is begun. Lines on standard output begin at the
+/// first leaf, unless --cursor names a file; after a crash some may come twice.
+///
+/// Reads the files only, also while a run is active.
+///
+/// Example: actpass tail --follow --to /var/log/actpass.jsonl
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Log directory [default: the log of the state directory]
+    #[arg(value_name = "DIR")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// File to write to the end of [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// File that says how far it is [default: FILE.cursor]
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<PathBuf>,
+
+    /// Go on as leaves come, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 /// Keep one leaf of the log with the proof that it is there, as a file that anyone can check

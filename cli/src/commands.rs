@@ -11,4 +11,5 @@ pub(crate) mod manual;
 pub(crate) mod proof;
 pub(crate) mod secret;
 pub(crate) mod show;
+pub(crate) mod tail;
 pub(crate) mod verify;

@@ -105,6 +105,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Check(args) => commands::check::check(&args, json),
         Command::Verify(args) => commands::verify::verify(&args, named, json),
         Command::Events(args) => commands::events::events(&args, named, json).await,
+        Command::Tail(args) => commands::tail::tail(&args, named).await,
         Command::Proof(args) => commands::proof::proof(args, &existing()?, json).await,
         Command::Doctor(args) => commands::doctor::doctor(&args, &named()?, json),
         Command::Approvals(command) => {

@@ -23,6 +23,7 @@ use actpass_kubernetes::{Client, names, namespaces, shown};
 use actpass_ledger::api::People;
 use actpass_ledger::storage::Storage;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
+use actpass_ledger::tail::Target;
 use actpass_ledger::vault::Vault;
 use actpass_ledger::{Config, Ledger};
 use anyhow::{Context, bail};
@@ -95,6 +96,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         data,
         listen,
         namespace,
+        evidence_to,
         metrics_listen: _,
         log_format: _,
     } = args;
@@ -131,6 +133,10 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
             vote_keys: trust.vote_keys,
         },
         shown,
+        evidence_to: evidence_to.map(|to| Target {
+            file: (to != Path::new("-")).then_some(to),
+            cursor: data.join(CURSOR),
+        }),
     };
     let listener =
         std::net::TcpListener::bind(listen).with_context(|| format!("no socket on {listen}"))?;
@@ -146,7 +152,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
 /// Takes back what the kubelet adds to the modes of a volume's files each time it is mounted for an `fsGroup`. The vault
 /// refuses files that others may read.
 fn close_to_others(data: &Path) -> anyhow::Result<()> {
-    for file in [CREDENTIALS, TENANTS, HEADS].map(|file| data.join(file)) {
+    for file in [CREDENTIALS, TENANTS, HEADS, CURSOR].map(|file| data.join(file)) {
         match std::fs::set_permissions(&file, Permissions::from_mode(0o600)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other.with_context(|| format!("make `{}` private", file.display()))?,
@@ -159,3 +165,4 @@ fn close_to_others(data: &Path) -> anyhow::Result<()> {
 const CREDENTIALS: &str = "vault/credentials.json";
 const TENANTS: &str = "vault/tenants.json";
 const HEADS: &str = "head";
+const CURSOR: &str = "cursor";

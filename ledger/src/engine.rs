@@ -12,6 +12,7 @@
 mod batch;
 mod log;
 mod sequencer;
+mod sizes;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ pub(crate) use batch::{
 };
 pub use log::{Log, OpenError};
 use sequencer::Sequencer;
+pub use sizes::DurableSizes;
 
 /// Jobs that wait for the sequencer; more get `busy`. 1,024 batches of 256 KiB.
 const QUEUE_MAX: usize = 1_024;
@@ -110,6 +112,7 @@ pub(crate) struct PlacedLeaf {
 pub struct Engine {
     queue: mpsc::Sender<Box<dyn Job>>,
     metrics: Arc<Metrics>,
+    sizes: DurableSizes,
     poisoned: watch::Receiver<bool>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
@@ -145,7 +148,8 @@ impl Engine {
         let (queue, jobs) = mpsc::channel::<Box<dyn Job>>(QUEUE_MAX);
         let (poison, poisoned) = watch::channel(false);
         let metrics = parts.metrics.clone();
-        let mut sequencer = Sequencer::new(parts, logs, keeper, poison);
+        let sizes = DurableSizes::new(&logs);
+        let mut sequencer = Sequencer::new(parts, logs, keeper, sizes.clone(), poison);
         sequencer.record_recovery();
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
@@ -154,6 +158,7 @@ impl Engine {
         Ok(Self {
             queue,
             metrics,
+            sizes,
             poisoned,
             worker: Mutex::new(Some(worker)),
         })
@@ -359,6 +364,11 @@ impl Engine {
             Ok(())
         };
         self.submit(stage, |(), _| Ok(())).await
+    }
+
+    /// How many leaves are durable, as that changes.
+    pub fn durable_sizes(&self) -> DurableSizes {
+        self.sizes.clone()
     }
 
     /// Waits until it can keep no evidence any more: nothing but a new start, which verifies the log, helps then.

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod metrics;
 pub mod offline;
 pub mod storage;
+pub mod tail;
 pub mod vault;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use tokio::task::JoinHandle;
 use crate::engine::{Engine, OpenError, Parts};
 use crate::metrics::Metrics;
 use crate::storage::Storage;
+use crate::tail::{Passing, Target};
 use crate::vault::Vault;
 
 pub use error::ApiError;
@@ -55,6 +57,8 @@ pub struct Config {
     pub people: api::People,
     /// Its certificate, which may change.
     pub shown: Arc<Shown>,
+    /// Where leaves are passed on to as they come, if anywhere.
+    pub evidence_to: Option<Target>,
 }
 
 /// A value that never changes, where one that may is asked for.
@@ -70,6 +74,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    passing: Option<Passing>,
 }
 
 /// The ledger cannot start.
@@ -100,6 +105,7 @@ impl Ledger {
             issuer_keys,
             people,
             shown,
+            evidence_to,
         } = config;
         let (verifying, directory) = (log_key.verifying_key(), storage.directory());
         let tls = server::config(shown)?;
@@ -112,6 +118,12 @@ impl Ledger {
             heads,
         };
         let engine = Arc::new(Engine::start(parts)?);
+        let passing = evidence_to
+            .zip(directory.clone())
+            .map(|(target, directory)| {
+                Passing::start(target, directory, engine.durable_sizes(), metrics.clone())
+            });
+        let passing = passing.transpose().map_err(OpenError::Thread)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
@@ -133,6 +145,7 @@ impl Ledger {
             metrics,
             stop,
             serving,
+            passing,
         })
     }
 
@@ -168,6 +181,8 @@ impl Ledger {
         if let Ok(engine) = Arc::try_unwrap(self.engine) {
             engine.join();
         }
+        // What was logged last is passed on before the end.
+        drop(self.passing);
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Metrics {
     write: Histogram,
     pending: Family<TenantLabels, Gauge<i64, AtomicI64>>,
     pending_since: Family<TenantLabels, Gauge<i64, AtomicI64>>,
+    passed_on: Counter<u64, AtomicU64>,
+    not_passed_on: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -105,6 +107,17 @@ impl Default for Metrics {
             "When the oldest of them was asked, 0 where none waits",
             pending_since.clone(),
         );
+        let (passed_on, not_passed_on) = (Counter::default(), Gauge::default());
+        registry.register(
+            "passed_on_leaves",
+            "Leaves passed on to the sink of this ledger",
+            passed_on.clone(),
+        );
+        registry.register(
+            "waiting_leaves",
+            "Durable leaves that the sink has not taken yet",
+            not_passed_on.clone(),
+        );
         Self {
             registry,
             others: Mutex::default(),
@@ -115,6 +128,8 @@ impl Default for Metrics {
             write,
             pending,
             pending_since,
+            passed_on,
+            not_passed_on,
         }
     }
 }
@@ -143,6 +158,17 @@ impl Metrics {
         let leaves = u32::try_from(leaves).unwrap_or(u32::MAX);
         self.leaves.inc_by(u64::from(leaves));
         self.group_leaves.observe(f64::from(leaves));
+    }
+
+    /// So many leaves were passed on.
+    pub(crate) fn passed_on(&self, leaves: u64) {
+        self.passed_on.inc_by(leaves);
+    }
+
+    /// So many leaves are durable and not passed on.
+    pub(crate) fn not_passed_on(&self, leaves: u64) {
+        self.not_passed_on
+            .set(i64::try_from(leaves).unwrap_or(i64::MAX));
     }
 
     /// What waits for people right now.

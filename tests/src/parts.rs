@@ -189,6 +189,7 @@ impl Parts {
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
             shown: Arc::new(Shown::new(self.identity.clone())?),
+            evidence_to: None,
         };
         Ok(Ledger::start(config, bound(address)?)?)
     }

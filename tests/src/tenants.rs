@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use actpass_core::vote::{SignedVote, VoteKeys};
 use actpass_ledger::api::{Gate, Needed, People, Person};
 use actpass_ledger::storage::segment::SegmentOptions;
 use actpass_ledger::storage::{Entry, SegmentReader, SegmentStorage, StorageError};
+use actpass_ledger::tail::Target;
 use actpass_ledger::vault::{Kek, Vault};
 use actpass_ledger::{ApiError, Config, Ledger};
 use actpass_sidecar::ledger_client::LedgerAddress;
@@ -35,6 +36,9 @@ use tokio::sync::watch;
 
 use crate::growth::{grow, opened};
 use crate::parts::{Agent, TestSession, compiled, fresh_key};
+
+/// All leaves, as they are passed on.
+const EVIDENCE: &str = "evidence.jsonl";
 
 /// A ledger and its keys.
 pub struct Tenants {
@@ -196,6 +200,10 @@ impl Tenants {
                 vote_keys,
             },
             shown: Arc::new(Shown::new(identity.clone())?),
+            evidence_to: Some(Target {
+                file: Some(dir.path().join(EVIDENCE)),
+                cursor: dir.path().join("cursor"),
+            }),
         };
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
@@ -214,9 +222,25 @@ impl Tenants {
         })
     }
 
+    /// Where all leaves are passed on to.
+    pub fn evidence(&self) -> PathBuf {
+        self.dir.path().join(EVIDENCE)
+    }
+
+    /// What the ledger counts.
+    pub fn metrics(&self) -> String {
+        self.ledger.metrics().text()
+    }
+
     /// Ends it.
     pub async fn stop(self) {
+        drop(self.end().await);
+    }
+
+    /// Ends it; its directory is there as long as what this gives.
+    pub async fn end(self) -> tempfile::TempDir {
         self.ledger.stop().await;
+        self.dir
     }
 
     /// Whoever shows `token` is `user`, with these rights: `verb resource tenant` each.

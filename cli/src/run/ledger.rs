@@ -74,6 +74,7 @@ impl Opened {
             issuer_keys: fixed(issuer_keys),
             people: People::Holder(Token::new(token.clone(), &user())),
             shown: Arc::new(Shown::new(identity)?),
+            evidence_to: None,
         };
         let ledger = Ledger::start(config, listener)?;
         let keys = BTreeMap::from([(

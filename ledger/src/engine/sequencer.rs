@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use actpass_core::evidence::leaf::EventBody;
 use tokio::sync::{mpsc, watch};
 
-use super::{GROUP_JOBS_MAX, Job, Logs, Parts, ROUNDS_MAX, Staging, checkpoint_name, log};
+use super::{
+    DurableSizes, GROUP_JOBS_MAX, Job, Logs, Parts, ROUNDS_MAX, Staging, checkpoint_name, log,
+};
 use crate::error::ApiError;
 use crate::heads::Keeper;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, StorageError};
@@ -21,6 +23,7 @@ pub(super) struct Sequencer {
     parts: Parts,
     logs: Logs,
     keeper: Option<Keeper>,
+    sizes: DurableSizes,
     /// Turns true once, for good.
     poison: watch::Sender<bool>,
     /// Whether others append to the same logs.
@@ -69,6 +72,7 @@ impl Sequencer {
         parts: Parts,
         logs: Logs,
         keeper: Option<Keeper>,
+        sizes: DurableSizes,
         poison: watch::Sender<bool>,
     ) -> Self {
         let shared = parts.storage.is_shared();
@@ -78,6 +82,7 @@ impl Sequencer {
             parts,
             logs,
             keeper,
+            sizes,
             poison,
             shared,
             no_room: None,
@@ -301,6 +306,7 @@ impl Sequencer {
             };
             if is_appended(result) {
                 log.is_durable(checkpoint, self.shared);
+                self.sizes.put(&group.log, log.size());
                 if let Some(keeper) = &self.keeper {
                     keeper.put(log);
                 }

@@ -1,0 +1,124 @@
+//! Where lines go.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Takes lines.
+pub trait Sink: Send {
+    /// What people call it.
+    fn name(&self) -> String;
+
+    /// Makes ready to take lines, and says where they will begin, of a sink that can tell. `end` is where it ended when the cursor was
+    /// kept: what is behind it there is not known to be whole, and goes.
+    ///
+    /// # Errors
+    /// Where it cannot take anything.
+    fn ready(&mut self, end: Option<FileEnd>) -> io::Result<Option<FileEnd>>;
+
+    /// Takes whole lines, once it is ready, as durably as it can, and says where it ends.
+    ///
+    /// # Errors
+    /// Then they are not known to be taken; it is made ready again first.
+    fn take(&mut self, lines: &[u8]) -> io::Result<Option<FileEnd>>;
+}
+
+/// Where a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEnd {
+    /// Which file.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Standard output. Who reads it may see lines twice after a crash.
+#[derive(Debug, Default)]
+pub struct Stdout;
+
+impl Sink for Stdout {
+    fn name(&self) -> String {
+        "standard output".to_owned()
+    }
+
+    fn ready(&mut self, _: Option<FileEnd>) -> io::Result<Option<FileEnd>> {
+        Ok(None)
+    }
+
+    fn take(&mut self, lines: &[u8]) -> io::Result<Option<FileEnd>> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(lines)?;
+        stdout.flush()?;
+        Ok(None)
+    }
+}
+
+/// A file that grows. Where it was renamed or removed, as who rotates files does, another is begun under its name; what a crash left in
+/// it behind the cursor is cut off, so that each line stands in it once.
+#[derive(Debug)]
+pub struct FileSink {
+    path: PathBuf,
+    open: Option<File>,
+}
+
+impl FileSink {
+    /// Lines go to the end of this file, which is made, for its owner alone, where it is absent.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            open: None,
+        }
+    }
+
+    /// Whether the file still goes by its name.
+    fn is_named(&self, file: &File) -> bool {
+        let named = std::fs::metadata(&self.path).map(|about| about.ino());
+        end_of(file).is_ok_and(|open| named.is_ok_and(|named| named == open.inode))
+    }
+}
+
+fn end_of(file: &File) -> io::Result<FileEnd> {
+    let about = file.metadata()?;
+    Ok(FileEnd {
+        inode: about.ino(),
+        bytes: about.len(),
+    })
+}
+
+impl Sink for FileSink {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn ready(&mut self, end: Option<FileEnd>) -> io::Result<Option<FileEnd>> {
+        if let Some(file) = self.open.take().filter(|file| self.is_named(file)) {
+            let begins = end_of(&file)?;
+            self.open = Some(file);
+            return Ok(Some(begins));
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let file = options.open(&self.path)?;
+        let mut begins = end_of(&file)?;
+        if let Some(end) = end.filter(|end| end.inode == begins.inode && end.bytes < begins.bytes) {
+            file.set_len(end.bytes)?;
+            begins = end;
+        }
+        self.open = Some(file);
+        Ok(Some(begins))
+    }
+
+    fn take(&mut self, lines: &[u8]) -> io::Result<Option<FileEnd>> {
+        // Taken out: where this fails, the file is opened anew, and what was written of it is cut off then.
+        let mut file = self.open.take().ok_or(io::ErrorKind::NotFound)?;
+        file.write_all(lines)?;
+        file.sync_data()?;
+        let end = end_of(&file)?;
+        self.open = Some(file);
+        Ok(Some(end))
+    }
+}
