@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod lending;
 mod local;
+mod progress;
 mod proof;
 mod run;
 mod single;

@@ -157,6 +157,8 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
             (kept.origin, (kept.size, verification))
         })
         .collect();
+    let of: u64 = checked.logs.iter().map(|(_, head)| head.size).sum();
+    let mut leaves = 0_u64;
     // What a writer has added since the first reading has no checkpoint here.
     let mut show = |entry: Entry<'_>| {
         if let Entry::Leaf { log, seq, bytes } = entry
@@ -164,6 +166,8 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
             && seq < *size
         {
             verification.leaf(bytes);
+            leaves = leaves.saturating_add(1);
+            known.verified(leaves, of);
         }
         ControlFlow::Continue(())
     };

@@ -14,17 +14,19 @@ mod state;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use actpass_core::verify::Class;
+use actpass_ledger::keys::Keys;
 use actpass_ledger::offline::{Files, Known, Verified, verify_dir};
 use actpass_ledger::storage::reader::{Checked, Tail};
 use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
 use actpass_ledger::storage::{
     Appended, Blob, Entry, LogGroup, SegmentReader, SegmentStorage, Storage,
 };
+use actpass_tests::growth::grow;
 use actpass_tests::home::{Home, text};
 use actpass_tests::payments::Payments;
 use actpass_tests::scaled;
@@ -332,6 +334,34 @@ fn a_log_cut_short_is_found_against_an_anchor_kept_elsewhere() {
 }
 
 /// The segments of a log directory, in order.
+#[test]
+fn whoever_watches_is_told_how_far_it_is() {
+    let home = state::copied(&LOGS[0]);
+    let keys = home.path().join("state/keys");
+    let key = Keys::load(&keys, "log").unwrap().unwrap();
+    let log = Stored::read(&log_dir(&home)).log;
+    grow(&log_dir(&home), &key, &log, 12_000).unwrap();
+    let ours = format!("--reference={}", keys.display());
+    let given = Command::new("chown")
+        .args(["-R", &ours])
+        .arg(log_dir(&home))
+        .status();
+    assert!(given.unwrap().success());
+    let verify = "exec ./actpass verify --state-dir state state/log";
+    let mut terminal = home.command("script");
+    let shown = text(
+        &terminal
+            .args(["-qefc", verify, "/dev/null"])
+            .output()
+            .unwrap(),
+    );
+    assert!(shown.contains(" of 12000 leaves, "), "{shown}");
+    assert!(shown.contains("VALID"), "{shown}");
+    let mut pipe = home.command("sh");
+    let piped = text(&pipe.args(["-c", verify]).output().unwrap());
+    assert!(!piped.contains(" of 12000 leaves, "), "{piped}");
+}
+
 fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir.join("segments")).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

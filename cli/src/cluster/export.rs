@@ -1,7 +1,7 @@
 //! The log of a namespace as a file, and whether it verifies.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::receipt::KeptHead;
@@ -19,14 +19,12 @@ use super::kubectl::Kubectl;
 use super::ledger::Ledger;
 use crate::commands::show;
 use crate::commands::verify::known::Elsewhere;
-use crate::commands::verify::said;
+use crate::commands::verify::{said, watched};
 use crate::exit::Exit;
+use crate::progress::Progress;
 
 /// Name of the one EvidenceLog of a namespace.
 const EVIDENCE_LOG: &str = "evidence";
-
-/// Leaves between two words of progress.
-const PROGRESS_EVERY: u64 = 5_000;
 
 #[derive(Deserialize)]
 struct EvidenceLog {
@@ -108,7 +106,7 @@ pub(super) async fn verify(
     let mut elsewhere =
         Elsewhere::of_cluster(key_of(&file, &keys)?, seen.iter().cloned().collect());
     elsewhere.add(&anchor, key.as_deref())?;
-    let verified = verify_export(&file, &elsewhere.known())?;
+    let verified = watched(&elsewhere, |known| verify_export(&file, known))?;
     let exit = said(&verified, &elsewhere, save_anchor.as_deref(), json)?;
     if !json {
         show::line(&proof(&seen, key.is_some(), keep.as_deref()))?;
@@ -152,7 +150,7 @@ pub(super) async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
         tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new("."))).with_context(failed)?;
     let mut file = BufWriter::new(part.as_file());
     let mut first: Option<First> = None;
-    let mut progress = Progress::new();
+    let (progress, mut leaves) = (Progress::new(), 0_u64);
     while let Some(line) = answer.line().await? {
         file.write_all(&line).with_context(failed)?;
         match &first {
@@ -160,12 +158,16 @@ pub(super) async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
                 let read = serde_json::from_slice(&line);
                 first = Some(read.context("the ledger's answer is not understood")?);
             }
-            Some(first) => progress.line(&line, first.leaves),
+            Some(_) if line.starts_with(b"{\"blob\"") => {}
+            Some(first) => {
+                leaves = leaves.saturating_add(1);
+                progress.at(leaves, first.leaves);
+            }
         }
     }
     file.flush().with_context(failed)?;
     drop(file);
-    progress.end();
+    drop(progress);
     let first = first.context("the ledger's answer is empty")?;
     part.as_file().sync_all().with_context(failed)?;
     let file: Result<File, _> = part.persist(to);
@@ -186,38 +188,4 @@ fn seen(kubectl: &Kubectl) -> Option<(String, KeptHead)> {
         root: root?.parse().ok()?,
     };
     Some((origin?, head))
-}
-
-/// How far it is, where somebody watches.
-struct Progress {
-    watched: bool,
-    leaves: u64,
-    said: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            watched: std::io::stderr().is_terminal(),
-            leaves: 0,
-            said: false,
-        }
-    }
-
-    fn line(&mut self, line: &[u8], of: u64) {
-        if line.starts_with(b"{\"blob\"") {
-            return;
-        }
-        self.leaves = self.leaves.saturating_add(1);
-        if self.watched && self.leaves.checked_rem(PROGRESS_EVERY) == Some(0) {
-            eprint!("\r{} of {of} leaves", self.leaves);
-            self.said = true;
-        }
-    }
-
-    fn end(&self) {
-        if self.said {
-            eprint!("\r\u{1b}[K");
-        }
-    }
 }

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
 use actpass_ledger::heads;
-use actpass_ledger::offline::{Verified, verify_dir, verify_export};
+use actpass_ledger::offline::{Known, Verified, verify_dir, verify_export};
 use anyhow::bail;
 use known::Elsewhere;
 
 use super::show;
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::state::{StateDir, write_private};
 
 /// Checks the files, then each log in them, and says where the first mistake is.
@@ -42,7 +43,7 @@ pub(crate) fn verify(
         }
         let mut elsewhere = Elsewhere::default();
         elsewhere.add(&args.anchor, args.key.as_deref())?;
-        let verified = verify_export(file, &elsewhere.known())?;
+        let verified = watched(&elsewhere, |known| verify_export(file, known))?;
         return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
     }
     let (dir, mut elsewhere) = match &args.log {
@@ -62,10 +63,19 @@ pub(crate) fn verify(
     };
     elsewhere.add(&args.anchor, args.key.as_deref())?;
     let verified = match holds_log(&dir) {
-        true => verify_dir(&dir, &elsewhere.known())?,
+        true => watched(&elsewhere, |known| verify_dir(&dir, known))?,
         false => Verified::absent(&elsewhere.known()),
     };
     said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
+}
+
+/// Verifies, and says how far it is to whoever watches.
+pub(crate) fn watched<T>(elsewhere: &Elsewhere, verify: impl FnOnce(&Known<'_>) -> T) -> T {
+    let progress = Progress::new();
+    verify(&Known {
+        progress: Some(&|leaves, of| progress.at(leaves, of)),
+        ..elsewhere.known()
+    })
 }
 
 /// Shows what was found, and keeps an anchor where one is asked for.

@@ -46,9 +46,12 @@ pub fn verify_export(path: &Path, known: &Known<'_>) -> Result<Verified, Storage
     };
     let inputs = Stored::new(&read, origin, known.texts);
     let mut verification = Verification::new(&against, &inputs);
+    let mut leaves = 0_u64;
     lines(path, |kind, _, line| {
         if kind == Kind::Leaf {
             verification.leaf(line);
+            leaves = leaves.saturating_add(1);
+            known.verified(leaves, first.leaves);
         }
     })?;
     let report = verification.finish();

@@ -9,6 +9,9 @@ use ed25519_dalek::VerifyingKey;
 use crate::heads::named;
 use crate::vault::Vault;
 
+/// Leaves between two words of progress.
+const PROGRESS_EVERY: u64 = 1_024;
+
 /// What a directory is held against. The default knows nothing: then a log is believed the key that it names.
 #[derive(Clone, Copy, Default)]
 pub struct Known<'a> {
@@ -20,6 +23,8 @@ pub struct Known<'a> {
     pub key: Option<&'a LogKey>,
     /// The keys of the texts beside the leaves.
     pub texts: TextKeys<'a>,
+    /// Is told now and then how many leaves were verified, and of how many.
+    pub progress: Option<&'a dyn Fn(u64, u64)>,
 }
 
 /// The keys under which the texts beside the leaves are encrypted.
@@ -40,6 +45,15 @@ impl Known<'_> {
         let anchors = self.anchors.iter().map(|note| named(note));
         let heads = self.heads.iter().map(|(log, _)| log.as_str());
         anchors.chain(heads).chain(self.key.and_then(LogKey::log))
+    }
+
+    /// Says that so many leaves were verified, of so many, now and then.
+    pub(super) fn verified(&self, leaves: u64, of: u64) {
+        if leaves.is_multiple_of(PROGRESS_EVERY)
+            && let Some(progress) = self.progress
+        {
+            progress(leaves, of);
+        }
     }
 
     /// The anchors of that log.

@@ -127,6 +127,7 @@ impl Elsewhere {
                 Some(Ok(vault)) => TextKeys::Vault(vault),
                 Some(Err(why)) => TextKeys::Unusable(why),
             },
+            progress: None,
         }
     }
 }
