@@ -1,6 +1,10 @@
 //! The Merkle tree of RFC 6962 over the leaves of one log: roots, proofs, and their verification.
 
-use super::tile::{TileOf, TilePath};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::tile::{TILE_WIDTH, TileOf, TilePath};
 use crate::hash::{LeafHash, TreeRoot, sha256};
 
 /// Hash of one leaf in the evidence tree: `SHA-256(0x00 || leaf)`, RFC 6962 section 2.1.
@@ -10,11 +14,27 @@ pub fn leaf_hash(leaf: &[u8]) -> LeafHash {
 }
 
 /// A tree that grows at its right end and keeps every complete subtree, so that roots of all earlier sizes and
-/// all proofs take O(log² n) lookups and no hashing of leaves. 64 bytes of memory per leaf.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// all proofs take O(log² n) lookups and no hashing of leaves. 64 bytes of memory per leaf; of leaves that it forgot a quarter
+/// byte, and it asks for them a tile at a time.
+#[derive(Clone, Default)]
 pub struct Tree {
-    /// `levels[h][i]` is the hash of the complete subtree over leaves `i * 2^h .. (i + 1) * 2^h`.
+    /// `levels[h][i]` is the hash of the complete subtree over leaves `i * 2^h .. (i + 1) * 2^h`; below [`TILE_HEIGHT`] less those
+    /// of the tiles that are forgotten.
     levels: Vec<Vec<[u8; 32]>>,
+    /// Tiles of leaves at the left end that are kept by their roots only.
+    forgotten: u64,
+    source: Option<Arc<dyn LeafHashes>>,
+}
+
+/// Levels of the tree under one tile's root.
+const TILE_HEIGHT: u32 = TILE_WIDTH.trailing_zeros();
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// Tells hashes of leaves that a tree does not keep. What it tells is held against the tree.
+pub trait LeafHashes: Send + Sync {
+    /// The hashes of these leaves, which are one tile; none where they cannot be told.
+    fn leaf_hashes(&self, leaves: Range<u64>) -> Option<Vec<LeafHash>>;
 }
 
 /// Why a proof does not hold.
@@ -56,10 +76,77 @@ impl Tree {
         Tree::default()
     }
 
+    /// The tree of these complete tiles of leaves, by their roots, and the leaves behind them.
+    pub fn of_tiles(
+        tiles: &[[u8; 32]],
+        edge: impl IntoIterator<Item = LeafHash>,
+        source: Arc<dyn LeafHashes>,
+    ) -> Self {
+        let mut tree = Tree {
+            levels: vec![
+                Vec::new();
+                if tiles.is_empty() {
+                    0
+                } else {
+                    TILE_HEIGHT as usize
+                }
+            ],
+            forgotten: tiles.len() as u64,
+            source: Some(source),
+        };
+        for tile in tiles {
+            tree.put(TILE_HEIGHT as usize, *tile);
+        }
+        edge.into_iter().for_each(|leaf| tree.push(leaf));
+        tree
+    }
+
+    /// The roots of its complete tiles of leaves.
+    pub fn tiles(&self) -> &[[u8; 32]] {
+        let tiles = self.levels.get(TILE_HEIGHT as usize);
+        tiles.map_or(&[], Vec::as_slice)
+    }
+
+    /// The leaves behind them.
+    pub fn edge(&self) -> &[[u8; 32]] {
+        let complete = (self.tiles().len() as u64).saturating_sub(self.forgotten);
+        let complete = usize::try_from(complete.saturating_mul(WIDTH)).unwrap_or(usize::MAX);
+        let kept = self
+            .levels
+            .first()
+            .and_then(|leaves| leaves.get(complete..));
+        kept.unwrap_or_default()
+    }
+
+    /// Keeps of the complete tiles among the first `size` leaves only the roots. `source` is asked for their leaves.
+    pub fn forget(&mut self, size: u64, source: Arc<dyn LeafHashes>) {
+        let tiles = (size / WIDTH).min(self.tiles().len() as u64);
+        let more = tiles.saturating_sub(self.forgotten);
+        if more == 0 {
+            return;
+        }
+        for (height, level) in (0..TILE_HEIGHT).zip(&mut self.levels) {
+            let gone = usize::try_from(more.saturating_mul(WIDTH >> height)).unwrap_or(usize::MAX);
+            level.drain(..gone.min(level.len()));
+            level.shrink_to_fit();
+        }
+        self.forgotten = tiles;
+        self.source = Some(source);
+    }
+
+    /// How many leaves it keeps by the roots of their tiles only.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.saturating_mul(WIDTH)
+    }
+
     /// Adds a leaf at the right end.
     pub fn push(&mut self, leaf: LeafHash) {
-        let mut hash = *leaf.as_bytes();
-        for level in &mut self.levels {
+        self.put(0, *leaf.as_bytes());
+    }
+
+    /// Adds a complete subtree of that height.
+    fn put(&mut self, height: usize, mut hash: [u8; 32]) {
+        for level in self.levels.iter_mut().skip(height) {
             level.push(hash);
             // An even number of subtrees of this height: the last two make one of the next.
             let ([.., left, right], 0) = (level.as_slice(), level.len() % 2) else {
@@ -70,18 +157,24 @@ impl Tree {
         self.levels.push(vec![hash]);
     }
 
-    /// Goes back to the tree of the first `size` leaves; nothing where it has no more.
+    /// Goes back to the tree of the first `size` leaves; nothing where it has no more, or has forgotten some of the others.
     pub fn truncate(&mut self, size: u64) {
-        for (height, level) in self.levels.iter_mut().enumerate() {
-            let complete = usize::try_from(size >> height).unwrap_or(usize::MAX);
-            level.truncate(complete);
+        if size < self.forgotten() {
+            return;
         }
-        self.levels.retain(|level| !level.is_empty());
+        for (height, level) in (0..).zip(&mut self.levels) {
+            let complete = (size >> height).saturating_sub(forgotten_at(height, self.forgotten));
+            level.truncate(usize::try_from(complete).unwrap_or(usize::MAX));
+        }
+        while self.levels.last().is_some_and(Vec::is_empty) {
+            self.levels.pop();
+        }
     }
 
     /// Number of leaves.
     pub fn size(&self) -> u64 {
-        self.levels.first().map_or(0, |leaves| leaves.len() as u64)
+        let kept = self.levels.first().map_or(0, |leaves| leaves.len() as u64);
+        kept.saturating_add(self.forgotten())
     }
 
     /// Root over all leaves; over none it is the hash of nothing.
@@ -103,12 +196,39 @@ impl Tree {
         self.complete(0, index).map(LeafHash::from_bytes)
     }
 
+    /// Hashes of these leaves, each tile of those it forgot asked for once; `None` where it has not all of them.
+    pub fn leaves(&self, range: Range<u64>) -> Option<Vec<[u8; 32]>> {
+        if range.end > self.size() {
+            return None;
+        }
+        let mut hashes = Vec::new();
+        let mut next = range.start;
+        while next < range.end.min(self.forgotten()) {
+            let tile = next / WIDTH;
+            let end = tile.checked_add(1)?.checked_mul(WIDTH)?.min(range.end);
+            let (from, to) = (next % WIDTH, end - tile * WIDTH);
+            let leaves = self.below(tile)?;
+            let leaves = leaves.levels.first()?;
+            hashes.extend(leaves.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?);
+            next = end;
+        }
+        if next < range.end {
+            let from = usize::try_from(next.checked_sub(self.forgotten())?).ok()?;
+            let to = usize::try_from(range.end.checked_sub(self.forgotten())?).ok()?;
+            hashes.extend(self.levels.first()?.get(from..to)?);
+        }
+        Some(hashes)
+    }
+
     /// The bytes of a tile of hashes (C2SP `tlog-tiles`), of any width that the tree has had; `None` for one that it never had,
     /// and for a bundle of leaves, which are not in the tree.
     pub fn tile(&self, path: &TilePath) -> Option<Vec<u8>> {
         let TileOf::Hashes { level } = path.of() else {
             return None;
         };
+        if level == 0 {
+            return Some(self.leaves(path.range()?)?.concat());
+        }
         // A tile stands on eight levels of the tree.
         let row = self.levels.get(usize::from(level).checked_mul(8)?)?;
         let range = path.range()?;
@@ -186,8 +306,51 @@ impl Tree {
     }
 
     fn complete(&self, height: u32, index: u64) -> Option<[u8; 32]> {
+        let gone = forgotten_at(height, self.forgotten);
+        let Some(kept) = index.checked_sub(gone) else {
+            let in_tile = TILE_HEIGHT.checked_sub(height)?;
+            let tile = index >> in_tile;
+            return self
+                .below(tile)?
+                .complete(height, index - (tile << in_tile));
+        };
         let level = self.levels.get(usize::try_from(height).ok()?)?;
-        level.get(usize::try_from(index).ok()?).copied()
+        level.get(usize::try_from(kept).ok()?).copied()
+    }
+
+    /// The tree under the root of a forgotten tile, if the leaves that are told give that root.
+    fn below(&self, tile: u64) -> Option<Tree> {
+        let start = tile.checked_mul(WIDTH)?;
+        let leaves = self.source.as_ref()?.leaf_hashes(start..start + WIDTH)?;
+        let below: Tree = leaves.into_iter().collect();
+        let root = self.tiles().get(usize::try_from(tile).ok()?)?;
+        (below.size() == WIDTH && below.root().as_bytes() == root).then_some(below)
+    }
+}
+
+/// How many complete subtrees of that height are in so many forgotten tiles, and not kept.
+fn forgotten_at(height: u32, tiles: u64) -> u64 {
+    match TILE_HEIGHT.checked_sub(height) {
+        None | Some(0) => 0,
+        Some(below) => tiles << below,
+    }
+}
+
+impl PartialEq for Tree {
+    /// The same leaves, whichever of them are kept.
+    fn eq(&self, other: &Self) -> bool {
+        self.size() == other.size() && self.root() == other.root()
+    }
+}
+
+impl Eq for Tree {}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tree")
+            .field("size", &self.size())
+            .field("forgotten", &self.forgotten())
+            .finish_non_exhaustive()
     }
 }
 

@@ -325,3 +325,104 @@ fn a_tree_that_goes_back_is_the_tree_that_it_was() {
         }
     }
 }
+
+/// All leaves of a tree, as whoever reads them beside it.
+struct All(Vec<LeafHash>);
+
+impl LeafHashes for All {
+    fn leaf_hashes(&self, leaves: Range<u64>) -> Option<Vec<LeafHash>> {
+        let range = usize::try_from(leaves.start).ok()?..usize::try_from(leaves.end).ok()?;
+        Some(self.0.get(range)?.to_vec())
+    }
+}
+
+#[test]
+fn a_tree_that_forgot_leaves_answers_as_one_that_keeps_them() {
+    let all: Vec<LeafHash> = (0_u32..1_500)
+        .map(|nth| leaf_hash(&nth.to_le_bytes()))
+        .collect();
+    for (size, forgets) in [
+        (1_500, 1_500),
+        (1_500, 512),
+        (1_024, 1_024),
+        (300, 300),
+        (200, 200),
+        (0, 0),
+    ] {
+        let kept: Tree = all[..size].iter().copied().collect();
+        let source: Arc<dyn LeafHashes> = Arc::new(All(all.clone()));
+        let mut forgot = kept.clone();
+        forgot.forget(forgets, source.clone());
+        let edge = kept.edge().iter().copied().map(LeafHash::from_bytes);
+        let restored = Tree::of_tiles(kept.tiles(), edge, source.clone());
+        for mut tree in [forgot, restored] {
+            let case = format!("{size} leaves, {} forgotten", tree.forgotten());
+            assert_eq!(tree.size(), kept.size(), "{case}");
+            assert_eq!(
+                (tree.tiles(), tree.edge()),
+                (kept.tiles(), kept.edge()),
+                "{case}"
+            );
+            for at in (0..=size as u64)
+                .step_by(61)
+                .chain([255, 256, 257, 512, 1_500])
+            {
+                assert_eq!(tree.root_at(at), kept.root_at(at), "{case}, root at {at}");
+                assert_eq!(tree.leaf(at), kept.leaf(at), "{case}, leaf {at}");
+                assert_eq!(
+                    tree.inclusion(at, size as u64),
+                    kept.inclusion(at, size as u64),
+                    "{case}"
+                );
+                assert_eq!(
+                    tree.consistency(at, size as u64),
+                    kept.consistency(at, size as u64),
+                    "{case}"
+                );
+                assert_eq!(tree.leaves(at / 2..at), kept.leaves(at / 2..at), "{case}");
+            }
+            for (level, index) in [(0, 0), (0, 1), (0, 4), (0, 5), (1, 0)] {
+                for width in [1, 5, 188, 220, 256] {
+                    let path = TilePath::new(TileOf::Hashes { level }, index, width).unwrap();
+                    assert_eq!(tree.tile(&path), kept.tile(&path), "{case}, {path}");
+                }
+            }
+            let mut grown = kept.clone();
+            for leaf in &all {
+                tree.push(*leaf);
+                grown.push(*leaf);
+            }
+            assert_eq!(tree.root(), grown.root(), "{case}, grown");
+            let back = size as u64 + 7;
+            tree.truncate(back);
+            grown.truncate(back);
+            assert_eq!(
+                (tree.size(), tree.root()),
+                (back, grown.root()),
+                "{case}, cut"
+            );
+            let forgotten = tree.forgotten();
+            if forgotten > 0 {
+                tree.truncate(forgotten - 1);
+                assert_eq!(tree.size(), back, "what is forgotten does not come back");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_hash_of_a_forgotten_leaf_is_not_told() {
+    let all: Vec<LeafHash> = (0_u32..600)
+        .map(|nth| leaf_hash(&nth.to_le_bytes()))
+        .collect();
+    let mut tree: Tree = all.iter().copied().collect();
+    let mut wrong = all.clone();
+    wrong[300] = all[301];
+    tree.forget(512, Arc::new(All(wrong)));
+    assert_eq!(tree.leaf(299), None);
+    assert_eq!(tree.inclusion(400, 600), None);
+    assert_eq!(tree.leaf(10), Some(all[10]));
+    assert_eq!(tree.leaf(599), Some(all[599]));
+    tree.forget(512, Arc::new(All(Vec::new())));
+    assert_eq!(tree.forgotten(), 512);
+}
