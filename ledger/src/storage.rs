@@ -15,21 +15,30 @@ pub mod memory;
 pub mod reader;
 pub mod segment;
 
+mod contents;
 mod frame;
 mod index;
 mod scan;
+mod scrub;
+mod sealed;
+mod snapshots;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 pub use self::index::Place;
 pub use self::memory::MemoryStorage;
 pub use self::reader::SegmentReader;
+pub use self::scrub::Scrub;
+pub use self::sealed::Sealed;
 pub use self::segment::SegmentStorage;
+pub use self::snapshots::Snapshots;
 
 /// Most bytes of one leaf. The length prefix in a C2SP entry bundle is 16 bits wide, so 32 KiB
 /// leave room for one doubling.
@@ -63,6 +72,24 @@ pub trait Storage: Send {
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError>;
 
+    /// The same from where each log is known: leaves of a log from the index on that `from` says, all of one it does not name, and
+    /// the blobs written with them; maybe also other blobs.
+    ///
+    /// # Errors
+    /// As [`Storage::replay`].
+    fn replay_from(
+        &mut self,
+        from: &BTreeMap<String, u64>,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.replay(&mut |entry| match entry {
+            Entry::Leaf { log, seq, .. } if from.get(log).is_some_and(|from| seq < *from) => {
+                ControlFlow::Continue(())
+            }
+            entry => visit(entry),
+        })
+    }
+
     /// The bytes of the blob stored last under `name`, checked against their checksum.
     ///
     /// # Errors
@@ -87,6 +114,43 @@ pub trait Storage: Send {
     /// Where these leaves of `log` lie in [`Storage::directory`], durable as they are; none where it has not all of them.
     fn places(&self, log: &str, leaves: Range<u64>) -> Option<Vec<Place>> {
         let (_, _) = (log, leaves);
+        None
+    }
+
+    /// One leaf, its bytes as their checksum says; none where it is not told or not there.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when they are not what was written.
+    fn leaf(&self, log: &str, seq: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        let (_, _) = (log, seq);
+        Ok(None)
+    }
+
+    /// The hashes of these leaves, by what is known without reading them; none where that is not told, or not all are there.
+    ///
+    /// # Errors
+    /// What tells them cannot be read.
+    fn leaf_hashes(
+        &self,
+        log: &str,
+        leaves: Range<u64>,
+    ) -> Result<Option<Vec<[u8; 32]>>, StorageError> {
+        let (_, _) = (log, leaves);
+        Ok(None)
+    }
+
+    /// Tells the hashes of leaves that no append changes any more, so that they need not be in memory.
+    fn sealed(&self) -> Option<Arc<Sealed>> {
+        None
+    }
+
+    /// Where the engine keeps what saves it from taking in every leaf; none where it does.
+    fn snapshots(&self) -> Option<Snapshots> {
+        None
+    }
+
+    /// Reads what opening believed unread; none where it read all.
+    fn scrub(&self) -> Option<Scrub> {
         None
     }
 

@@ -1,15 +1,17 @@
 //! What is known of a segment directory while and after it is read: heads of logs, places of blobs, the chain.
 
-use std::collections::HashMap;
-use std::ops::{ControlFlow, Range};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 
-use super::frame::Frame;
+use super::contents::{Contents, Mark, Part, Summary};
+use super::frame::{Frame, GroupId};
 use super::{Entry, Head};
 
 /// The state after some number of whole groups. Written groups and groups read back go through the same
 /// [`Index::apply`].
 ///
-/// A blob costs about 32 + 8 bytes and the table's slack, so 60 MiB per million blobs; a leaf 8 bytes.
+/// Where it keeps the places of blobs, a blob costs about 32 + 8 bytes and the table's slack, so 60 MiB per million blobs. What
+/// it keeps of segments costs 36 bytes for a leaf and some 60 for a blob, until their index files are written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// Random id of the directory, once its first group is there.
@@ -21,10 +23,11 @@ pub(super) struct Index {
     /// Number of blobs written, the ones whose name was written again included.
     pub(super) blobs_written: u64,
     logs: Vec<(String, Head)>,
-    /// Where the leaves of each log lie.
-    leaves: Vec<Vec<Place>>,
     numbers: HashMap<String, u32>,
-    blobs: HashMap<[u8; 32], Place>,
+    /// Where blobs lie, for who looks them up here.
+    blobs: Option<HashMap<[u8; 32], Place>>,
+    /// What each segment holds, for who keeps index files.
+    contents: Option<BTreeMap<u32, Contents>>,
     /// Number of the log written last.
     last: Option<u32>,
 }
@@ -38,6 +41,35 @@ pub struct Place {
 }
 
 impl Index {
+    /// One that also knows where blobs lie.
+    pub(super) fn of_blobs() -> Self {
+        Self {
+            blobs: Some(HashMap::new()),
+            ..Self::default()
+        }
+    }
+
+    /// One that also keeps what segments hold.
+    pub(super) fn of_contents() -> Self {
+        Self {
+            contents: Some(BTreeMap::new()),
+            ..Self::default()
+        }
+    }
+
+    /// The same, from now on.
+    pub(super) fn keeping_contents(self) -> Self {
+        Self {
+            contents: Some(BTreeMap::new()),
+            ..self
+        }
+    }
+
+    /// No more of that.
+    pub(super) fn keep_no_contents(&mut self) {
+        self.contents = None;
+    }
+
     /// Takes one frame in and shows it; an error says why it cannot follow what came before.
     pub(super) fn apply(
         &mut self,
@@ -46,14 +78,23 @@ impl Index {
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, String> {
         match *frame {
-            Frame::Segment { .. } => Ok(ControlFlow::Continue(())),
+            Frame::Segment { size, .. } => {
+                let (mark, logs) = (self.mark(), self.next_log());
+                if let Some(contents) = &mut self.contents {
+                    let begun = Contents::begin(place.segment, size, mark, logs);
+                    contents.insert(place.segment, begun);
+                }
+                Ok(ControlFlow::Continue(()))
+            }
             Frame::Log { log, name } => {
                 if self.next_log() != log || self.numbers.contains_key(name) {
                     return Err(format!("log `{name}` is declared out of order"));
                 }
                 self.numbers.insert(name.to_owned(), log);
                 self.logs.push((name.to_owned(), Head::genesis(name)));
-                self.leaves.push(Vec::new());
+                if let Some(contents) = in_segment(&mut self.contents, place) {
+                    contents.declared.push(name.to_owned());
+                }
                 Ok(ControlFlow::Continue(()))
             }
             Frame::Leaf { log, seq, bytes } => {
@@ -62,8 +103,12 @@ impl Index {
                     return Err(format!("leaf {seq} stands where {} belongs", head.size));
                 }
                 *head = head.after(bytes);
-                if let Some(leaves) = self.leaves.get_mut(log as usize) {
-                    leaves.push(place);
+                if let Some(contents) = in_segment(&mut self.contents, place) {
+                    let part = contents.parts.entry(log).or_insert_with(|| Part {
+                        first: seq,
+                        leaves: Vec::new(),
+                    });
+                    part.leaves.push((place.offset, head.hash));
                 }
                 self.last = Some(log);
                 Ok(visit(Entry::Leaf {
@@ -79,7 +124,13 @@ impl Index {
                 bytes,
             } => {
                 let (log, _) = slot(&mut self.logs, log)?;
-                self.blobs.insert(*name, place);
+                if let Some(blobs) = &mut self.blobs {
+                    blobs.insert(*name, place);
+                }
+                if let Some(contents) = in_segment(&mut self.contents, place) {
+                    contents.blobs.insert(*name, place.offset);
+                    contents.blobs_written = contents.blobs_written.saturating_add(1);
+                }
                 self.blobs_written = self.blobs_written.saturating_add(1);
                 Ok(visit(Entry::Blob {
                     log,
@@ -89,6 +140,98 @@ impl Index {
                 }))
             }
         }
+    }
+
+    /// Takes note that a group is complete.
+    pub(super) fn close_group(&mut self, id: &GroupId, chain: [u8; 32]) {
+        self.store = Some(id.store);
+        self.next_group = id.number.saturating_add(1);
+        self.chain = chain;
+        let after = self.mark();
+        if let Some(contents) = &mut self.contents
+            && let Some(contents) = contents.get_mut(&id.segment)
+        {
+            contents.store = id.store;
+            contents.after = after;
+        }
+    }
+
+    /// Takes in a whole segment by its summary; `false`, and then nothing, where it does not follow.
+    pub(super) fn follow(&mut self, summary: &Summary) -> bool {
+        let continues = self.store.is_none_or(|store| store == summary.store)
+            && summary.before == self.mark()
+            && summary.logs_before == self.next_log()
+            && !summary
+                .declared
+                .iter()
+                .any(|name| self.numbers.contains_key(name));
+        let declared = summary.declared.iter().map(|name| Head::genesis(name).size);
+        let sizes = self.logs.iter().map(|(_, head)| head.size);
+        let sizes: Vec<u64> = sizes.chain(declared).collect();
+        let fit = summary
+            .parts
+            .iter()
+            .all(|part| sizes.get(part.log as usize) == Some(&part.first) && part.leaves > 0);
+        if !continues || !fit {
+            return false;
+        }
+        for name in &summary.declared {
+            let number = self.next_log();
+            self.numbers.insert(name.clone(), number);
+            self.logs.push((name.clone(), Head::genesis(name)));
+        }
+        for part in &summary.parts {
+            if let Some((_, head)) = self.logs.get_mut(part.log as usize) {
+                head.size = part.first.saturating_add(u64::from(part.leaves));
+                head.hash = part.head;
+            }
+            self.last = Some(part.log);
+        }
+        self.store = Some(summary.store);
+        self.next_group = summary.after.groups;
+        self.chain = summary.after.chain;
+        self.blobs_written = self.blobs_written.saturating_add(summary.blobs_written);
+        true
+    }
+
+    /// Goes to where a segment begins that lies before: knows the names of all logs declared by then, and the sizes of those that
+    /// the segment has leaves of, which is all that reading it takes.
+    pub(super) fn at_start_of(&self, summary: &Summary) -> Self {
+        let logs_before = summary.logs_before as usize;
+        let known = self.logs.iter().take(logs_before);
+        let mut before = Self {
+            store: Some(summary.store),
+            next_group: summary.before.groups,
+            chain: summary.before.chain,
+            logs: known.cloned().collect(),
+            ..Self::default()
+        };
+        let numbers = (0_u32..).zip(&before.logs);
+        before.numbers = numbers.map(|(at, (name, _))| (name.clone(), at)).collect();
+        for part in &summary.parts {
+            if let Some((_, head)) = before.logs.get_mut(part.log as usize) {
+                head.size = part.first;
+            }
+        }
+        before
+    }
+
+    /// Where the chain stands.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            groups: self.next_group,
+            chain: self.chain,
+        }
+    }
+
+    /// What segments hold, as far as it is kept.
+    pub(super) fn contents(&self) -> impl DoubleEndedIterator<Item = &Contents> {
+        self.contents.iter().flat_map(BTreeMap::values)
+    }
+
+    /// Gives up what it keeps of a segment.
+    pub(super) fn release(&mut self, segment: u32) -> Option<Contents> {
+        self.contents.as_mut()?.remove(&segment)
     }
 
     /// The logs with their heads, in the order of their numbers.
@@ -120,16 +263,11 @@ impl Index {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Where these leaves of a log lie; none where it has not all of them.
-    pub(super) fn leaves(&self, log: &str, range: Range<u64>) -> Option<&[Place]> {
-        let leaves = self.leaves.get(self.number(log)? as usize)?;
-        let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
-        leaves.get(start.ok()?..end.ok()?)
-    }
-
-    /// Where a blob lies.
+    /// Where a blob lies, as far as it is kept.
     pub(super) fn blob(&self, name: &[u8; 32]) -> Option<Place> {
-        self.blobs.get(name).copied()
+        let known = self.blobs.as_ref().and_then(|blobs| blobs.get(name));
+        let kept = || self.contents().rev().find_map(|it| it.blob(name));
+        known.copied().or_else(kept)
     }
 
     /// The log written last and the index of its next leaf: the best guess for a leaf that cannot be read.
@@ -137,6 +275,13 @@ impl Index {
         let last = self.last.and_then(|last| self.logs.get(last as usize));
         last.map(|(name, head)| (name.clone(), head.size)).unzip()
     }
+}
+
+fn in_segment(
+    contents: &mut Option<BTreeMap<u32, Contents>>,
+    place: Place,
+) -> Option<&mut Contents> {
+    contents.as_mut()?.get_mut(&place.segment)
 }
 
 fn slot(logs: &mut [(String, Head)], number: u32) -> Result<(&str, &mut Head), String> {

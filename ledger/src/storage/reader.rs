@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::index::{Index, Place};
 use super::io::{Access, Io, SystemIo};
 use super::scan::Position;
+use super::scrub::check_sealed;
 use super::segment::{read_blob, read_leaf};
-use super::walk::{Walk, walk};
+use super::walk::{Walk, index_name, walk};
 use super::{Entry, Head, StorageError};
 
 /// A segment directory, as it is at each call. A writer may be at work meanwhile.
@@ -75,7 +76,7 @@ impl SegmentReader {
         Ok(SegmentReader {
             io,
             segments,
-            index: Index::default(),
+            index: Index::of_blobs(),
             next: Position::start_of(1),
         })
     }
@@ -93,13 +94,23 @@ impl SegmentReader {
     }
 
     /// Reads everything, and holds every byte of every file against its checksums and the chain; bytes that are to
-    /// be zero are, and there is no file that does not belong. The lock file is not part of the log.
+    /// be zero are, index files say what their segments hold, and there is no file that does not belong. The lock file is not part
+    /// of the log.
     ///
     /// # Errors
     /// As [`SegmentReader::replay`], and [`StorageError::Unexpected`].
     pub fn check(&mut self) -> Result<Checked, StorageError> {
-        let walk = self.read(&mut |_| ControlFlow::Continue(()))?;
-        if let Some(path) = walk.unexpected.first() {
+        let (io, dir) = (&*self.io, &self.segments);
+        self.index = Index::of_blobs().keeping_contents();
+        self.next = check_sealed(io, dir, &mut self.index)?;
+        let index = &mut self.index;
+        let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
+        let walk = walk(io, dir, Access::Read, self.next, index, &mut unseen)?;
+        index.keep_no_contents();
+        let last = walk.last.as_ref().map_or(1, |last| last.from.number);
+        let early = walk.indexed.range(last..).next();
+        let early = early.map(|number| dir.join(index_name(*number)));
+        if let Some(path) = walk.unexpected.iter().chain(early.as_ref()).next() {
             return Err(StorageError::Unexpected { path: path.clone() });
         }
         Ok(Checked {
@@ -160,7 +171,7 @@ impl SegmentReader {
         &mut self,
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<Walk, StorageError> {
-        self.index = Index::default();
+        self.index = Index::of_blobs();
         self.next = Position::start_of(1);
         let (io, dir) = (&*self.io, &self.segments);
         walk(io, dir, Access::Read, self.next, &mut self.index, visit)

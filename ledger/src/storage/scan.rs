@@ -160,9 +160,7 @@ impl Segment<'_> {
                 "bytes were added behind the end of the segment",
             ));
         }
-        self.index.store = Some(header.id.store);
-        self.index.next_group = header.id.number.saturating_add(1);
-        self.index.chain = chain;
+        self.index.close_group(&header.id, chain);
         Ok(Step::Group {
             bytes: header.bytes,
             flow,

@@ -4,6 +4,7 @@
 //! <dir>/LOCK                     flock, and the holder's process id
 //! <dir>/segments/00000001.seg    filled with zeros when made, then written from the front
 //! <dir>/segments/00000002.seg    made ahead, all zeros
+//! <dir>/segments/00000001.idx    what a full segment holds, so that a start need not read it
 //! ```
 //!
 //! # Flow
@@ -18,29 +19,39 @@
 //! name it is always complete. Blocks exist before they are needed, so a full disk is met while making a segment,
 //! where nothing can be lost.
 //!
+//! Once a segment is full and the next has data, an index file is made in the same way, while nobody waits. It follows
+//! from the segment, so a missing one is made anew, and one that is not whole is passed over.
+//!
 //! # Errors
 //! `ENOSPC` while making a segment or writing refuses the append, and nothing of it stays. Every other error on this
 //! path, and any error of `fdatasync`, poisons: what is on disk is unknown then, and a second fsync would
 //! report success for pages that the kernel has already dropped (fsyncgate).
 
 mod compare;
+mod indexing;
 mod write;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::compare::{Accepted, compare};
-use self::write::{Current, WriteError, fill, is_full};
+use self::indexing::{UNINDEXED_MAX, take_sealed};
+use self::write::{Current, fill, is_full};
+pub(super) use self::write::{WriteError, make_file};
 use super::frame::{
-    FRAME_HEADER_BYTES, Frame, GroupBuilder, GroupId, SEGMENT_PAYLOAD_BYTES, decode_frame,
+    ALIGN, FRAME_HEADER_BYTES, Frame, GroupBuilder, GroupId, SEGMENT_PAYLOAD_BYTES, decode_frame,
     group_bytes,
 };
 use super::index::{Index, Place};
 use super::io::{Access, Io, SystemIo};
 use super::scan::{Position, SegmentEnd};
-use super::walk::{Walk, segment_name, unfinished_name, walk};
+use super::scrub::Scrub;
+use super::sealed::Sealed;
+use super::snapshots::Snapshots;
+use super::walk::{Walk, index_name, segment_name, unfinished_name, walk};
 use super::{
     Appended, BLOB_BYTES_MAX, Entry, Head, LEAF_BYTES_MAX, LogGroup, Recovery, Storage,
     StorageError, check_bounds,
@@ -80,6 +91,10 @@ pub struct SegmentStorage {
     segments: PathBuf,
     options: SegmentOptions,
     index: Index,
+    /// Segments that have an index file, and are in [`Self::index`] by heads only.
+    sealed: Arc<Sealed>,
+    /// The last segment that was taken in by its index file at the start, unread.
+    believed: Option<u32>,
     current: Option<Current>,
     /// Number of the next segment, if it is made.
     prepared: Option<u32>,
@@ -91,7 +106,8 @@ pub struct SegmentStorage {
 }
 
 impl SegmentStorage {
-    /// Opens the log in `dir`, which is made if absent, and verifies all of it.
+    /// Opens the log in `dir`, which is made if absent. Verifies all that has no index file, and so always its end; the rest is
+    /// left to [`Storage::scrub`].
     ///
     /// # Errors
     /// [`StorageError::Locked`] when another process has it; [`StorageError::Damaged`] when its bytes are not what was
@@ -127,9 +143,11 @@ impl SegmentStorage {
                 io::Error::other(error.to_string()),
             )
         })?;
-        let mut index = Index::default();
+        let mut index = Index::of_contents();
         let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
-        let start = Position::start_of(1);
+        let sealed = Sealed::new(io.clone(), segments.clone());
+        let next = take_sealed(&*io, &segments, &mut index, &sealed)?;
+        let start = Position::start_of(next);
         let walk = walk(
             &*io,
             &segments,
@@ -144,6 +162,8 @@ impl SegmentStorage {
             segments,
             options,
             index,
+            believed: sealed.last(),
+            sealed: Arc::new(sealed),
             current: None,
             prepared: None,
             recovery: None,
@@ -174,6 +194,13 @@ impl SegmentStorage {
             let removed = self.io.remove(path);
             removed.map_err(|error| failed(path, "remove", error))?;
         }
+        // One of a segment that is written on would soon be wrong.
+        let last = walk.last.as_ref().map_or(1, |last| last.from.number);
+        for number in walk.indexed.range(last..) {
+            let path = self.segments.join(index_name(*number));
+            let removed = self.io.remove(&path);
+            removed.map_err(|error| failed(&path, "remove", error))?;
+        }
         if let Some(end) = walk.last {
             self.take_up(end)?;
         }
@@ -202,6 +229,7 @@ impl SegmentStorage {
         if self.current.is_none() {
             self.prepare()?;
         }
+        while self.write_index_if_room()? {}
         Ok(())
     }
 
@@ -270,35 +298,12 @@ impl SegmentStorage {
 
     fn make_segment(&self, unfinished: &Path, path: &Path) -> Result<(), WriteError> {
         let size = self.options.segment_bytes;
-        let fatal = |did| {
-            let path = unfinished.to_path_buf();
-            move |source| WriteError::Failed { path, did, source }
-        };
-        let refused = |did| {
-            let fatal = fatal(did);
-            move |error| match is_full(&error) {
-                true => WriteError::Full,
-                false => fatal(error),
-            }
-        };
-        match self.io.remove(unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(refused("remove")(error));
-            }
-            _ => {}
-        }
-        let file = self.io.create(unfinished).map_err(refused("create"))?;
-        file.allocate(size).map_err(refused("allocate"))?;
-        // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
-        // fdatasync of an append would wait for the file system's journal.
-        fill(&*file, 0, size).map_err(refused("fill"))?;
-        // Without space the file is given up, and so is what could not be synced of it.
-        file.fdatasync().map_err(refused("fdatasync"))?;
-        let renamed = self.io.rename(unfinished, path);
-        renamed.map_err(refused("rename"))?;
-        // The directory stays, so a sync of it is not asked for again, whatever it failed with.
-        let synced = self.io.sync_dir(&self.segments);
-        synced.map_err(fatal("sync the directory of"))
+        make_file(&*self.io, unfinished, path, &|file| {
+            file.allocate(size).map_err(|error| ("allocate", error))?;
+            // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
+            // fdatasync of an append would wait for the file system's journal.
+            fill(file, 0, size).map_err(|error| ("fill", error))
+        })
     }
 
     /// Makes the prepared segment the current one.
@@ -321,6 +326,9 @@ impl SegmentStorage {
             end: 0,
             dirty: None,
         });
+        if self.index.contents().count() > UNINDEXED_MAX {
+            self.write_index_if_room()?;
+        }
         Ok(())
     }
 
@@ -379,9 +387,18 @@ impl SegmentStorage {
         if let Err(error) = current.write(&bytes) {
             return Err(self.write_failed(error));
         }
-        self.index.store = Some(id.store);
-        self.index.next_group = self.index.next_group.saturating_add(1);
-        self.index.chain = chain;
+        if current.end == bytes.len() as u64 {
+            let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
+            let first = Frame::Segment {
+                chain: self.index.chain,
+                size: current.size,
+            };
+            let place = Place {
+                segment: current.number,
+                offset: ALIGN as u32,
+            };
+            drop(self.index.apply(&first, place, &mut unseen));
+        }
         for (frame, place) in placed {
             let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
             let applied = self.index.apply(&frame, place, &mut unseen);
@@ -391,6 +408,7 @@ impl SegmentStorage {
                 return Err(StorageError::Poisoned);
             }
         }
+        self.index.close_group(&id, chain);
         Ok(())
     }
 
@@ -433,6 +451,27 @@ impl Storage for SegmentStorage {
         Ok(results)
     }
 
+    fn replay_from(
+        &mut self,
+        from: &BTreeMap<String, u64>,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.read_from(from, visit)
+    }
+
+    fn sealed(&self) -> Option<Arc<Sealed>> {
+        Some(self.sealed.clone())
+    }
+
+    fn snapshots(&self) -> Option<Snapshots> {
+        Some(Snapshots::new(self.io.clone(), &self.dir))
+    }
+
+    fn scrub(&self) -> Option<Scrub> {
+        let last = self.believed?;
+        Some(Scrub::new(self.io.clone(), self.segments.clone(), last))
+    }
+
     fn replay(
         &mut self,
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
@@ -462,14 +501,38 @@ impl Storage for SegmentStorage {
     }
 
     fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(place) = self.index.blob(name) else {
-            return Ok(None);
+        let place = match self.index.blob(name) {
+            None => self.sealed.blob(name)?,
+            place => place,
         };
-        read_blob(&*self.io, &self.segments, place, name).map(Some)
+        place
+            .map(|place| read_blob(&*self.io, &self.segments, place, name))
+            .transpose()
     }
 
     fn places(&self, log: &str, leaves: Range<u64>) -> Option<Vec<Place>> {
-        self.index.leaves(log, leaves).map(<[Place]>::to_vec)
+        let found = self.find_leaves(log, leaves).unwrap_or_else(|error| {
+            tracing::error!(%error, "Leaves cannot be found");
+            None
+        });
+        Some(found?.into_iter().map(|(place, _)| place).collect())
+    }
+
+    fn leaf_hashes(
+        &self,
+        log: &str,
+        leaves: Range<u64>,
+    ) -> Result<Option<Vec<[u8; 32]>>, StorageError> {
+        let found = self.find_leaves(log, leaves)?;
+        Ok(found.map(|found| found.into_iter().map(|(_, hash)| hash).collect()))
+    }
+
+    fn leaf(&self, log: &str, seq: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        let places = self.find_leaves(log, seq..seq.saturating_add(1))?;
+        let place = places.and_then(|places| places.first().map(|(place, _)| *place));
+        let read = |place| read_leaf(&*self.io, &self.segments, place);
+        let found = place.map(read).transpose()?;
+        Ok(found.filter(|(of, _)| *of == seq).map(|(_, bytes)| bytes))
     }
 
     fn logs(&self) -> Vec<(String, Head)> {
@@ -480,7 +543,7 @@ impl Storage for SegmentStorage {
         self.index.head(log)
     }
 
-    /// Makes the next segment once half of the current one is used.
+    /// Makes the next segment once half of the current one is used, and writes the index file of one that is full.
     fn maintain(&mut self) -> Result<(), StorageError> {
         if self.poisoned {
             return Err(StorageError::Poisoned);
@@ -489,10 +552,10 @@ impl Storage for SegmentStorage {
             .current
             .as_ref()
             .is_none_or(|current| current.end >= current.size / 2);
-        match half_used {
-            true => self.prepare(),
-            false => Ok(()),
+        if half_used {
+            self.prepare()?;
         }
+        self.write_index().map(drop)
     }
 
     fn recovery(&self) -> Option<&Recovery> {

@@ -24,6 +24,8 @@ pub(super) struct Walk {
     pub(super) unfinished: Vec<PathBuf>,
     /// Number of segment files.
     pub(super) segments: u32,
+    /// Segments that have an index file.
+    pub(super) indexed: BTreeSet<u32>,
 }
 
 /// File name of a segment.
@@ -34,6 +36,16 @@ pub(super) fn segment_name(number: u32) -> String {
 /// File name of a segment that is being made.
 pub(super) fn unfinished_name(number: u32) -> String {
     format!("{number:08}.seg.new")
+}
+
+/// File name of a segment's index file.
+pub(super) fn index_name(number: u32) -> String {
+    format!("{number:08}.idx")
+}
+
+/// File name of an index file that is being made.
+pub(super) fn unfinished_index_name(number: u32) -> String {
+    format!("{number:08}.idx.new")
 }
 
 /// How often a reader looks again at a segment that changes under it.
@@ -110,6 +122,39 @@ pub(super) fn walk(
     Ok(walk)
 }
 
+/// Reads a segment of which all was durable once, as the one behind it has data, into `index`, which stands where it begins.
+/// No writer changes it any more.
+pub(super) fn read_sealed(
+    io: &dyn Io,
+    dir: &Path,
+    access: Access,
+    number: u32,
+    index: &mut Index,
+    visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<SegmentEnd, StorageError> {
+    let path = dir.join(segment_name(number));
+    let bytes = match read(io, &path, access) {
+        Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(&path, 0, index.next_leaf(), "it is missing"));
+        }
+        bytes => bytes?,
+    };
+    let look = Look {
+        number,
+        bytes,
+        followed: true,
+    };
+    let mut from = Position::start_of(number);
+    let end = look.segment(&path, index).scan(&mut from, visit)?;
+    match end.from.offset {
+        0 => {
+            let what = "it is empty though a later segment is not";
+            Err(damaged(&path, 0, index.next_leaf(), what))
+        }
+        _ => Ok(end),
+    }
+}
+
 /// A segment's bytes as they were once.
 struct Look {
     number: u32,
@@ -145,7 +190,11 @@ impl Look {
     }
 }
 
-fn sort_names(io: &dyn Io, dir: &Path, walk: &mut Walk) -> Result<BTreeSet<u32>, StorageError> {
+pub(super) fn sort_names(
+    io: &dyn Io,
+    dir: &Path,
+    walk: &mut Walk,
+) -> Result<BTreeSet<u32>, StorageError> {
     let mut numbers = BTreeSet::new();
     let names = io.list(dir).map_err(|source| StorageError::Io {
         path: dir.to_path_buf(),
@@ -158,7 +207,13 @@ fn sort_names(io: &dyn Io, dir: &Path, walk: &mut Walk) -> Result<BTreeSet<u32>,
             Some(number) if number > 0 && name == segment_name(number) => {
                 numbers.insert(number);
             }
-            Some(number) if number > 0 && name == unfinished_name(number) => {
+            Some(number) if number > 0 && name == index_name(number) => {
+                walk.indexed.insert(number);
+            }
+            Some(number)
+                if number > 0
+                    && [unfinished_name(number), unfinished_index_name(number)].contains(&name) =>
+            {
                 walk.unfinished.push(dir.join(name));
             }
             _ => walk.unexpected.push(dir.join(name)),
@@ -170,7 +225,12 @@ fn sort_names(io: &dyn Io, dir: &Path, walk: &mut Walk) -> Result<BTreeSet<u32>,
 }
 
 /// Whether a segment exists and its first bytes are written.
-fn begins(io: &dyn Io, dir: &Path, number: u32, access: Access) -> Result<bool, StorageError> {
+pub(super) fn begins(
+    io: &dyn Io,
+    dir: &Path,
+    number: u32,
+    access: Access,
+) -> Result<bool, StorageError> {
     let path = dir.join(segment_name(number));
     let mut start = [0; ALIGN];
     let file = match io.open(&path, access) {

@@ -4,6 +4,7 @@ mod crashes;
 mod disk;
 mod faults;
 mod flips;
+mod indexes;
 mod skewed;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,17 @@ fn segment(number: u32) -> PathBuf {
 
 fn open(disk: &Disk) -> Result<SegmentStorage, StorageError> {
     SegmentStorage::open_on(Arc::new(disk.clone()), &dir(), SMALL)
+}
+
+/// Opens, and reads what that believed unread: all that is damaged is found by one of the two.
+fn open_and_read(disk: &Disk) -> Result<SegmentStorage, StorageError> {
+    let storage = open(disk)?;
+    if let Some(mut scrub) = storage.scrub() {
+        while scrub.left() > 0 {
+            scrub.step(&mut |_| {})?;
+        }
+    }
+    Ok(storage)
 }
 
 fn check(disk: &Disk) -> Result<crate::storage::reader::Checked, StorageError> {

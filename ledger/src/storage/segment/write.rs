@@ -1,9 +1,9 @@
 //! The one segment that is written, and the two system calls of an append.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::storage::io::IoFile;
+use crate::storage::io::{Io, IoFile};
 
 /// How many zeros are written at once when a segment is made.
 const FILL_BYTES: usize = 256 * 1024;
@@ -22,7 +22,7 @@ pub(super) struct Current {
 }
 
 /// Why a group was not written.
-pub(super) enum WriteError {
+pub(in crate::storage) enum WriteError {
     /// No space, and nothing of the group counts.
     Full,
     /// Anything else: what is on disk is unknown.
@@ -83,6 +83,45 @@ impl Current {
             source,
         }
     }
+}
+
+/// Whether content was written, or what failed.
+pub(in crate::storage) type Written = Result<(), (&'static str, io::Error)>;
+
+/// Makes a file under another name, syncs it, renames it and syncs its directory, so that under its own name it is always
+/// complete and durable. `content` writes it, and says what it did where that failed.
+pub(in crate::storage) fn make_file(
+    io: &dyn Io,
+    unfinished: &Path,
+    path: &Path,
+    content: &dyn Fn(&dyn IoFile) -> Written,
+) -> Result<(), WriteError> {
+    let fatal = |did| {
+        let path = unfinished.to_path_buf();
+        move |source| WriteError::Failed { path, did, source }
+    };
+    let refused = |did| {
+        let fatal = fatal(did);
+        move |error| match is_full(&error) {
+            true => WriteError::Full,
+            false => fatal(error),
+        }
+    };
+    match io.remove(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(refused("remove")(error));
+        }
+        _ => {}
+    }
+    let file = io.create(unfinished).map_err(refused("create"))?;
+    content(&*file).map_err(|(did, error)| refused(did)(error))?;
+    // Without space the file is given up, and so is what could not be synced of it.
+    file.fdatasync().map_err(refused("fdatasync"))?;
+    io.rename(unfinished, path).map_err(refused("rename"))?;
+    let dir = path.parent().unwrap_or(path);
+    // The directory stays, so a sync of it is not asked for again, whatever it failed with.
+    let synced = io.sync_dir(dir);
+    synced.map_err(fatal("sync the directory of"))
 }
 
 /// Writes zeros.
