@@ -10,7 +10,9 @@
 //! them reached first goes back, takes theirs in, and the jobs that looked at it are done again on that.
 
 mod batch;
+mod keeping;
 mod log;
+mod scrubbing;
 mod sequencer;
 mod sizes;
 
@@ -33,13 +35,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
 use crate::metrics::{Metrics, Waiting};
-use crate::storage::{Blob, BlobKind, LogGroup, Place, Storage};
+use crate::storage::{Blob, BlobKind, LogGroup, Place, Sealed, Storage};
 use crate::vault::Vault;
 
 pub(crate) use batch::{
     ParsedBatch, ParsedRecord, destination, sealed_aad, sealed_name, side_frame_aad, text,
 };
 pub use log::{Log, OpenError};
+use scrubbing::Scrubbing;
 use sequencer::Sequencer;
 pub use sizes::DurableSizes;
 
@@ -149,7 +152,14 @@ impl Engine {
         let (poison, poisoned) = watch::channel(false);
         let metrics = parts.metrics.clone();
         let sizes = DurableSizes::new(&logs);
-        let mut sequencer = Sequencer::new(parts, logs, keeper, sizes.clone(), poison);
+        let scrubbing = match parts.storage.scrub() {
+            Some(scrub) => {
+                let (metrics, poison) = (metrics.clone(), poison.clone());
+                Some(Scrubbing::start(scrub, &logs, metrics, poison)?)
+            }
+            None => None,
+        };
+        let mut sequencer = Sequencer::new(parts, logs, keeper, sizes.clone(), poison, scrubbing);
         sequencer.record_recovery();
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
@@ -227,11 +237,11 @@ impl Engine {
         };
         let answer = move |places: Vec<Place>, logs: &Logs| {
             let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
-            let placed = (first..).zip(places).map(|(seq, place)| {
-                let hash = log.leaf_hash(seq).ok_or(ApiError::NotFound("leaf"))?;
-                Ok(PlacedLeaf { seq, hash, place })
-            });
-            Ok((placed.collect::<Result<_, ApiError>>()?, read(log)?))
+            let hashes = log.leaf_hashes(first..first.saturating_add(places.len() as u64));
+            let hashes = hashes.ok_or(ApiError::NotFound("leaf"))?;
+            let placed = (first..).zip(hashes).zip(places);
+            let placed = placed.map(|((seq, hash), place)| PlacedLeaf { seq, hash, place });
+            Ok((placed.collect(), read(log)?))
         };
         self.submit(stage, answer).await
     }
@@ -395,6 +405,8 @@ impl Engine {
 struct Keys<'a> {
     log: &'a SigningKey,
     vault: &'a Vault,
+    /// Tells hashes of leaves that a log need not keep.
+    sealed: Option<Arc<Sealed>>,
 }
 
 impl Parts {
@@ -402,6 +414,7 @@ impl Parts {
         Keys {
             log: &self.log_key,
             vault: &self.vault,
+            sealed: self.storage.sealed(),
         }
     }
 }

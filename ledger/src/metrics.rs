@@ -64,6 +64,7 @@ pub struct Metrics {
     leaves: Counter<u64, AtomicU64>,
     group_leaves: Histogram,
     write: Histogram,
+    unread: Gauge<i64, AtomicI64>,
     pending: Family<TenantLabels, Gauge<i64, AtomicI64>>,
     pending_since: Family<TenantLabels, Gauge<i64, AtomicI64>>,
     passed_on: Counter<u64, AtomicU64>,
@@ -79,6 +80,7 @@ impl Default for Metrics {
         let group_leaves = Histogram::new(exponential_buckets(1.0, 4.0, 6));
         // 60 µs, one `fdatasync` of a fast disk, to 16 s.
         let write = Histogram::new(exponential_buckets(0.000_06, 4.0, 10));
+        let unread = Gauge::default();
         let (pending, pending_since) = (Family::default(), Family::default());
         registry.register(
             "decisions",
@@ -97,6 +99,11 @@ impl Default for Metrics {
             group_leaves.clone(),
         );
         registry.register("write_seconds", "Time of one durable write", write.clone());
+        registry.register(
+            "unread_segments",
+            "Files of the log that were not read since the start yet",
+            unread.clone(),
+        );
         registry.register(
             "pending_approvals",
             "Questions that wait for people, by tenant",
@@ -126,6 +133,7 @@ impl Default for Metrics {
             leaves,
             group_leaves,
             write,
+            unread,
             pending,
             pending_since,
             passed_on,
@@ -169,6 +177,11 @@ impl Metrics {
     pub(crate) fn not_passed_on(&self, leaves: u64) {
         self.not_passed_on
             .set(i64::try_from(leaves).unwrap_or(i64::MAX));
+    }
+
+    /// Segments that the start believed, and that are still to be read.
+    pub(crate) fn unread(&self, segments: u32) {
+        self.unread.set(i64::from(segments));
     }
 
     /// What waits for people right now.

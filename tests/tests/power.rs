@@ -115,7 +115,9 @@ async fn history(parts: &Parts, disk: &Disk) -> (Vec<Vec<u8>>, Vec<Moment>) {
 fn written(disk: &Disk, to: &Path) {
     fs::create_dir_all(to.join("segments")).unwrap();
     for (path, bytes) in disk.read_all() {
-        fs::write(to.join(path.strip_prefix(LOG_DIR).unwrap()), bytes).unwrap();
+        let file = to.join(path.strip_prefix(LOG_DIR).unwrap());
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
     }
 }
 

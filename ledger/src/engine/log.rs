@@ -1,9 +1,11 @@
 //! One tenant's log in memory: its state, its tree, its newest checkpoint.
 
 mod durable;
+mod snapshot;
 mod taken;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use actpass_core::action::Action;
@@ -12,7 +14,7 @@ use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner, NoteVerifier};
 use actpass_core::evidence::leaf::{
     ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, genesis_prev,
 };
-use actpass_core::evidence::merkle::{self, Tree};
+use actpass_core::evidence::merkle::{self, LeafHashes, Tree};
 use actpass_core::evidence::record::Record;
 use actpass_core::evidence::tile::TilePath;
 use actpass_core::hash::{BundleDigest, LeafHash, StreamId, TreeRoot};
@@ -22,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Keys;
 use crate::error::ApiError;
 use crate::heads::HeadsError;
-use crate::storage::{Head, LogGroup, StorageError};
+use crate::storage::{Head, LogGroup, Sealed, StorageError};
 use crate::vault::VaultError;
 
 pub(super) use taken::{read_all, read_on};
@@ -50,6 +52,28 @@ pub struct Log {
     answered: BTreeMap<StreamId, VecDeque<Answered>>,
     /// Streams that ended in leaves that are not durable yet.
     ended: Vec<StreamId>,
+    /// Who tells hashes of leaves that are not in memory.
+    outside: Option<Arc<OutsideHashes>>,
+    /// At how many leaves its state was kept last.
+    snapshot_at: u64,
+}
+
+/// Hashes of leaves that lie in full segments.
+struct OutsideHashes {
+    origin: String,
+    sealed: Arc<Sealed>,
+}
+
+impl LeafHashes for OutsideHashes {
+    fn leaf_hashes(&self, leaves: Range<u64>) -> Option<Vec<LeafHash>> {
+        let told = self.sealed.leaf_hashes(&self.origin, leaves);
+        let told = told.unwrap_or_else(|error| {
+            tracing::error!(%error, log = %self.origin, "Hashes of leaves cannot be read");
+            None
+        });
+        let hashes = told?.into_iter().map(LeafHash::from_bytes);
+        Some(hashes.collect())
+    }
 }
 
 /// A record that was answered, and the leaf that says how.
@@ -145,6 +169,11 @@ impl Log {
             mac_key: MacKey::new(*keys.vault.digest_key(tenant)?),
             answered: BTreeMap::new(),
             ended: Vec::new(),
+            outside: keys.sealed.clone().map(|sealed| {
+                let origin = origin.to_owned();
+                Arc::new(OutsideHashes { origin, sealed })
+            }),
+            snapshot_at: 0,
         })
     }
 
@@ -176,6 +205,11 @@ impl Log {
     /// Root as it was at that size; none if it never had it.
     pub(crate) fn root_at(&self, size: u64) -> Option<TreeRoot> {
         self.tree.root_at(size)
+    }
+
+    /// Its tree.
+    pub(super) fn tree(&self) -> Tree {
+        self.tree.clone()
     }
 
     /// Verifies its checkpoints.
@@ -226,9 +260,10 @@ impl Log {
         self.tree.tile(path)
     }
 
-    /// Hash of the leaf at `index`.
-    pub(crate) fn leaf_hash(&self, index: u64) -> Option<LeafHash> {
-        self.tree.leaf(index)
+    /// Hashes of these leaves.
+    pub(crate) fn leaf_hashes(&self, leaves: Range<u64>) -> Option<Vec<LeafHash>> {
+        let hashes = self.tree.leaves(leaves)?.into_iter();
+        Some(hashes.map(LeafHash::from_bytes).collect())
     }
 
     /// The stored answer to a record.

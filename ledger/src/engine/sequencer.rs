@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use actpass_core::evidence::leaf::EventBody;
 use tokio::sync::{mpsc, watch};
 
+use super::keeping::Keeping;
+use super::scrubbing::Scrubbing;
 use super::{
     DurableSizes, GROUP_JOBS_MAX, Job, Logs, Parts, ROUNDS_MAX, Staging, checkpoint_name, log,
 };
@@ -32,6 +34,10 @@ pub(super) struct Sequencer {
     no_room: Option<Instant>,
     /// Once so many bytes are staged, the other jobs wait for the next group.
     enough_bytes: usize,
+    /// Keeps the states of logs, so that a start takes in few leaves.
+    keeping: Keeping,
+    /// Ends with the sequencer.
+    _scrubbing: Option<Scrubbing>,
 }
 
 /// Why no job can be done now.
@@ -74,10 +80,12 @@ impl Sequencer {
         keeper: Option<Keeper>,
         sizes: DurableSizes,
         poison: watch::Sender<bool>,
+        scrubbing: Option<Scrubbing>,
     ) -> Self {
         let shared = parts.storage.is_shared();
         // No job stages more than a request and what is kept beside it, so a group stays well below what one write takes.
         let enough_bytes = (parts.storage.append_bytes_max() / 4).min(GROUP_BYTES_ENOUGH);
+        let keeping = Keeping::new(parts.storage.snapshots(), &logs);
         Self {
             parts,
             logs,
@@ -87,6 +95,8 @@ impl Sequencer {
             shared,
             no_room: None,
             enough_bytes,
+            keeping,
+            _scrubbing: scrubbing,
         }
     }
 
@@ -104,9 +114,30 @@ impl Sequencer {
             }
             jobs.into_iter()
                 .for_each(|job| job.answer(Err(ApiError::Busy)));
-            if queue.is_empty() {
+            let idle = queue.is_empty();
+            if idle {
                 self.make_room();
             }
+            self.keep_states(idle);
+        }
+        if !self.poisoned() {
+            let kept = self.keeping.at_end(&mut self.logs, &self.parts.log_key);
+            self.stop_unless(kept);
+        }
+    }
+
+    fn keep_states(&mut self, idle: bool) {
+        if !self.poisoned() {
+            let key = &self.parts.log_key;
+            let kept = self.keeping.when_due(&mut self.logs, key, idle);
+            self.stop_unless(kept);
+        }
+    }
+
+    fn stop_unless(&self, kept: Result<(), StorageError>) {
+        if let Err(error) = kept {
+            tracing::error!(%error, "The state of a log cannot be kept; the ledger stops");
+            self.stop();
         }
     }
 
@@ -307,6 +338,7 @@ impl Sequencer {
             if is_appended(result) {
                 log.is_durable(checkpoint, self.shared);
                 self.sizes.put(&group.log, log.size());
+                self.keeping.grew(group.leaves.len());
                 if let Some(keeper) = &self.keeper {
                     keeper.put(log);
                 }
@@ -341,6 +373,7 @@ impl Sequencer {
                     }
                 }
                 self.logs = logs;
+                self.keeping.count(&self.logs);
                 why
             }
             Err(error) => {

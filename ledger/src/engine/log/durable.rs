@@ -16,7 +16,7 @@ const KEPT_EVERY: u64 = 512;
 
 /// Where a log stood when a state of it was kept, and where it is durable.
 pub(super) struct Durable {
-    size: u64,
+    pub(super) size: u64,
     /// Hash of the last of them.
     hash: LeafHash,
     given: Option<Revision>,
@@ -60,6 +60,7 @@ impl Log {
         self.durable.hash = self.head;
         self.keep_given();
         self.forget_ended();
+        self.forget_leaves();
         if shared && self.durable.size.saturating_sub(self.durable.kept.size) >= KEPT_EVERY {
             self.keep_state();
         }

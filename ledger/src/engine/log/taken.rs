@@ -12,16 +12,29 @@ use super::{Log, OpenError};
 use crate::engine::{Keys, Logs, Parts, checkpoint_name};
 use crate::storage::{BlobKind, Entry};
 
-/// Reads all logs back from storage.
+/// Reads all logs back from storage: each from the state that was kept of it, or from its first leaf.
 pub(in crate::engine) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
+    let mut kept = Logs::new();
+    for (origin, _) in parts.storage.logs() {
+        if let Some(log) = Log::restored(&origin, parts)? {
+            kept.insert(origin, log);
+        }
+    }
+    let sizes = kept
+        .iter()
+        .map(|(origin, log)| (origin.clone(), log.size()));
+    let sizes: BTreeMap<String, u64> = sizes.collect();
     let keys = Keys {
         log: &parts.log_key,
         vault: &parts.vault,
+        sealed: parts.storage.sealed(),
     };
-    let mut taken = Taken::new(Logs::new());
-    parts
-        .storage
-        .replay(&mut |entry| taken.entry(entry, &keys))?;
+    let mut taken = Taken::new(kept);
+    let visit = &mut |entry: Entry<'_>| taken.entry(entry, &keys);
+    match sizes.is_empty() {
+        true => parts.storage.replay(visit)?,
+        false => parts.storage.replay_from(&sizes, visit)?,
+    }
     taken.finish(parts.storage.is_shared())
 }
 
@@ -34,6 +47,7 @@ pub(in crate::engine) fn read_on(
     let keys = Keys {
         log: &parts.log_key,
         vault: &parts.vault,
+        sealed: parts.storage.sealed(),
     };
     let known = logs.remove_entry(origin);
     let from = known.as_ref().map_or(0, |(_, log)| log.size());
@@ -141,12 +155,12 @@ impl Taken {
                 });
             }
             match self.signed.get(origin) {
+                // Nothing came after what was known; a checkpoint that was shown may be an older one.
+                _ if log.was_kept() && log.is_all_durable() => {}
                 Some(signed) => {
                     let signed = log.check_signed(Some(signed))?;
                     log.is_durable(signed, shared);
                 }
-                // Nothing came after what was known.
-                None if log.was_kept() && log.is_all_durable() => {}
                 None => drop(log.check_signed(None)?),
             }
         }
