@@ -6,6 +6,7 @@ mod faults;
 mod flips;
 mod indexes;
 mod skewed;
+mod states;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

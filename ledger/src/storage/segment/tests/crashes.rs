@@ -94,6 +94,8 @@ struct Tally {
     kept: u64,
     in_recovery: u64,
     in_second_recovery: u64,
+    /// Of which a segment was taken in by its index file.
+    believed: u64,
 }
 
 impl Tally {
@@ -120,7 +122,7 @@ fn recovered(
     let disk = &moment.disk;
     let torn = check(disk).unwrap().tail != Tail::Clean;
     disk.record();
-    let mut storage = open(disk).unwrap();
+    let mut storage = open_and_read(disk).unwrap();
     let steps = disk.moments();
     let told = storage.recovery().is_some();
     assert_eq!(told, torn, "what is dropped is told, and nothing else");
@@ -147,9 +149,10 @@ fn recovered(
         want.extend(described(&groups));
     }
     drop(storage);
-    let mut again = open(disk).unwrap();
+    let mut again = open_and_read(disk).unwrap();
     assert_eq!(again.recovery(), None);
     assert_eq!(contents(&mut again), want);
+    tally.believed += u64::from(again.scrub().is_some());
     let checked = check(disk).unwrap();
     assert_eq!(checked.tail, Tail::Clean);
     assert_eq!(checked.logs, again.logs());
@@ -220,6 +223,7 @@ fn every_disk_that_losing_power_leaves_holds_what_was_answered() {
     );
     assert!(distinct >= want);
     assert!(tally.kept * 200 >= distinct && tally.dropped * 4 >= distinct);
+    assert!(tally.believed * 2 >= distinct, "{tally:?}");
     assert!(tally.in_recovery * 50 >= distinct && tally.in_second_recovery * 200 >= distinct);
 }
 

@@ -60,7 +60,7 @@ fn run(disk: &Disk) -> Run {
 
 /// Opens the disk and compares with what may be there; then it must take further appends.
 pub(super) fn recovers(disk: &Disk, run: &Run, case: &str) {
-    let opened = open(disk);
+    let opened = open_and_read(disk);
     let mut storage = match opened {
         Ok(storage) => storage,
         Err(error) => panic!("{case}: {error}"),
