@@ -1,12 +1,14 @@
 //! When the state of which log is kept, so that a start takes in few leaves.
 //!
 //! *Flow.* Once [`TAKEN_IN_MAX`] leaves of all logs would have to be taken in, the state of the log with most of them is kept: while
-//! nobody waits, else at twice as many. At an orderly end that of each log is. *What a crash leaves.* The state kept before, and some
+//! nobody waits, else at twice as many. So is that of a log which rests, for its last leaves may lie in segments that nobody else needs
+//! read. At an orderly end that of each log is. *What a crash leaves.* The state kept before, and some
 //! more leaves to take in.
 
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Logs;
 use super::log::Log;
@@ -18,6 +20,10 @@ const TAKEN_IN_MAX: u64 = 65_536;
 /// How long states are kept at the end. Who stops the ledger waits 20 seconds.
 const AT_END: Duration = Duration::from_secs(5);
 
+/// A log without a new leaf for so long rests. Those that do are looked for once a second.
+const RESTS_AFTER: SignedDuration = SignedDuration::from_secs(60);
+const RESTING_SOUGHT_EVERY: Duration = Duration::from_secs(1);
+
 /// How long none is kept after the disk had no room for it.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -26,6 +32,14 @@ pub(super) struct Keeping {
     /// Leaves that a start now would take in, of all logs.
     unkept: u64,
     no_room: Option<Instant>,
+    /// When resting logs were looked for last.
+    sought: Instant,
+}
+
+/// A log that rests and whose last leaves a start would take in.
+fn resting(logs: &mut Logs, now: Timestamp) -> Option<&mut Log> {
+    let mut resting = logs.values_mut().filter(|log| log.unkept() > 0);
+    resting.find(|log| now.duration_since(log.last_time()) >= RESTS_AFTER)
 }
 
 impl Keeping {
@@ -34,6 +48,7 @@ impl Keeping {
             files,
             unkept: 0,
             no_room: None,
+            sought: Instant::now(),
         };
         keeping.count(logs);
         keeping
@@ -58,13 +73,18 @@ impl Keeping {
     ) -> Result<(), StorageError> {
         let most = if idle { TAKEN_IN_MAX } else { 2 * TAKEN_IN_MAX };
         let waits = self.no_room.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
-        if self.files.is_none() || self.unkept < most || waits {
+        if self.files.is_none() || self.unkept == 0 || waits {
             return Ok(());
         }
-        match logs.values_mut().max_by_key(|log| log.unkept()) {
-            Some(log) => self.keep(log, key),
-            None => Ok(()),
-        }
+        let due = if self.unkept >= most {
+            logs.values_mut().max_by_key(|log| log.unkept())
+        } else if idle && self.sought.elapsed() >= RESTING_SOUGHT_EVERY {
+            self.sought = Instant::now();
+            resting(logs, Timestamp::now())
+        } else {
+            None
+        };
+        due.map_or(Ok(()), |log| self.keep(log, key))
     }
 
     /// Keeps the state of each log, those that would take longest first.
@@ -112,3 +132,6 @@ impl Keeping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,11 @@ impl Log {
         self.tree.root_at(size)
     }
 
+    /// Time of its last leaf.
+    pub(super) fn last_time(&self) -> Timestamp {
+        self.last_time
+    }
+
     /// Its tree.
     pub(super) fn tree(&self) -> Tree {
         self.tree.clone()
