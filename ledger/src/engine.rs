@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
 use crate::metrics::{Metrics, Waiting};
-use crate::storage::{Blob, BlobKind, LogGroup, Place, Sealed, Storage};
+use crate::storage::{Blob, BlobKind, LogGroup, Place, Sealed, Storage, StorageError};
 use crate::vault::Vault;
 
 pub(crate) use batch::{
@@ -324,9 +324,11 @@ impl Engine {
                 .is_some_and(|active| active.digest() == digest);
             let term = |revision: Option<Revision>| revision.map(|revision| revision.term);
             let new_term = term(revision) != term(state.revision());
+            // What only one ledger remembers would let an earlier bundle through at another.
+            let new_to_others = staging.parts.storage.is_shared() && revision > state.revision();
             staging.order(&origin, revision, same)?;
             // Of a new leader the log takes note, so that no earlier one is heard after it, also by who reads the log anew.
-            if same && !new_term {
+            if same && !new_term && !new_to_others {
                 return Ok(());
             }
             let kept = Blob {
@@ -441,10 +443,18 @@ impl Staging<'_> {
 
     /// A blob by its name.
     pub(crate) fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, ApiError> {
-        self.parts.storage.blob(name).map_err(|error| {
-            tracing::error!(%error, "A stored blob cannot be read");
-            ApiError::Malformed("a stored blob cannot be read; run `actpass verify`".to_owned())
-        })
+        self.parts.storage.blob(name).map_err(unreadable)
+    }
+
+    /// What was sealed beside a leaf, by its name.
+    pub(crate) fn sealed_beside(
+        &self,
+        origin: &str,
+        seq: u64,
+        name: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, ApiError> {
+        let found = self.parts.storage.side_frame(origin, seq, name);
+        found.map_err(unreadable)
     }
 
     /// Makes a bundle known to a log, so that a leaf may name it.
@@ -517,6 +527,14 @@ impl Staging<'_> {
         log.push_event(now, event, staged)?;
         staged.blobs.extend(blobs);
         Ok(())
+    }
+}
+
+fn unreadable(error: StorageError) -> ApiError {
+    tracing::error!(%error, "A stored blob cannot be read");
+    match error {
+        StorageError::Unavailable { .. } => ApiError::Stalled,
+        _ => ApiError::Malformed("a stored blob cannot be read; run `actpass verify`".to_owned()),
     }
 }
 

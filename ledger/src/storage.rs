@@ -1,4 +1,4 @@
-//! Where leaves and the bytes beside them are kept: the trait of the engine, and its two embedded forms.
+//! Where leaves and the bytes beside them are kept: the trait of the engine, its two embedded forms, and PostgreSQL.
 //!
 //! A storage knows nothing of what a leaf says. It keeps, for each log, a sequence of byte strings chained by
 //! their RFC 6962 leaf hashes, and appends to it by compare-and-swap: every [`LogGroup`] names the head it was
@@ -12,6 +12,8 @@
 
 pub mod io;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod reader;
 pub mod segment;
 
@@ -34,6 +36,8 @@ use sha2::{Digest, Sha256};
 
 pub use self::index::Place;
 pub use self::memory::MemoryStorage;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresConfig, PostgresStorage};
 pub use self::reader::SegmentReader;
 pub use self::scrub::Scrub;
 pub use self::sealed::Sealed;
@@ -58,8 +62,8 @@ pub trait Storage: Send {
     /// groups of one log are taken one after the other.
     ///
     /// # Errors
-    /// Nothing was appended after [`StorageError::NoSpace`] and [`StorageError::TooLarge`], and the storage can
-    /// be used further. After [`StorageError::Io`] it is unknown what is on disk: nothing may be answered, and
+    /// Nothing was appended after [`StorageError::NoSpace`], [`StorageError::TooLarge`] and [`StorageError::Unavailable`], and the
+    /// storage can be used further. After [`StorageError::Io`] it is unknown what is on disk: nothing may be answered, and
     /// every later call is [`StorageError::Poisoned`].
     fn append(&mut self, groups: &[LogGroup]) -> Result<Vec<Appended>, StorageError>;
 
@@ -90,11 +94,26 @@ pub trait Storage: Send {
         })
     }
 
-    /// The bytes of the blob stored last under `name`, checked against their checksum.
+    /// The bytes of the blob stored last under `name`, checked against their checksum; one that many write to may know side
+    /// frames by [`Storage::side_frame`] only.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] when they are not what was written.
     fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The bytes of the side frame of that name, which was stored with that leaf.
+    ///
+    /// # Errors
+    /// As [`Storage::blob`].
+    fn side_frame(
+        &self,
+        log: &str,
+        seq: u64,
+        name: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let (_, _) = (log, seq);
+        self.blob(name)
+    }
 
     /// The logs with their heads, in the order in which they were first written.
     fn logs(&self) -> Vec<(String, Head)>;
@@ -370,6 +389,37 @@ pub enum StorageError {
         /// The system's error.
         #[source]
         source: std::io::Error,
+    },
+    /// The server that keeps the leaves cannot be asked now. It may be asked again.
+    #[error("the PostgreSQL of the log cannot be used now: {what}")]
+    Unavailable {
+        /// Why.
+        what: String,
+    },
+    /// A server that would not keep what it is given, or is not the one that was meant.
+    #[error("this PostgreSQL is not used: {what}")]
+    Refused {
+        /// Which of its settings to change, or what to give instead.
+        what: String,
+    },
+    /// Rows on a server are not what was written.
+    #[error(
+        "PostgreSQL gives damaged rows{}: {what}; nothing was changed, restore the database from a copy",
+        near(Some(.log), Some(*.seq))
+    )]
+    DamagedRow {
+        /// The log.
+        log: String,
+        /// Index of the first leaf that cannot be read, or beside which something cannot.
+        seq: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// Tables on a server contradict each other, or cannot be read.
+    #[error("the tables in PostgreSQL are damaged: {what}; restore the database from a copy")]
+    DamagedTables {
+        /// What the server says.
+        what: String,
     },
     /// An earlier I/O error ended this storage.
     #[error("the log stopped at an earlier i/o error; restart, which verifies it first")]

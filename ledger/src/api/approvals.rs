@@ -206,7 +206,7 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
     let limits = control::limit_views(log, Some(&approval.passport), now);
     let tenant = log.tenant().to_owned();
     // What is damaged in one question says nothing of the others, so it is part of the answer.
-    let side_frame = match staging.blob(&name) {
+    let side_frame = match staging.sealed_beside(origin, approval.leaf, &name) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err("the texts of this request are erased".to_owned()),
         Err(error) => Err(error.to_string()),

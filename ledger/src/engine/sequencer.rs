@@ -1,5 +1,7 @@
 //! The thread: groups of jobs, each with one durable write.
 
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use super::{
 use crate::error::ApiError;
 use crate::heads::Keeper;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, StorageError};
+use others::Owed;
 
 /// Bytes that are enough for one group: four of the largest requests that are kept.
 const GROUP_BYTES_ENOUGH: usize = 1 << 20;
@@ -30,6 +33,8 @@ pub(super) struct Sequencer {
     poison: watch::Sender<bool>,
     /// Whether others append to the same logs.
     shared: bool,
+    /// Logs to read on before anything is decided on any.
+    owed: BTreeMap<String, Owed>,
     /// When the disk last had no room for what is made ahead.
     no_room: Option<Instant>,
     /// Once so many bytes are staged, the other jobs wait for the next group.
@@ -60,14 +65,25 @@ impl Halt {
 
 /// What became of a group.
 enum Committed {
-    /// All is durable but what was staged on these logs, which another replica reached first.
-    But(BTreeSet<String>),
+    /// All is durable but what was staged on some logs.
+    But(Undone),
+    /// The storage cannot be asked: nothing was kept.
+    Unreachable,
     /// The disk is full: nothing was kept.
     Full,
     /// It is more than one write takes: nothing was kept.
     TooLarge,
     /// The ledger has stopped.
     Poisoned,
+}
+
+/// Logs on which what was staged is not durable, or not known to be.
+#[derive(Default)]
+struct Undone {
+    /// Another replica reached them first.
+    lost: BTreeSet<String>,
+    /// It cannot be told now whether it was kept.
+    unknown: BTreeSet<String>,
 }
 
 /// A staged job, and the logs that it looked at.
@@ -93,6 +109,7 @@ impl Sequencer {
             sizes,
             poison,
             shared,
+            owed: BTreeMap::new(),
             no_room: None,
             enough_bytes,
             keeping,
@@ -205,7 +222,11 @@ impl Sequencer {
         let committed = self.commit(staged);
         for (job, looked) in done {
             match &committed {
-                Committed::But(lost) if !lost.is_disjoint(&looked) => jobs.push(job),
+                // Done again it would be done twice, unless whoever asked does so.
+                Committed::But(Undone { unknown, .. }) if !unknown.is_disjoint(&looked) => {
+                    job.answer(Err(ApiError::Stalled));
+                }
+                Committed::But(Undone { lost, .. }) if !lost.is_disjoint(&looked) => jobs.push(job),
                 Committed::But(_) => {
                     for origin in &looked {
                         if let Some(log) = self.logs.get_mut(origin) {
@@ -214,6 +235,7 @@ impl Sequencer {
                     }
                     job.answer(Ok(&self.logs));
                 }
+                Committed::Unreachable => job.answer(Err(ApiError::Stalled)),
                 Committed::Full => job.answer(Err(ApiError::NoSpace)),
                 Committed::TooLarge => job.answer(Err(ApiError::Malformed(
                     "this is more than the ledger writes at once".to_owned(),
@@ -251,45 +273,10 @@ impl Sequencer {
         }
     }
 
-    /// Takes in what others appended since.
-    fn catch_up(&mut self) -> Result<(), Halt> {
-        if self.poisoned() {
-            return Err(Halt::Stopped);
-        }
-        if !self.shared {
-            return Ok(());
-        }
-        let moved = self.parts.storage.moved().map_err(|error| {
-            tracing::error!(%error, "Nobody can tell what other replicas appended");
-            Halt::Unreachable
-        })?;
-        for (origin, head) in moved {
-            let known = self.logs.get(&origin);
-            if known.is_none_or(|log| log.head() != head) {
-                self.read_on(&origin)?;
-                let log = self.logs.get(&origin);
-                if !log.is_some_and(|log| log.holds(head)) {
-                    tracing::error!(log = %origin, "The log ends before what was taken in; the ledger stops");
-                    self.stop();
-                    return Err(Halt::Stopped);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_on(&mut self, origin: &str) -> Result<(), Halt> {
-        log::read_on(&mut self.logs, origin, &mut self.parts).map_err(|error| {
-            tracing::error!(%error, "What another replica appended does not follow; the ledger stops");
-            self.stop();
-            Halt::Stopped
-        })
-    }
-
     /// One durable write for everything staged.
     fn commit(&mut self, staged: BTreeMap<String, LogGroup>) -> Committed {
         if staged.is_empty() {
-            return Committed::But(BTreeSet::new());
+            return Committed::But(Undone::default());
         }
         let mut groups: Vec<LogGroup> = staged.into_values().collect();
         let mut signed = Vec::with_capacity(groups.len());
@@ -310,11 +297,15 @@ impl Sequencer {
             }
             Err(StorageError::NoSpace { .. }) => {
                 tracing::error!("Disk full; writes are denied until there is space");
-                self.reload(Committed::Full)
+                self.take_back(&groups, Committed::Full)
             }
             Err(error @ StorageError::TooLarge { .. }) => {
                 tracing::error!(%error, "A group is refused");
-                self.reload(Committed::TooLarge)
+                self.take_back(&groups, Committed::TooLarge)
+            }
+            Err(error @ StorageError::Unavailable { .. }) if self.shared => {
+                tracing::error!(%error, "Nothing can be kept now");
+                self.take_back(&groups, Committed::Unreachable)
             }
             other => {
                 tracing::error!(?other, "The log cannot be written; the ledger stops");
@@ -323,48 +314,12 @@ impl Sequencer {
         }
     }
 
-    /// What is durable is; a log that another replica reached first goes back and takes in what that appended.
-    fn settle(
-        &mut self,
-        groups: Vec<LogGroup>,
-        signed: Vec<String>,
-        results: &[Appended],
-    ) -> Committed {
-        let mut lost = BTreeSet::new();
-        for ((group, checkpoint), result) in groups.into_iter().zip(signed).zip(results) {
-            let Some(log) = self.logs.get_mut(&group.log) else {
-                continue;
-            };
-            if is_appended(result) {
-                log.is_durable(checkpoint, self.shared);
-                self.sizes.put(&group.log, log.size());
-                self.keeping.grew(group.leaves.len());
-                if let Some(keeper) = &self.keeper {
-                    keeper.put(log);
-                }
-                continue;
-            }
-            let staged = log.head();
-            log.go_back();
-            if self.read_on(&group.log).is_err() {
-                return Committed::Poisoned;
-            }
-            let mut ours = false;
-            if let Some(log) = self.logs.get_mut(&group.log) {
-                // Who was late once goes back a short way the next time, else the fast stay so for ever.
-                log.keep_state();
-                // Of an append of which nobody knows, the hash of its last leaf says whether it was kept, whatever came after.
-                ours = log.holds(staged);
-            }
-            if !ours {
-                lost.insert(group.log);
-            }
-        }
-        Committed::But(lost)
-    }
-
     /// What was staged is not kept: the state is what the log says.
-    fn reload(&mut self, why: Committed) -> Committed {
+    fn take_back(&mut self, groups: &[LogGroup], why: Committed) -> Committed {
+        if self.shared {
+            groups.iter().for_each(|group| self.go_back(&group.log));
+            return why;
+        }
         match log::read_all(&mut self.parts) {
             Ok(mut logs) => {
                 for (origin, log) in &mut logs {

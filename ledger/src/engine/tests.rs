@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use actpass_core::bundle::{BUNDLE_VERSION, BundleSpec};
 use actpass_core::evidence::leaf::Leaf;
+use actpass_core::mode::Mode;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::storage::memory::{MemoryDisk, MemoryStorage};
+use crate::storage::memory::{Fault, MemoryDisk, MemoryStorage};
 use crate::storage::segment::{SegmentOptions, SegmentStorage};
 use crate::storage::{Appended, Entry, Head, Recovery, StorageError};
 use crate::vault::Kek;
@@ -240,4 +242,156 @@ async fn a_queue_that_no_write_takes_is_written_in_several() {
         ledger.query(|logs| Ok(logs[ORIGIN].size())).await.unwrap(),
         13
     );
+}
+
+fn shared(dir: &Path, disk: &MemoryDisk) -> Engine {
+    engine(dir, Box::new(MemoryStorage::shared(disk.clone()))).unwrap()
+}
+
+async fn note(ledger: &Engine, nth: usize) -> Result<(), ApiError> {
+    let events = ledger.event(ORIGIN.to_owned(), Vec::new(), move |_, _| Ok(event(nth)));
+    events.await
+}
+
+/// A server that goes away, in each of the ways that an append can end with it: those who ask are denied, nothing ends, and once it
+/// is back everything goes on where it was.
+#[tokio::test]
+async fn while_the_storage_is_away_jobs_are_denied_and_go_on_once_it_is_back() {
+    for (fault, kept) in [
+        (None, false),
+        (Some(Fault::AwayLost), false),
+        (Some(Fault::AwayKept), true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::default();
+        let (ledger, other) = (shared(dir.path(), &disk), shared(dir.path(), &disk));
+        ledger.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+        note(&ledger, 0).await.unwrap();
+        match fault {
+            None => disk.away(true),
+            Some(fault) => disk.fail_after(0, fault),
+        }
+        for nth in 1..4 {
+            let denied = note(&ledger, nth).await;
+            assert!(
+                matches!(denied, Err(ApiError::Stalled)),
+                "{fault:?}: {denied:?}"
+            );
+            let unread = ledger.query(|_| Ok(())).await;
+            assert!(matches!(unread, Err(ApiError::Stalled)), "{fault:?}");
+        }
+        disk.away(false);
+        note(&ledger, 4).await.unwrap();
+        note(&other, 5).await.unwrap();
+        note(&ledger, 6).await.unwrap();
+        // The one of which nobody knew is there once or not at all; those after it were never sent.
+        let found = leaves(&disk);
+        assert_eq!(found.len(), 5 + usize::from(kept), "{fault:?}");
+        for ledger in [ledger, other] {
+            let size = ledger.query(|logs| Ok(logs[ORIGIN].size())).await.unwrap();
+            assert_eq!(size, u64::try_from(found.len()).unwrap());
+            ledger.join();
+        }
+    }
+}
+
+/// Whoever keeps the log may be away in the middle of any of its calls.
+#[tokio::test]
+async fn a_ledger_that_finds_its_storage_away_at_any_call_loses_and_repeats_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let ledger = shared(dir.path(), &disk);
+    ledger.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+    let mut said = Vec::new();
+    for nth in 0..60 {
+        match nth % 4 {
+            0 => disk.fail_after(0, Fault::AwayKept),
+            1 => disk.fail_after(0, Fault::UnknownKept),
+            2 => disk.fail_after(0, Fault::AwayLost),
+            _ => disk.fail_after(0, Fault::UnknownLost),
+        }
+        if note(&ledger, nth).await.is_ok() {
+            said.push(nth);
+        }
+        disk.away(false);
+    }
+    ledger.join();
+    let there: Vec<String> = leaves(&disk)
+        .iter()
+        .filter_map(|leaf| match leaf.event() {
+            Some(EventBody::Keys(keys)) => keys.issuer_keys.keys().next().cloned(),
+            _ => None,
+        })
+        .collect();
+    for nth in &said {
+        let times = there.iter().filter(|it| **it == nth.to_string()).count();
+        assert_eq!(times, 1, "event {nth}");
+    }
+    assert_eq!(said.len(), 30, "of which it can be told");
+    let distinct: BTreeSet<&String> = there.iter().collect();
+    assert_eq!(distinct.len(), there.len());
+}
+
+#[tokio::test]
+async fn a_log_that_goes_back_stops_the_ledger() {
+    for (log, what) in [(ORIGIN, "cut"), ("actpass/other", "left alone")] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::default();
+        let ledger = shared(dir.path(), &disk);
+        ledger.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+        note(&ledger, 0).await.unwrap();
+        note(&ledger, 1).await.unwrap();
+        disk.cut(log, 2);
+        let asked = ledger.query(|_| Ok(())).await;
+        assert_eq!(
+            asked.is_err(),
+            log == ORIGIN,
+            "{what}: also who only reads is told nothing of what is gone"
+        );
+        let ended = tokio::time::timeout(Duration::from_millis(100), ledger.poisoned());
+        assert_eq!(ended.await.is_ok(), log == ORIGIN, "{what}");
+        ledger.join();
+    }
+}
+
+/// Of a bundle that is given again nothing changes, but it is later than what was given before: each ledger has to know.
+#[tokio::test]
+async fn what_was_given_to_one_ledger_is_not_given_earlier_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (one, two) = (shared(dir.path(), &disk), shared(dir.path(), &disk));
+    let bundle = Arc::new(
+        Bundle::new(BundleSpec {
+            v: BUNDLE_VERSION.to_owned(),
+            tenant: "local/default/1".to_owned(),
+            environment: None,
+            mode: Mode::Enforce,
+            passports: Vec::new(),
+            upstreams: Vec::new(),
+            policies: Vec::new(),
+        })
+        .unwrap(),
+    );
+    let at = |count| Some(Revision { term: 1, count });
+    let give = async |ledger: &Engine, count| {
+        let given = ledger.set_bundle(bundle.clone(), at(count), BTreeMap::new());
+        given.await
+    };
+    give(&one, 1).await.unwrap();
+    give(&one, 5).await.unwrap();
+    let refused = give(&two, 3).await;
+    assert!(
+        matches!(
+            refused,
+            Err(ApiError::Conflict {
+                code: "stale_revision",
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    give(&two, 5).await.unwrap();
+    for ledger in [one, two] {
+        ledger.join();
+    }
 }

@@ -21,6 +21,7 @@ struct Content {
     next: Option<(u64, Fault)>,
     appends: u64,
     conflicts: u64,
+    away: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +52,10 @@ pub enum Fault {
     UnknownLost,
     /// [`Appended::Unknown`] for every group, though everything was written.
     UnknownKept,
+    /// As [`Fault::UnknownLost`], and whoever keeps the log is away from then on.
+    AwayLost,
+    /// As [`Fault::UnknownKept`], and whoever keeps the log is away from then on.
+    AwayKept,
 }
 
 impl MemoryDisk {
@@ -58,6 +63,16 @@ impl MemoryDisk {
     pub fn fail_after(&self, appends: u64, fault: Fault) {
         let mut content = self.content();
         content.next = Some((content.appends.saturating_add(appends), fault));
+    }
+
+    /// Whether it can be asked nothing, as a server that is away.
+    pub fn away(&self, away: bool) {
+        self.content().away = away;
+    }
+
+    /// Takes the last leaves of a log away, as a standby does that is promoted without them.
+    pub fn cut(&self, log: &str, size: u64) {
+        self.content().cut(log, size);
     }
 
     /// Number of appends begun.
@@ -68,6 +83,16 @@ impl MemoryDisk {
     /// Number of groups refused because the log had moved on.
     pub fn conflicts(&self) -> u64 {
         self.content().conflicts
+    }
+
+    fn reached(&self) -> Result<MutexGuard<'_, Content>, StorageError> {
+        let content = self.content();
+        match content.away {
+            false => Ok(content),
+            true => Err(StorageError::Unavailable {
+                what: "away on demand".to_owned(),
+            }),
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -108,6 +133,15 @@ impl MemoryStorage {
         }
     }
 
+    /// Where its own appends end is told by their results.
+    fn remember(&mut self, groups: &[LogGroup], results: &[Appended]) {
+        for (group, result) in groups.iter().zip(results) {
+            if let (Some(told), Appended::Appended { head }) = (&mut self.told, result) {
+                told.insert(group.log.clone(), *head);
+            }
+        }
+    }
+
     /// The disk, to break it or open it again.
     pub fn disk(&self) -> MemoryDisk {
         self.disk.clone()
@@ -122,7 +156,7 @@ impl Storage for MemoryStorage {
         for group in groups {
             check_bounds(group)?;
         }
-        let mut content = self.disk.content();
+        let mut content = self.disk.reached()?;
         let due = content.next.filter(|(at, _)| *at == content.appends);
         content.appends = content.appends.saturating_add(1);
         let fault = due.map(|(_, fault)| fault);
@@ -131,12 +165,21 @@ impl Storage for MemoryStorage {
         }
         let unknown = || groups.iter().map(|_| Appended::Unknown).collect();
         match fault {
-            None => Ok(content.append(groups)),
+            None => {
+                let results = content.append(groups);
+                drop(content);
+                self.remember(groups, &results);
+                Ok(results)
+            }
             Some(Fault::NoSpace) => Err(StorageError::NoSpace {
                 path: PathBuf::from("memory"),
             }),
-            Some(Fault::UnknownLost) => Ok(unknown()),
-            Some(Fault::UnknownKept) => {
+            Some(lost @ (Fault::UnknownLost | Fault::AwayLost)) => {
+                content.away = lost == Fault::AwayLost;
+                Ok(unknown())
+            }
+            Some(kept @ (Fault::UnknownKept | Fault::AwayKept)) => {
+                content.away = kept == Fault::AwayKept;
                 content.append(groups);
                 Ok(unknown())
             }
@@ -159,7 +202,7 @@ impl Storage for MemoryStorage {
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         // A copy, so that the visitor may use the disk.
-        let written = self.disk.content().written.clone();
+        let written = self.disk.reached()?.written.clone();
         show(&written, visit);
         Ok(())
     }
@@ -170,13 +213,13 @@ impl Storage for MemoryStorage {
         from: u64,
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        let written = self.disk.content().since(log, from);
+        let written = self.disk.reached()?.since(log, from);
         show(&written, visit);
         Ok(())
     }
 
     fn blob(&self, name: &[u8; 32]) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.disk.content().blobs.get(name).cloned())
+        Ok(self.disk.reached()?.blobs.get(name).cloned())
     }
 
     fn logs(&self) -> Vec<(String, Head)> {
@@ -195,7 +238,7 @@ impl Storage for MemoryStorage {
         let Some(told) = &mut self.told else {
             return Ok(Vec::new());
         };
-        let mut moved = self.disk.content().logs.clone();
+        let mut moved = self.disk.reached()?.logs.clone();
         moved.retain(|(log, head)| told.insert(log.clone(), *head) != Some(*head));
         Ok(moved)
     }
@@ -250,6 +293,27 @@ impl Content {
         let mut since: Vec<Written> = own.take_while(before).cloned().collect();
         since.reverse();
         since
+    }
+
+    fn cut(&mut self, log: &str, size: u64) {
+        let (mut beside, mut head) = (Vec::new(), Head::genesis(log));
+        for one in std::mem::take(&mut self.written) {
+            match &one {
+                other if other.log() != log => self.written.push(one),
+                Written::Blob { .. } => beside.push(one),
+                Written::Leaf { seq, bytes, .. } if *seq < size => {
+                    head = head.after(bytes);
+                    self.written.append(&mut beside);
+                    self.written.push(one);
+                }
+                Written::Leaf { .. } => beside.clear(),
+            }
+        }
+        for (name, kept) in &mut self.logs {
+            if name == log {
+                *kept = head;
+            }
+        }
     }
 
     fn head(&self, log: &str) -> Head {

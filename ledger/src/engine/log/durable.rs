@@ -107,6 +107,11 @@ impl Log {
         };
     }
 
+    /// How many leaves of it are durable.
+    pub(in crate::engine) fn durable_size(&self) -> u64 {
+        self.durable.size
+    }
+
     /// Whether any leaf of it is durable.
     pub(super) fn was_kept(&self) -> bool {
         self.durable.size > 0

@@ -52,9 +52,14 @@ pub(in crate::engine) fn read_on(
     let known = logs.remove_entry(origin);
     let from = known.as_ref().map_or(0, |(_, log)| log.size());
     let mut taken = Taken::new(known.into_iter().collect());
-    parts
+    let shown = parts
         .storage
-        .tail(origin, from, &mut |entry| taken.entry(entry, &keys))?;
+        .tail(origin, from, &mut |entry| taken.entry(entry, &keys));
+    if let Err(error) = shown {
+        // What was shown follows, so it stays; the rest is read once the storage shows it.
+        logs.extend(taken.logs);
+        return Err(error.into());
+    }
     logs.extend(taken.finish(parts.storage.is_shared())?);
     Ok(())
 }
