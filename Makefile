@@ -41,8 +41,8 @@ build-tools: rust
 	@tools/need "a C compiler builds the cryptography library" cc:gcc cc:libc6-dev
 
 tools: build-tools
-	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, nginx and HAProxy are upstreams, Python and Node run the SDKs that must work unmodified" \
-	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus nginx:nginx-light haproxy:haproxy \
+	@tools/need "curl, openssl, ip, nft and prlimit serve the end-to-end tests, promtool tries the alerts, nginx and HAProxy are upstreams, PostgreSQL keeps logs, Python and Node run the SDKs that must work unmodified" \
+	  curl:curl openssl:openssl ip:iproute2 nft:nftables prlimit:util-linux promtool:prometheus nginx:nginx-light haproxy:haproxy pg_createcluster:postgresql \
 	  node:nodejs npm:npm python3:python3
 
 .PHONY: bench-tools

@@ -24,7 +24,9 @@ use actpass_crds::read::parse_documents;
 use actpass_ledger::api::{People, Token};
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
-use actpass_ledger::storage::{Entry, MemoryStorage, SegmentStorage, Storage, StorageError};
+use actpass_ledger::storage::{
+    Entry, MemoryStorage, PostgresConfig, PostgresStorage, SegmentStorage, Storage, StorageError,
+};
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
@@ -94,6 +96,8 @@ pub struct Parts {
     pub disk: MemoryDisk,
     /// Where segments are written, in place of that disk.
     pub segments: Option<Disk>,
+    /// A server that keeps the log, in place of both.
+    pub server: Option<PostgresConfig>,
     bundle: Arc<Bundle>,
     address: SocketAddr,
     identity: Identity,
@@ -144,6 +148,7 @@ impl Parts {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),
             segments: None,
+            server: None,
             bundle: Arc::new(Bundle::new(spec)?),
             address: listener.local_addr()?,
             identity: Identity::make(names::LEDGER)?,
@@ -170,8 +175,19 @@ impl Parts {
     /// # Errors
     /// Where it does not start.
     pub fn replica(&self) -> anyhow::Result<Ledger> {
-        let storage = MemoryStorage::shared(self.disk.clone());
-        self.over(Box::new(storage), None, (Ipv4Addr::LOCALHOST, 0).into())
+        let storage: Box<dyn Storage> = match &self.server {
+            Some(server) => Box::new(PostgresStorage::open(server.clone())?),
+            None => Box::new(MemoryStorage::shared(self.disk.clone())),
+        };
+        self.replica_over(storage)
+    }
+
+    /// The same, over that storage.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn replica_over(&self, storage: Box<dyn Storage>) -> anyhow::Result<Ledger> {
+        self.over(storage, None, (Ipv4Addr::LOCALHOST, 0).into())
     }
 
     fn over(
@@ -331,6 +347,9 @@ impl Parts {
     }
 
     fn storage(&self, segments: Option<Disk>) -> Result<Box<dyn Storage>, StorageError> {
+        if let Some(server) = &self.server {
+            return Ok(Box::new(PostgresStorage::open(server.clone())?));
+        }
         let Some(disk) = segments else {
             return Ok(Box::new(MemoryStorage::on(self.disk.clone())));
         };

@@ -1,0 +1,450 @@
+//! The log in a real PostgreSQL: what it must be set to, and what its failures leave. Three ledgers over one are in
+//! `postgres_replicas`.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actpass_ledger::storage::{
+    Appended, Blob, BlobKind, Entry, Head, LogGroup, PostgresConfig, PostgresStorage, Storage,
+    StorageError,
+};
+use actpass_tests::postgres::{Postgres, config_at};
+use actpass_tests::scaled;
+use actpass_tests::wire::Wire;
+
+const LOG: &str = "actpass/one";
+const OTHER: &str = "actpass/two";
+
+/// Far more than it takes, on any machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn open(server: &Postgres) -> PostgresStorage {
+    PostgresStorage::open(server.config().unwrap()).unwrap()
+}
+
+fn group(log: &str, head: Head, leaves: &[&str]) -> LogGroup {
+    let last = head.size + leaves.len() as u64 - 1;
+    LogGroup {
+        log: log.to_owned(),
+        expected_head: head,
+        leaves: leaves.iter().map(|leaf| leaf.as_bytes().to_vec()).collect(),
+        blobs: vec![
+            Blob {
+                kind: BlobKind::State,
+                name: Head::genesis(log).hash,
+                bytes: format!("checkpoint of {last}").into_bytes(),
+            },
+            Blob {
+                kind: BlobKind::SideFrame { seq: last },
+                name: [7; 32],
+                bytes: format!("beside {last}").into_bytes(),
+            },
+        ],
+    }
+}
+
+fn appended(storage: &mut PostgresStorage, group: LogGroup) -> Head {
+    match storage.append(&[group]).unwrap()[..] {
+        [Appended::Appended { head }] => head,
+        ref other => unreachable!("{other:?}"),
+    }
+}
+
+type Leaves = BTreeMap<String, Vec<String>>;
+
+fn read(storage: &mut PostgresStorage) -> Result<Leaves, StorageError> {
+    let mut leaves = Leaves::new();
+    storage.replay(&mut |entry| {
+        if let Entry::Leaf { log, seq, bytes } = entry {
+            let of = leaves.entry(log.to_owned()).or_default();
+            assert_eq!(seq, of.len() as u64);
+            of.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(leaves)
+}
+
+/// Why it is not opened. A setting is in force a moment after the server was told.
+fn refusal(config: &PostgresConfig) -> String {
+    let begun = Instant::now();
+    loop {
+        match PostgresStorage::open(config.clone()) {
+            Err(StorageError::Refused { what }) => return what,
+            Ok(_) | Err(_) => assert!(begun.elapsed() < PATIENCE, "it is taken"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn taken(config: &PostgresConfig) {
+    let begun = Instant::now();
+    while PostgresStorage::open(config.clone()).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it stays refused");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_server_that_would_not_keep_what_it_is_given_is_refused() {
+    let mut server = Postgres::start().unwrap();
+    let config = server.config().unwrap();
+    taken(&config);
+    for (set, reset, said) in [
+        (
+            "ALTER SYSTEM SET fsync = off",
+            "ALTER SYSTEM RESET fsync",
+            "`fsync = on`",
+        ),
+        (
+            "ALTER SYSTEM SET full_page_writes = off",
+            "ALTER SYSTEM RESET full_page_writes",
+            "`full_page_writes = on`",
+        ),
+        (
+            "ALTER SYSTEM SET synchronous_commit = off",
+            "ALTER SYSTEM RESET synchronous_commit",
+            "`synchronous_commit = on`",
+        ),
+        (
+            "ALTER ROLE tester SET synchronous_commit = local",
+            "ALTER ROLE tester RESET synchronous_commit",
+            "`synchronous_commit` is local",
+        ),
+        (
+            "ALTER DATABASE postgres SET synchronous_commit = remote_write",
+            "ALTER DATABASE postgres RESET synchronous_commit",
+            "`synchronous_commit` is remote_write",
+        ),
+        (
+            "ALTER ROLE tester SET default_transaction_read_only = on",
+            "BEGIN READ WRITE; ALTER ROLE tester RESET default_transaction_read_only; COMMIT",
+            "`default_transaction_read_only`",
+        ),
+        (
+            "UPDATE actpass.form SET version = 0",
+            "UPDATE actpass.form SET version = 1",
+            "of form [0]",
+        ),
+    ] {
+        server.sql(set).unwrap();
+        server.sql("SELECT pg_reload_conf()").unwrap();
+        let what = refusal(&config);
+        assert!(what.contains(said), "{set}: {what}");
+        server.sql(reset).unwrap();
+        server.sql("SELECT pg_reload_conf()").unwrap();
+        taken(&config);
+    }
+    let standby = server.standby("copy", "").unwrap();
+    let what = refusal(&standby.config().unwrap());
+    assert!(what.contains("address of the primary"), "{what}");
+    drop(standby);
+    server.stop().unwrap();
+    let away = PostgresStorage::open(config).err().unwrap();
+    assert!(matches!(away, StorageError::Unavailable { .. }), "{away}");
+    let unchecked = Postgres::with(&[], "").unwrap();
+    let what = refusal(&unchecked.config().unwrap());
+    assert!(what.contains("pg_checksums --enable"), "{what}");
+}
+
+#[test]
+fn a_way_that_is_not_protected_is_refused() {
+    for (url, said) in [
+        ("postgresql://ledger@db.example/actpass", "authorities"),
+        (
+            "postgresql://ledger:secret@127.0.0.1/actpass",
+            "holds a password",
+        ),
+        ("nonsense", "cannot be read"),
+    ] {
+        let error = PostgresConfig::parse(url, None, None)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn of_two_who_append_to_one_head_one_is_kept_and_other_logs_go_on() {
+    let server = Postgres::start().unwrap();
+    let (mut one, mut two) = (open(&server), open(&server));
+    let (log, other) = (Head::genesis(LOG), Head::genesis(OTHER));
+    let first = appended(&mut one, group(LOG, log, &["a", "b"]));
+    let results = two
+        .append(&[group(LOG, log, &["x"]), group(OTHER, other, &["c"])])
+        .unwrap();
+    assert_eq!(results[0], Appended::Conflict { found: first });
+    assert!(
+        matches!(results[1], Appended::Appended { .. }),
+        "{results:?}"
+    );
+    // Each is told of what the other did, whatever it appended itself.
+    let told: BTreeMap<String, Head> = one.moved().unwrap().into_iter().collect();
+    assert_eq!(told[OTHER].size, 1);
+    assert_eq!(one.moved().unwrap(), []);
+    let told: BTreeMap<String, Head> = two.moved().unwrap().into_iter().collect();
+    assert_eq!(told[LOG], first);
+    let second = appended(&mut two, group(LOG, first, &["d"]));
+    assert_eq!(one.moved().unwrap(), [(LOG.to_owned(), second)]);
+    // Two groups of one log in one call are taken one after the other.
+    let third = group(LOG, second, &["e"]);
+    let head = second.after(b"e");
+    let results = one.append(&[third, group(LOG, head, &["f"])]).unwrap();
+    assert!(
+        results
+            .iter()
+            .all(|it| matches!(it, Appended::Appended { .. })),
+        "{results:?}"
+    );
+    let leaves = read(&mut two).unwrap();
+    assert_eq!(leaves[LOG], ["a", "b", "d", "e", "f"]);
+    assert_eq!(leaves[OTHER], ["c"]);
+    // From a leaf in the middle of a group on, and what was stored last under a name.
+    let mut shown = Vec::new();
+    two.tail(LOG, 1, &mut |entry| {
+        if let Entry::Leaf { seq, .. } = entry {
+            shown.push(seq);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(shown, [1, 2, 3, 4]);
+    let name = Head::genesis(LOG).hash;
+    assert_eq!(one.blob(&name).unwrap().unwrap(), b"checkpoint of 4");
+    assert_eq!(
+        one.side_frame(LOG, 1, &[7; 32]).unwrap().unwrap(),
+        b"beside 1"
+    );
+    assert_eq!(
+        one.side_frame(LOG, 9, &[7; 32]).unwrap().unwrap(),
+        b"beside 4"
+    );
+    assert_eq!(one.blob(&[9; 32]).unwrap(), None);
+}
+
+/// A transaction that began first and commits last has the lower number, and comes after what was asked meanwhile.
+#[test]
+fn what_commits_late_is_told_though_it_began_early() {
+    let server = Arc::new(Postgres::start().unwrap());
+    let mut storage = open(&server);
+    appended(&mut storage, group(LOG, Head::genesis(LOG), &["a"]));
+    storage.moved().unwrap();
+    let slow = server.clone();
+    let early = std::thread::spawn(move || {
+        slow.sql(
+            "BEGIN; UPDATE actpass.head SET changed = pg_current_xact_id(), size = 2 WHERE log = 'actpass/one'; \
+             SELECT pg_sleep(1); COMMIT",
+        )
+    });
+    let begun = Instant::now();
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while server.sql(held).unwrap() != "1" {
+        assert!(begun.elapsed() < PATIENCE, "it does not begin");
+    }
+    let mut other = open(&server);
+    appended(&mut other, group(OTHER, Head::genesis(OTHER), &["b"]));
+    let told = storage.moved().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    early.join().unwrap().unwrap();
+    let told = storage.moved().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].0.as_str(), told[0].1.size), (LOG, 2));
+}
+
+#[test]
+fn whatever_is_changed_in_the_tables_is_found_and_named() {
+    let server = Postgres::start().unwrap();
+    let mut storage = open(&server);
+    let mut head = Head::genesis(LOG);
+    for leaves in [["a", "b"], ["c", "d"], ["e", "f"]] {
+        head = appended(&mut storage, group(LOG, head, &leaves));
+    }
+    read(&mut storage).unwrap();
+    for (change, leaf) in [
+        // The last byte of a row is that of its last leaf.
+        (
+            "UPDATE actpass.batch SET leaves = set_byte(leaves, 17, 90) WHERE nth = 2",
+            3,
+        ),
+        (
+            "UPDATE actpass.batch SET leaves = substr(leaves, 1, 17) WHERE nth = 2",
+            3,
+        ),
+        (
+            "UPDATE actpass.batch SET blobs = set_byte(blobs, 60, 90) WHERE nth = 3",
+            4,
+        ),
+        ("DELETE FROM actpass.batch WHERE nth = 2", 2),
+        ("DELETE FROM actpass.batch WHERE nth = 3", 4),
+        ("UPDATE actpass.batch SET first = 9 WHERE nth = 2", 2),
+        (
+            "UPDATE actpass.head SET hash = set_byte(hash, 0, get_byte(hash, 0) # 1)",
+            5,
+        ),
+    ] {
+        server.sql("CREATE TABLE kept AS TABLE actpass.batch; CREATE TABLE heads AS TABLE actpass.head").unwrap();
+        server.sql(change).unwrap();
+        let found = read(&mut storage).unwrap_err();
+        let named = matches!(&found, StorageError::DamagedRow { log, seq, .. } if log == LOG && *seq == leaf);
+        assert!(named, "{change}: {found}");
+        server
+            .sql(
+                "TRUNCATE actpass.batch; INSERT INTO actpass.batch TABLE kept; DROP TABLE kept; \
+                 UPDATE actpass.head SET hash = heads.hash FROM heads; DROP TABLE heads",
+            )
+            .unwrap();
+        read(&mut storage).unwrap();
+    }
+}
+
+/// A writer that keeps a journal of what it was told, beside the server.
+struct Writer {
+    storage: PostgresStorage,
+    head: Head,
+    journal: Arc<Mutex<Vec<String>>>,
+    unknown: u32,
+}
+
+impl Writer {
+    /// Appends a leaf until it is told that this is kept.
+    fn write(&mut self, leaf: &str) {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "it is never kept");
+            match self.storage.append(&[group(LOG, self.head, &[leaf])]) {
+                Ok(results) => match results[0] {
+                    Appended::Appended { head } => {
+                        self.head = head;
+                        break;
+                    }
+                    Appended::Unknown => {
+                        self.unknown += 1;
+                        if self.find() == self.head.after(leaf.as_bytes()) {
+                            self.head = self.head.after(leaf.as_bytes());
+                            break;
+                        }
+                    }
+                    // An append of which nobody knew was still under way when it was looked for.
+                    Appended::Conflict { found } => {
+                        assert_eq!(found, self.head.after(leaf.as_bytes()));
+                        self.head = found;
+                        break;
+                    }
+                },
+                Err(StorageError::Unavailable { .. }) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(other) => unreachable!("{other}"),
+            }
+        }
+        self.journal.lock().unwrap().push(leaf.to_owned());
+    }
+
+    /// Where the log ends, once that can be told.
+    fn find(&mut self) -> Head {
+        let begun = Instant::now();
+        let mut head = self.head;
+        loop {
+            let from = head.size;
+            let shown = self.storage.tail(LOG, from, &mut |entry| {
+                if let Entry::Leaf { bytes, .. } = entry {
+                    head = head.after(bytes);
+                }
+                ControlFlow::Continue(())
+            });
+            match shown {
+                Ok(()) => return head,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_appends_loses_and_repeats_nothing() {
+    let mut server = Postgres::start().unwrap();
+    let journal = Arc::new(Mutex::new(Vec::new()));
+    let mut writer = Writer {
+        storage: open(&server),
+        head: Head::genesis(LOG),
+        journal: journal.clone(),
+        unknown: 0,
+    };
+    let done = Arc::new(AtomicBool::new(false));
+    let ended = done.clone();
+    let writing = std::thread::spawn(move || {
+        for nth in 0_u64.. {
+            if ended.load(Ordering::SeqCst) {
+                break;
+            }
+            writer.write(&format!("leaf {nth}"));
+        }
+        writer.unknown
+    });
+    let rounds = scaled(100).max(6);
+    for round in 0..rounds {
+        let so_far = journal.lock().unwrap().len();
+        let begun = Instant::now();
+        while journal.lock().unwrap().len() < so_far + 20 {
+            assert!(begun.elapsed() < PATIENCE, "nothing is written any more");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match round % 2 {
+            0 => server.kill().unwrap(),
+            _ => server.stop().unwrap(),
+        }
+        server.resume().unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    let unknown = writing.join().unwrap();
+    let told = journal.lock().unwrap().clone();
+    assert_eq!(read(&mut open(&server)).unwrap()[LOG], told);
+    println!(
+        "{} appends told of, {rounds} ends of the server, {unknown} appends of which nobody knew at first",
+        told.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_or_carries_nothing_ends_every_call_and_the_next_goes_on() {
+    let server = Postgres::start().unwrap();
+    let wire = Wire::to(server.port()).await;
+    let mut storage = PostgresStorage::open(config_at(wire.port()).unwrap()).unwrap();
+    let head = appended(&mut storage, group(LOG, Head::genesis(LOG), &["a"]));
+    wire.cut();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let head = appended(&mut storage, group(LOG, head, &["b"]));
+    let (mut storage, result) = held(&wire, storage, head).await;
+    assert_eq!(result.unwrap(), [Appended::Unknown]);
+    wire.hold(false);
+    assert_eq!(read(&mut storage).unwrap()[LOG], ["a", "b"]);
+    appended(&mut storage, group(LOG, head, &["c"]));
+}
+
+/// What becomes of an append while nothing is carried: it has an end.
+async fn held(
+    wire: &Wire,
+    mut storage: PostgresStorage,
+    head: Head,
+) -> (PostgresStorage, Result<Vec<Appended>, StorageError>) {
+    wire.hold(true);
+    let call = tokio::task::spawn_blocking(move || {
+        let result = storage.append(&[group(LOG, head, &["lost"])]);
+        (storage, result)
+    });
+    let called = tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap();
+    wire.cut();
+    called
+}
