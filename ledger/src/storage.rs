@@ -37,7 +37,7 @@ use sha2::{Digest, Sha256};
 pub use self::index::Place;
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresConfig, PostgresStorage};
+pub use self::postgres::{PostgresConfig, PostgresDocuments, PostgresStorage};
 pub use self::reader::SegmentReader;
 pub use self::scrub::Scrub;
 pub use self::sealed::Sealed;

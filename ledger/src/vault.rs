@@ -10,10 +10,13 @@
 //! - Secrets and keys are wiped from memory when dropped, and no text form of anything here shows one.
 //!
 //! # Assumptions
-//! One process at a time has the directory open: the ledger's lock on its log covers the vault beside it.
+//! One process at a time has the directory open: the ledger's lock on its log covers the vault beside it. Several ledgers share a vault
+//! whose documents are where all of them reach it; a change is made on the newest one only, and what others changed is taken in by
+//! [`Vault::refresh`].
 
 mod bindings;
 mod cipher;
+mod document;
 mod error;
 mod file;
 mod kek;
@@ -22,7 +25,6 @@ mod secret;
 mod tenant;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
@@ -33,6 +35,8 @@ use zeroize::Zeroizing;
 
 pub use self::bindings::{Bindings, Destination, HOSTS_MAX, Outside, PORTS_MAX};
 use self::cipher::Key;
+use self::document::Kept;
+pub use self::document::{Document, Documents};
 pub use self::error::{LendError, VaultError};
 pub use self::kek::{Kek, NotAKek};
 pub use self::private_file::PrivateFileError;
@@ -54,8 +58,7 @@ pub const NAME_BYTES_MAX: usize = 253;
 
 /// The vault of one ledger. Its methods may be called from any thread; those that change it wait for the disk.
 pub struct Vault {
-    credentials_path: PathBuf,
-    tenants_path: PathBuf,
+    documents: Box<dyn Documents>,
     kek: Kek,
     state: Mutex<State>,
 }
@@ -88,12 +91,21 @@ pub struct Lent {
     pub secret: Secret,
 }
 
-#[derive(Default)]
 struct State {
-    credentials: Credentials,
-    tenants: Tenants,
+    credentials: Kept<Credentials>,
+    tenants: Kept<Tenants>,
     /// Unwrapped keys of the tenants in use.
     open: HashMap<String, TenantKeys>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            credentials: Kept::nothing("credentials.json"),
+            tenants: Kept::nothing("tenants.json"),
+            open: HashMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -118,27 +130,6 @@ struct Stored {
 }
 
 impl Vault {
-    /// Opens the vault in `dir`, which is made if absent, and verifies it.
-    ///
-    /// # Errors
-    /// [`VaultError::WrongKek`] and [`VaultError::Tampered`].
-    pub fn open(dir: &Path, kek: Kek) -> Result<Vault, VaultError> {
-        private_file::make_dir(dir)?;
-        let credentials_path = dir.join("credentials.json");
-        let tenants_path = dir.join("tenants.json");
-        let state = State {
-            credentials: file::read(&credentials_path, &kek)?.unwrap_or_default(),
-            tenants: file::read(&tenants_path, &kek)?.unwrap_or_default(),
-            open: HashMap::new(),
-        };
-        Ok(Vault {
-            credentials_path,
-            tenants_path,
-            kek,
-            state: Mutex::new(state),
-        })
-    }
-
     /// Stores a secret under a name, in place of the one that has it.
     ///
     /// # Errors
@@ -154,7 +145,7 @@ impl Vault {
         check_name(tenant)?;
         check_name(name)?;
         let bindings = bindings.normalised().map_err(VaultError::Bindings)?;
-        self.change(tenant, name, |_| Ok(bindings), secret, now)
+        self.change(tenant, name, |_| Ok(bindings.clone()), secret, now)
     }
 
     /// Stores a new secret under a name, with the bindings it has.
@@ -180,32 +171,30 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotFound`], or the disk. Then the vault is as it was.
     pub fn delete(&self, tenant: &str, name: &str) -> Result<(), VaultError> {
-        let mut state = self.state();
-        let mut next = state.credentials.clone();
-        next.credentials.retain(|stored| !stored.is(tenant, name));
-        if next.credentials.len() == state.credentials.credentials.len() {
-            return Err(not_found(tenant, name));
-        }
-        file::write(&self.credentials_path, &self.kek, &next)?;
-        state.credentials = next;
-        Ok(())
+        self.changed(&mut self.state(), |state| {
+            let mut next = state.credentials.content.clone();
+            next.credentials.retain(|stored| !stored.is(tenant, name));
+            if next.credentials.len() == state.credentials.content.credentials.len() {
+                return Err(not_found(tenant, name));
+            }
+            let there = state
+                .credentials
+                .replace(next, &*self.documents, &self.kek)?;
+            Ok(there.then_some(()))
+        })
     }
 
     /// All credentials, without their secrets, in the order in which they were first stored.
     pub fn list(&self) -> Vec<CredentialInfo> {
         let state = self.state();
-        state
-            .credentials
-            .credentials
-            .iter()
-            .map(Stored::info)
-            .collect()
+        let all = state.credentials.content.credentials.iter();
+        all.map(Stored::info).collect()
     }
 
     /// The credentials of one tenant, as [`Vault::list`].
     pub fn list_of(&self, tenant: &str) -> Vec<CredentialInfo> {
         let state = self.state();
-        let all = state.credentials.credentials.iter();
+        let all = state.credentials.content.credentials.iter();
         all.filter(|stored| stored.tenant == tenant)
             .map(Stored::info)
             .collect()
@@ -217,7 +206,7 @@ impl Vault {
     /// [`LendError::Outside`] when it was not stored for that destination.
     pub fn lend(&self, tenant: &str, name: &str, to: &Destination) -> Result<Lent, LendError> {
         let state = self.state();
-        let mut all = state.credentials.credentials.iter();
+        let mut all = state.credentials.content.credentials.iter();
         let Some(stored) = all.find(|stored| stored.is(tenant, name)) else {
             return Err(LendError::NoCredential {
                 tenant: tenant.to_owned(),
@@ -242,13 +231,31 @@ impl Vault {
         &self,
         tenant: &str,
         name: &str,
-        bindings: impl FnOnce(Option<&Stored>) -> Result<Bindings, VaultError>,
+        bindings: impl Fn(Option<&Stored>) -> Result<Bindings, VaultError>,
         secret: &Secret,
         now: Timestamp,
     ) -> Result<CredentialInfo, VaultError> {
         check_secret(secret)?;
-        let mut state = self.state();
-        let mut next = state.credentials.clone();
+        self.changed(&mut self.state(), |state| {
+            let next = state.credentials.content.clone();
+            let (next, info) = self.with(next, tenant, name, &bindings, secret, now)?;
+            let there = state
+                .credentials
+                .replace(next, &*self.documents, &self.kek)?;
+            Ok(there.then_some(info))
+        })
+    }
+
+    /// The credentials with one more, or another one of that name.
+    fn with(
+        &self,
+        mut next: Credentials,
+        tenant: &str,
+        name: &str,
+        bindings: impl Fn(Option<&Stored>) -> Result<Bindings, VaultError>,
+        secret: &Secret,
+        now: Timestamp,
+    ) -> Result<(Credentials, CredentialInfo), VaultError> {
         let mut all = next.credentials.iter();
         let at = all.position(|stored| stored.is(tenant, name));
         let bindings = bindings(at.and_then(|at| next.credentials.get(at)))?;
@@ -279,9 +286,7 @@ impl Vault {
             None => next.credentials.push(stored),
         }
         next.last_version = version;
-        file::write(&self.credentials_path, &self.kek, &next)?;
-        state.credentials = next;
-        Ok(info)
+        Ok((next, info))
     }
 
     fn reveal(&self, stored: &Stored) -> Result<Secret, VaultError> {
@@ -299,7 +304,7 @@ impl Vault {
             Some(Secret::new(std::mem::take(&mut *secret)))
         };
         revealed().ok_or_else(|| VaultError::Tampered {
-            path: self.credentials_path.clone(),
+            path: self.documents.path("credentials.json"),
             what: format!("credential `{}` does not decrypt", stored.name),
         })
     }

@@ -25,7 +25,8 @@ use actpass_ledger::api::{People, Token};
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
 use actpass_ledger::storage::{
-    Entry, MemoryStorage, PostgresConfig, PostgresStorage, SegmentStorage, Storage, StorageError,
+    Entry, MemoryStorage, PostgresConfig, PostgresDocuments, PostgresStorage, SegmentStorage,
+    Storage, StorageError,
 };
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger, fixed};
@@ -324,6 +325,10 @@ impl Parts {
     /// Where it cannot be opened.
     pub fn vault(&self) -> anyhow::Result<Vault> {
         let (kek, _) = Kek::load_or_generate(&self.dir.path().join("kek"))?;
+        if let Some(server) = &self.server {
+            let documents = PostgresDocuments::open(server.clone())?;
+            return Ok(Vault::over(Box::new(documents), kek)?);
+        }
         Ok(Vault::open(&self.dir.path().join("vault"), kek)?)
     }
 

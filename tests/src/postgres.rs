@@ -1,10 +1,10 @@
 //! A PostgreSQL server of the test's own, in a directory of its own, on a port of this machine: it can be stopped, killed, set
 //! wrong, copied to a standby and cut off.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -118,6 +118,29 @@ impl Postgres {
         let mut file = File::options().append(true).open(file)?;
         writeln!(file, "{SETTINGS}port = {}\n{settings}", self.port)?;
         Ok(())
+    }
+
+    /// Has it show a certificate, and let in by TLS and a password only who does not come as the tests do; for the next start.
+    ///
+    /// # Errors
+    /// Where its directory cannot be written.
+    pub fn secure(&mut self, certificate: &str, key: &str) -> anyhow::Result<()> {
+        for (name, text) in [
+            ("server.crt", certificate),
+            ("server.key", key),
+            (
+                "pg_hba.conf",
+                "hostssl all ledger 127.0.0.1/32 scram-sha-256\nhostnossl all tester 127.0.0.1/32 trust\n",
+            ),
+        ] {
+            let path = self.data().join(name);
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            if let Some(user) = unprivileged()? {
+                chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            }
+        }
+        self.set("ssl = on")
     }
 
     /// Starts it again.

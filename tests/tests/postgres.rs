@@ -14,12 +14,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actpass_ledger::storage::{
-    Appended, Blob, BlobKind, Entry, Head, LogGroup, PostgresConfig, PostgresStorage, Storage,
-    StorageError,
+    Appended, Blob, BlobKind, Entry, Head, LogGroup, PostgresConfig, PostgresDocuments,
+    PostgresStorage, Storage, StorageError,
 };
+use actpass_ledger::vault::{Bindings, Effect, Kek, Secret, Vault, VaultError};
+use actpass_tests::authority::Authority;
 use actpass_tests::postgres::{Postgres, config_at};
 use actpass_tests::scaled;
 use actpass_tests::wire::Wire;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 const LOG: &str = "actpass/one";
 const OTHER: &str = "actpass/two";
@@ -173,6 +177,112 @@ fn a_way_that_is_not_protected_is_refused() {
         assert!(error.contains(said), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
+}
+
+#[test]
+fn a_server_is_known_by_its_certificate() {
+    let mut server = Postgres::start().unwrap();
+    let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+    server.sql("CREATE ROLE ledger LOGIN PASSWORD 'right'; GRANT CREATE ON DATABASE postgres TO ledger").unwrap();
+    let (certificate, key) = authority.certificate(&["db.example"]).unwrap();
+    server.stop().unwrap();
+    server.secure(&certificate, &key).unwrap();
+    server.resume().unwrap();
+    let connect = |name: &str, password: &str, authority: &Authority| {
+        let url = format!(
+            "postgresql://ledger@{name}:{}/postgres?hostaddr=127.0.0.1",
+            server.port()
+        );
+        let password = Zeroizing::new(password.to_owned());
+        let config = PostgresConfig::parse(&url, Some(&password), Some(authority.pem.as_bytes()));
+        PostgresStorage::open(config.unwrap()).map_err(|error| error.to_string())
+    };
+    // A role that owns nothing but what it makes.
+    let mut storage = connect("db.example", "right", &authority).unwrap();
+    appended(&mut storage, group(LOG, Head::genesis(LOG), &["a"]));
+    for (name, password, authority, said) in [
+        (
+            "db.example",
+            "wrong",
+            &authority,
+            "password authentication failed",
+        ),
+        ("else.example", "right", &authority, "certificate"),
+        ("db.example", "right", &other, "certificate"),
+    ] {
+        let refused = connect(name, password, authority).err().unwrap();
+        assert!(refused.contains(said), "{name}: {refused}");
+    }
+}
+
+#[test]
+fn what_one_ledger_changes_in_the_vault_the_others_lend() {
+    let server = Postgres::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let (kek, _) = Kek::load_or_generate(&dir.path().join("kek")).unwrap();
+        let documents = PostgresDocuments::open(server.config().unwrap()).unwrap();
+        Vault::over(Box::new(documents), kek).unwrap()
+    };
+    let (one, two) = (open(), open());
+    let now = Timestamp::now();
+    let bindings = Bindings {
+        ca_sha256: None,
+        effects: vec![Effect::Read],
+        format: None,
+        header: "authorization".to_owned(),
+        hosts: vec!["api.shop.example".to_owned()],
+        ports: vec![443],
+    };
+    let put = |vault: &Vault, name: &str, secret: &str| {
+        let secret = Secret::from(secret.to_owned());
+        vault
+            .put("tenant", name, bindings.clone(), &secret, now)
+            .unwrap()
+            .version
+    };
+    assert_eq!(put(&one, "first", "a"), 1);
+    // Made on what another ledger made, though this one was not told.
+    assert_eq!(put(&two, "second", "b"), 2);
+    assert_eq!(put(&one, "first", "c"), 3);
+    two.refresh().unwrap();
+    let names = |vault: &Vault| -> Vec<(String, u64)> {
+        let all = vault.list().into_iter();
+        all.map(|it| (it.name, it.version)).collect()
+    };
+    assert_eq!(
+        names(&two),
+        [("first".to_owned(), 3), ("second".to_owned(), 2)]
+    );
+    two.delete("tenant", "first").unwrap();
+    one.refresh().unwrap();
+    assert_eq!(names(&one), [("second".to_owned(), 2)]);
+    // Whoever is first makes the keys of a tenant, and everybody has these.
+    for nth in 0..10 {
+        let tenant = format!("tenant-{nth}");
+        let keys = std::thread::scope(|scope| {
+            let asked =
+                [&one, &two].map(|vault| scope.spawn(|| vault.digest_key(&tenant).unwrap()));
+            asked.map(|asked| asked.join().unwrap())
+        });
+        assert_eq!(keys[0], keys[1], "{tenant}");
+        let sealed = one.seal(&tenant, b"what", b"text").unwrap();
+        assert_eq!(
+            *two.open_sealed(&tenant, b"what", &sealed).unwrap(),
+            b"text"
+        );
+    }
+    // What stands in the table is sealed, and nothing of it is believed that was changed.
+    let stored = server.sql(
+        "SELECT convert_from(bytes, 'UTF8') FROM actpass.document WHERE name = 'credentials.json'",
+    );
+    assert!(stored.unwrap().starts_with("actpass.vault/1 "));
+    server
+        .sql("UPDATE actpass.document SET bytes = set_byte(bytes, 200, 48), version = version + 1 WHERE name = 'credentials.json'")
+        .unwrap();
+    assert!(matches!(one.refresh(), Err(VaultError::Tampered { .. })));
+    drop(server);
+    assert!(matches!(two.refresh(), Err(VaultError::Away(_))));
 }
 
 #[test]

@@ -202,6 +202,7 @@ async fn a_standby_that_every_commit_waited_for_takes_over_without_loss() {
     let room = 300;
     let mut parts = parts(&primary, room).await;
     let wire = Wire::to(primary.port()).await;
+    parts.server = Some(config_at(wire.port()).unwrap());
     let ledgers = [replica(&parts, &wire), replica(&parts, &wire)];
     let clock = Arc::new(Clock::default());
     let mut clients = JoinSet::new();

@@ -281,6 +281,9 @@ async fn while_the_storage_is_away_jobs_are_denied_and_go_on_once_it_is_back() {
             assert!(matches!(unread, Err(ApiError::Stalled)), "{fault:?}");
         }
         disk.away(false);
+        // The first who asks is shown all of it.
+        let size = ledger.query(|logs| Ok(logs[ORIGIN].size())).await.unwrap();
+        assert_eq!(size, 2 + u64::from(kept), "{fault:?}");
         note(&ledger, 4).await.unwrap();
         note(&other, 5).await.unwrap();
         note(&ledger, 6).await.unwrap();

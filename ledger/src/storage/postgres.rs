@@ -16,6 +16,7 @@
 
 mod checks;
 mod config;
+mod documents;
 mod groups;
 mod link;
 mod rows;
@@ -34,6 +35,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 pub use self::config::PostgresConfig;
+pub use self::documents::PostgresDocuments;
 use self::groups::{Following, Group, START};
 use self::link::{Failed, Link, Session, unavailable};
 use self::write::{Asked, Found, after};

@@ -101,6 +101,9 @@ pub enum VaultError {
     /// A file of the vault could not be read or written.
     #[error(transparent)]
     File(#[from] PrivateFileError),
+    /// Where the vault is kept it cannot be read or changed now.
+    #[error("the vault cannot be used now: {0}")]
+    Away(String),
     /// The system gave no random bytes.
     #[error("draw randomness: {0}")]
     Randomness(String),

@@ -1,4 +1,4 @@
-//! A JSON file that is authenticated as a whole under the key encryption key.
+//! A JSON document that is authenticated as a whole under the key encryption key.
 //!
 //! First line `actpass.vault/1 <id of the KEK> <HMAC-SHA256 of the rest>`, then the JSON. Any change of any byte, the
 //! order and presence of entries included, is an error at open; going back to an older whole file is not seen here,
@@ -13,16 +13,17 @@ use zeroize::Zeroizing;
 
 use super::cipher::mac;
 use super::kek::Kek;
-use super::{VaultError, hex, private_file};
+use super::{VaultError, hex};
 
-/// Largest file: 1024 credentials of 8 KiB as base64, 11 KiB each, with their bindings of up to 20 KiB.
-const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Largest document: 1024 credentials of 8 KiB as base64, 11 KiB each, with their bindings of up to 20 KiB.
+pub(super) const BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// Reads and verifies; none if there is no file.
-pub(super) fn read<T: DeserializeOwned>(path: &Path, kek: &Kek) -> Result<Option<T>, VaultError> {
-    let Some(bytes) = private_file::read(path, FILE_BYTES_MAX)? else {
-        return Ok(None);
-    };
+/// Verifies and reads a document of that name.
+pub(super) fn open<T: DeserializeOwned>(
+    path: &Path,
+    kek: &Kek,
+    bytes: &[u8],
+) -> Result<T, VaultError> {
     let tampered = |what: &str| VaultError::Tampered {
         path: path.to_path_buf(),
         what: what.to_owned(),
@@ -41,17 +42,19 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, kek: &Kek) -> Result<Option
         });
     }
     serde_json::from_slice(body)
-        .map(Some)
         .map_err(|error| tampered(&format!("it is of another version: {error}")))
 }
 
-/// Writes the whole file, durably and at once.
-pub(super) fn write<T: Serialize>(path: &Path, kek: &Kek, content: &T) -> Result<(), VaultError> {
+/// A whole document of that name.
+pub(super) fn sealed<T: Serialize>(
+    path: &Path,
+    kek: &Kek,
+    content: &T,
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let body =
         serde_json::to_vec(content).map_err(|error| VaultError::Encode(error.to_string()))?;
     let first = first_line(path, kek, &body);
-    let whole = Zeroizing::new([first.as_bytes(), &body].concat());
-    Ok(private_file::replace(path, &whole)?)
+    Ok(Zeroizing::new([first.as_bytes(), &body].concat()))
 }
 
 fn first_line(path: &Path, kek: &Kek, body: &[u8]) -> String {

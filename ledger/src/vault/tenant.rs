@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::cipher::{self, Key};
-use super::{State, TENANTS_MAX, Vault, VaultError, check_name, file};
+use super::{State, TENANTS_MAX, Vault, VaultError, check_name};
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +71,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Tampered`].
     pub fn digest_key_made(&self, tenant: &str) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
-        if !self.state().tenants.tenants.contains_key(tenant) {
+        if !self.state().tenants.content.tenants.contains_key(tenant) {
             return Ok(None);
         }
         self.tenant_keys(tenant, false)
@@ -83,12 +83,15 @@ impl Vault {
         if let Some(keys) = state.open.get(tenant) {
             return Ok(keys.clone());
         }
-        let keys = match state.tenants.tenants.get(tenant) {
-            Some(wrapped) => TenantKeys {
-                data: self.unwrap_key(tenant, "data", &wrapped.data)?,
-                digest: self.unwrap_key(tenant, "digest", &wrapped.digest)?,
-            },
-            None if make => self.make_tenant_keys(&mut state, tenant)?,
+        let keys = match self.made_keys(&state, tenant)? {
+            Some(keys) => keys,
+            None if make => self.changed(&mut state, |state| {
+                // Another ledger may have made them since.
+                match self.made_keys(state, tenant)? {
+                    Some(keys) => Ok(Some(keys)),
+                    None => self.make_tenant_keys(state, tenant),
+                }
+            })?,
             None => {
                 return Err(VaultError::Sealed {
                     tenant: tenant.to_owned(),
@@ -99,9 +102,24 @@ impl Vault {
         Ok(keys)
     }
 
-    fn make_tenant_keys(&self, state: &mut State, tenant: &str) -> Result<TenantKeys, VaultError> {
+    fn made_keys(&self, state: &State, tenant: &str) -> Result<Option<TenantKeys>, VaultError> {
+        let Some(wrapped) = state.tenants.content.tenants.get(tenant) else {
+            return Ok(None);
+        };
+        Ok(Some(TenantKeys {
+            data: self.unwrap_key(tenant, "data", &wrapped.data)?,
+            digest: self.unwrap_key(tenant, "digest", &wrapped.digest)?,
+        }))
+    }
+
+    /// None where another ledger changed the keys of tenants meanwhile.
+    fn make_tenant_keys(
+        &self,
+        state: &mut State,
+        tenant: &str,
+    ) -> Result<Option<TenantKeys>, VaultError> {
         check_name(tenant)?;
-        if state.tenants.tenants.len() >= TENANTS_MAX {
+        if state.tenants.content.tenants.len() >= TENANTS_MAX {
             return Err(VaultError::TooMany {
                 what: "tenants",
                 max: TENANTS_MAX,
@@ -120,11 +138,10 @@ impl Vault {
             data: wrap("data", &keys.data)?,
             digest: wrap("digest", &keys.digest)?,
         };
-        let mut next = state.tenants.clone();
+        let mut next = state.tenants.content.clone();
         next.tenants.insert(tenant.to_owned(), wrapped);
-        file::write(&self.tenants_path, &self.kek, &next)?;
-        state.tenants = next;
-        Ok(keys)
+        let there = state.tenants.replace(next, &*self.documents, &self.kek)?;
+        Ok(there.then_some(keys))
     }
 
     fn unwrap_key(&self, tenant: &str, purpose: &str, wrapped: &str) -> Result<Key, VaultError> {
@@ -134,7 +151,7 @@ impl Vault {
             key.as_slice().try_into().ok().map(Zeroizing::new)
         };
         unwrapped().ok_or_else(|| VaultError::Tampered {
-            path: self.tenants_path.clone(),
+            path: self.documents.path("tenants.json"),
             what: format!("the {purpose} key of `{tenant}` does not decrypt"),
         })
     }

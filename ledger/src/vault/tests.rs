@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -388,7 +389,9 @@ fn an_entry_with_other_bindings_does_not_decrypt() {
         .put(TENANT, "stripe", bindings(), &secret(), now())
         .unwrap();
     // Whoever could write the file with a valid first line still meets the inner layer.
-    vault.state().credentials.credentials[0].bindings.hosts = vec![String::from("evil.example")];
+    vault.state().credentials.content.credentials[0]
+        .bindings
+        .hosts = vec![String::from("evil.example")];
     let to = Destination {
         host: String::from("evil.example"),
         ..destination()
@@ -604,9 +607,10 @@ fn a_vault_takes_1024_credentials_and_no_more() {
         .unwrap();
     {
         let mut state = vault.state();
-        let stored = state.credentials.credentials[0].clone();
+        let stored = state.credentials.content.credentials[0].clone();
         state
             .credentials
+            .content
             .credentials
             .extend((1..CREDENTIALS_MAX).map(|n| Stored {
                 name: format!("c{n}"),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::{Committed, Halt, Sequencer, Undone, is_appended};
 use crate::engine::log::{self, OpenError};
 use crate::storage::{Appended, Head, LogGroup, StorageError};
+use crate::vault::VaultError;
 
 /// Why a log has to be read on.
 #[derive(Clone, Copy, Default)]
@@ -40,6 +41,9 @@ impl Sequencer {
                 self.owed.entry(origin).or_default().head = Some(head);
             }
         }
+        // What is lent from here on is what was stored before anything that was taken in.
+        let vault = self.parts.vault.refresh();
+        vault.map_err(|error| self.halted(&error.into()))?;
         while let Some(origin) = self.owed.keys().next().cloned() {
             self.read_owed(&origin)?;
         }
@@ -71,11 +75,13 @@ impl Sequencer {
     }
 
     fn halted(&self, error: &OpenError) -> Halt {
-        if let OpenError::Storage(StorageError::Unavailable { what }) = error {
-            tracing::error!(%what, "Nobody can tell what other replicas appended");
+        if let OpenError::Storage(StorageError::Unavailable { what })
+        | OpenError::Vault(VaultError::Away(what)) = error
+        {
+            tracing::error!(%what, "Nobody can tell what other replicas did");
             return Halt::Unreachable;
         }
-        tracing::error!(%error, "What another replica appended does not follow; the ledger stops");
+        tracing::error!(%error, "What another replica did does not follow; the ledger stops");
         self.stop();
         Halt::Stopped
     }

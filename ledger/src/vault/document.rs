@@ -1,0 +1,197 @@
+//! Where the vault's two documents are kept whole: in files, or where several ledgers reach them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::kek::Kek;
+use super::{Vault, VaultError, file, private_file};
+
+/// How often a change is made anew on what another ledger put there meanwhile.
+const TRIES_MAX: usize = 16;
+
+/// A document as it is kept.
+pub struct Document {
+    /// Its name.
+    pub name: String,
+    /// Another one after every change.
+    pub version: u64,
+    /// All of it.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// Keeps documents, each authenticated as a whole by who writes it.
+pub trait Documents: Send + Sync {
+    /// Those documents of the named ones that are there in another version than the one known.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn newer(&self, known: &[(&str, Option<u64>)]) -> Result<Vec<Document>, VaultError>;
+
+    /// Puts a document in the place of the version known: its new version, or none where that is not there any more.
+    ///
+    /// # Errors
+    /// Where it cannot be written; it may be there all the same.
+    fn replace(
+        &self,
+        name: &str,
+        known: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<Option<u64>, VaultError>;
+
+    /// What a document is called where something is wrong with it.
+    fn path(&self, name: &str) -> PathBuf;
+
+    /// Whether others change them as well.
+    fn is_shared(&self) -> bool;
+}
+
+/// Files of one process, which read what they wrote.
+pub(super) struct Files(pub(super) PathBuf);
+
+impl Documents for Files {
+    fn newer(&self, known: &[(&str, Option<u64>)]) -> Result<Vec<Document>, VaultError> {
+        let mut found = Vec::new();
+        for (name, _) in known.iter().filter(|(_, version)| version.is_none()) {
+            if let Some(bytes) = private_file::read(&self.path(name), file::BYTES_MAX)? {
+                found.push(Document {
+                    name: (*name).to_owned(),
+                    version: 0,
+                    bytes,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn replace(&self, name: &str, _: Option<u64>, bytes: &[u8]) -> Result<Option<u64>, VaultError> {
+        private_file::replace(&self.path(name), bytes)?;
+        Ok(Some(0))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// A document that was read, verified and understood.
+pub(super) struct Kept<T> {
+    pub(super) content: T,
+    name: &'static str,
+    version: Option<u64>,
+}
+
+impl<T: Serialize + DeserializeOwned> Kept<T> {
+    pub(super) fn nothing(name: &'static str) -> Self
+    where
+        T: Default,
+    {
+        Self {
+            content: T::default(),
+            name,
+            version: None,
+        }
+    }
+
+    pub(super) fn known(&self) -> (&str, Option<u64>) {
+        (self.name, self.version)
+    }
+
+    /// Takes in the one of them that is newer.
+    pub(super) fn take(
+        &mut self,
+        newer: &[Document],
+        documents: &dyn Documents,
+        kek: &Kek,
+    ) -> Result<(), VaultError> {
+        if let Some(newer) = newer.iter().find(|it| it.name == self.name) {
+            self.content = file::open(&documents.path(self.name), kek, &newer.bytes)?;
+            self.version = Some(newer.version);
+        }
+        Ok(())
+    }
+
+    /// Puts `next` in its place, unless another ledger did; whether it is there.
+    pub(super) fn replace(
+        &mut self,
+        next: T,
+        documents: &dyn Documents,
+        kek: &Kek,
+    ) -> Result<bool, VaultError> {
+        let whole = file::sealed(&documents.path(self.name), kek, &next)?;
+        let version = documents.replace(self.name, self.version, &whole)?;
+        if version.is_some() {
+            (self.content, self.version) = (next, version);
+        }
+        Ok(version.is_some())
+    }
+}
+
+impl Vault {
+    /// Opens the vault in `dir`, which is made if absent, and verifies it.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKek`] and [`VaultError::Tampered`].
+    pub fn open(dir: &Path, kek: Kek) -> Result<Vault, VaultError> {
+        private_file::make_dir(dir)?;
+        Self::over(Box::new(Files(dir.to_owned())), kek)
+    }
+
+    /// Opens the vault that these documents make, and verifies it.
+    ///
+    /// # Errors
+    /// The same, or that they cannot be read.
+    pub fn over(documents: Box<dyn Documents>, kek: Kek) -> Result<Vault, VaultError> {
+        let vault = Self {
+            documents,
+            kek,
+            state: Default::default(),
+        };
+        vault.take_newer(&mut vault.state())?;
+        Ok(vault)
+    }
+
+    /// Takes in what other ledgers changed.
+    ///
+    /// # Errors
+    /// Where it cannot be read now, or is not what was written.
+    pub fn refresh(&self) -> Result<(), VaultError> {
+        match self.documents.is_shared() {
+            true => self.take_newer(&mut self.state()),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn take_newer(&self, state: &mut super::State) -> Result<(), VaultError> {
+        let known = [state.credentials.known(), state.tenants.known()];
+        let newer = self.documents.newer(&known)?;
+        let documents = &*self.documents;
+        state.credentials.take(&newer, documents, &self.kek)?;
+        state.tenants.take(&newer, documents, &self.kek)
+    }
+
+    /// Changes the state by `change`, which says whether what it made is there, on the newest that there is.
+    pub(super) fn changed<T>(
+        &self,
+        state: &mut super::State,
+        mut change: impl FnMut(&mut super::State) -> Result<Option<T>, VaultError>,
+    ) -> Result<T, VaultError> {
+        for _ in 0..TRIES_MAX {
+            if self.documents.is_shared() {
+                self.take_newer(state)?;
+            }
+            if let Some(changed) = change(state)? {
+                return Ok(changed);
+            }
+        }
+        Err(VaultError::Away(
+            "other ledgers change it all the time".to_owned(),
+        ))
+    }
+}
