@@ -7,6 +7,7 @@
 pub(crate) mod args;
 mod cache;
 mod gate;
+mod kept_in;
 mod keys;
 mod operations;
 mod trust;
@@ -21,10 +22,7 @@ use std::time::Duration;
 
 use actpass_kubernetes::{Client, names, namespaces, shown};
 use actpass_ledger::api::People;
-use actpass_ledger::storage::Storage;
-use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::tail::Target;
-use actpass_ledger::vault::Vault;
 use actpass_ledger::{Config, Ledger};
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -34,6 +32,7 @@ use tokio::task::JoinHandle;
 
 use args::Args;
 use gate::Reviews;
+use kept_in::KeptIn;
 use operations::Stage;
 
 /// How long requests may take that have begun when the end is asked for. Kubernetes waits for 30 s.
@@ -94,18 +93,28 @@ struct Serving {
 async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Serving> {
     let Args {
         data,
+        postgres_url,
+        postgres_password_file,
+        postgres_ca_file,
         listen,
         namespace,
         evidence_to,
         metrics_listen: _,
         log_format: _,
     } = args;
+    let kept_in = KeptIn::new(
+        &data,
+        postgres_url.as_deref(),
+        postgres_password_file.as_deref(),
+        postgres_ca_file.as_deref(),
+    )?;
     let client: Client = actpass_kubernetes::client()
         .await
         .context("no API server is known")?;
     let cluster = namespaces::cluster_id(&client).await?;
     close_to_others(&data)?;
-    let keys = keys::load_or_make(client.clone(), &namespace, &data).await?;
+    let needed = tokio::task::block_in_place(|| kept_in.need_of_keys())?;
+    let keys = keys::load_or_make(client.clone(), &namespace, &data, needed).await?;
     stage.send_replace(Stage::Starting("issuer keys in ConfigMap `actpass-trust`"));
     let trust = trust::watch(client.clone(), &namespace).await?;
     stage.send_replace(Stage::Starting(
@@ -114,8 +123,8 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
     let (shown, certificate) =
         shown::from_secret(client.clone(), &namespace, names::LEDGER_TLS).await?;
     stage.send_replace(Stage::Starting("the log"));
-    let storage = SegmentStorage::open(&data.join("log"), SegmentOptions::default())
-        .context("the log cannot be opened")?;
+    let (storage, vault) =
+        tokio::task::block_in_place(|| anyhow::Ok((kept_in.storage()?, kept_in.vault(keys.kek)?)))?;
     if let Some(dropped) = storage.recovery() {
         tracing::warn!(
             file = %dropped.path.display(), offset = dropped.offset, bytes = dropped.bytes, what = %dropped.what,
@@ -123,8 +132,8 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         );
     }
     let config = Config {
-        storage: Box::new(storage),
-        vault: Vault::open(&data.join("vault"), keys.kek)?,
+        storage,
+        vault,
         log_key: keys.log_key,
         heads: Some(data.join(HEADS)),
         issuer_keys: trust.issuer_keys,

@@ -10,9 +10,29 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "actpass-ledger", version)]
 pub(crate) struct Args {
-    /// Directory of the log and the vault, on a volume of its own
+    /// Directory of the log and the vault, on a volume of its own; with PostgreSQL, of the heads signed last
     #[arg(long, env = "ACTPASS_DATA_DIR", value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// PostgreSQL that keeps log and vault in place of the volume, for several ledgers over one log:
+    /// postgresql://USER@HOST:PORT/DATABASE
+    #[arg(long, env = "ACTPASS_POSTGRES_URL", value_name = "URL")]
+    pub(crate) postgres_url: Option<String>,
+    /// File with its password
+    #[arg(
+        long,
+        env = "ACTPASS_POSTGRES_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "postgres_url"
+    )]
+    pub(crate) postgres_password_file: Option<PathBuf>,
+    /// File with the certificates of the authorities, in PEM, that its certificate is checked against
+    #[arg(
+        long,
+        env = "ACTPASS_POSTGRES_CA_FILE",
+        value_name = "FILE",
+        requires = "postgres_url"
+    )]
+    pub(crate) postgres_ca_file: Option<PathBuf>,
     /// Where sidecars, the controller and people reach it, by TLS 1.3
     #[arg(long, env = "ACTPASS_LISTEN", default_value = "[::]:8443")]
     pub(crate) listen: SocketAddr,

@@ -1,6 +1,6 @@
 //! The ledger's own keys, in its Secret: made at the first start, and never again where anything rests on them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use actpass_core::hash::{b64u_decode_array, b64u_encode};
 use actpass_kubernetes::Client;
@@ -21,14 +21,19 @@ pub(super) struct Keys {
     pub(super) log_key: SigningKey,
 }
 
-/// The keys in the Secret, made where they are missing and nothing in `data` needs the lost ones.
+/// The keys in the Secret, made where they are missing and nothing in `data`, nor in the database, needs the lost ones.
 pub(super) async fn load_or_make(
     client: Client,
     namespace: &str,
     data: &Path,
+    in_database: bool,
 ) -> anyhow::Result<Keys> {
     let kept = Kept::new(client, namespace, LEDGER_SECRET);
-    for (key, needed_by) in [(KEK, vault(data)), (LOG_KEY, log(data))] {
+    let database = || in_database.then(|| PathBuf::from("a log in PostgreSQL"));
+    for (key, needed_by) in [
+        (KEK, vault(data).or_else(database)),
+        (LOG_KEY, log(data).or_else(database)),
+    ] {
         if let Some(needed_by) = needed_by
             && kept.load(key).await?.is_none()
         {
@@ -75,7 +80,7 @@ fn fresh_seed() -> Result<Vec<u8>, getrandom::Error> {
 }
 
 /// What of the vault is there already.
-fn vault(data: &Path) -> Option<std::path::PathBuf> {
+fn vault(data: &Path) -> Option<PathBuf> {
     let files = [super::CREDENTIALS, super::TENANTS];
     files
         .iter()
@@ -84,7 +89,7 @@ fn vault(data: &Path) -> Option<std::path::PathBuf> {
 }
 
 /// What of the log is there already.
-fn log(data: &Path) -> Option<std::path::PathBuf> {
+fn log(data: &Path) -> Option<PathBuf> {
     let log = data.join("log");
     log.exists().then_some(log)
 }
