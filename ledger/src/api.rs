@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::vault::Vault;
 
-pub(crate) use evidence::Evidence;
+pub(crate) use evidence::{Evidence, Source};
 pub use gate::{Gate, Needed, People, Person, Resource, Token, Verb};
 
 /// Largest request: a sealed request of 1 MiB, or a bundle of the same size, with room for its frame.

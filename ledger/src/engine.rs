@@ -102,12 +102,13 @@ where
 /// Logs by origin.
 pub type Logs = BTreeMap<String, Log>;
 
-/// A leaf that lies on disk, and what it hashes to.
+/// A leaf that is durable, where it lies, and what it hashes to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlacedLeaf {
     pub(crate) seq: u64,
     pub(crate) hash: LeafHash,
-    pub(crate) place: Place,
+    /// None where a server keeps it.
+    pub(crate) place: Option<Place>,
 }
 
 /// A handle on the sequencer.
@@ -220,7 +221,7 @@ impl Engine {
         self.submit(|_| Ok(()), move |(), logs| read(logs)).await
     }
 
-    /// Reads from one log between two groups, and says where leaves of it lie on disk, for who reads them beside the sequencer.
+    /// Reads from one log between two groups, and says where leaves of it lie, for who reads them beside the sequencer.
     ///
     /// # Errors
     /// What `read` says, [`ApiError::NotFound`] where the log has not all of the leaves, or that the ledger has stopped.
@@ -230,16 +231,21 @@ impl Engine {
         leaves: Range<u64>,
         read: impl FnOnce(&Log) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(Vec<PlacedLeaf>, T), ApiError> {
-        let (log, first) = (origin.clone(), leaves.start);
+        let (log, named) = (origin.clone(), leaves.clone());
         let stage = move |staging: &mut Staging<'_>| {
-            let places = staging.parts.storage.places(&log, leaves.clone());
+            let storage = &staging.parts.storage;
+            if storage.is_shared() {
+                return Ok(Vec::new());
+            }
+            let places = storage.places(&log, named.clone());
             places.ok_or(ApiError::NotFound("leaf"))
         };
         let answer = move |places: Vec<Place>, logs: &Logs| {
             let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
-            let hashes = log.leaf_hashes(first..first.saturating_add(places.len() as u64));
+            let hashes = log.leaf_hashes(leaves.clone());
             let hashes = hashes.ok_or(ApiError::NotFound("leaf"))?;
-            let placed = (first..).zip(hashes).zip(places);
+            let places = places.into_iter().map(Some).chain(std::iter::repeat(None));
+            let placed = leaves.zip(hashes).zip(places);
             let placed = placed.map(|((seq, hash), place)| PlacedLeaf { seq, hash, place });
             Ok((placed.collect(), read(log)?))
         };

@@ -107,7 +107,7 @@ impl Ledger {
             shown,
             evidence_to,
         } = config;
-        let (verifying, directory) = (log_key.verifying_key(), storage.directory());
+        let (verifying, source) = (log_key.verifying_key(), api::Source::of(&*storage));
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
         let parts = Parts {
@@ -136,7 +136,7 @@ impl Ledger {
             people: Arc::new(people),
             log_key: verifying,
             streams: Arc::new(Mutex::new(BTreeMap::new())),
-            evidence: Arc::new(api::Evidence::new(directory, stopped.clone())),
+            evidence: Arc::new(api::Evidence::new(source, stopped.clone())),
         };
         let serving = tokio::spawn(api::serve(context, listener, tls, stopped));
         Ok(Self {

@@ -178,6 +178,11 @@ pub trait Storage: Send {
         None
     }
 
+    /// How to open the same logs once more, for who reads them meanwhile; none where [`Storage::directory`] says where they are.
+    fn another(&self) -> Option<Opener> {
+        None
+    }
+
     /// The most bytes that one append may take.
     fn append_bytes_max(&self) -> usize {
         usize::MAX
@@ -219,6 +224,9 @@ pub trait Storage: Send {
         None
     }
 }
+
+/// Opens logs that several may have open.
+pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Storage>, StorageError> + Send + Sync>;
 
 /// Where a log ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,11 +8,13 @@
 )]
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actpass_ledger::storage::PostgresStorage;
 use actpass_ledger::{ApiError, Ledger};
+use actpass_tests::actpass;
 use actpass_tests::parts::{Parts, SHOP};
 use actpass_tests::postgres::{Postgres, config_at};
 use actpass_tests::scaled;
@@ -323,4 +325,99 @@ async fn a_standby_that_lost_what_was_answered_is_found_and_nothing_is_permitted
     );
     ledger.stop().await;
     println!("a sidecar that had seen more was told {verdicts:?}");
+}
+
+/// The log as people and programs of others ask for it, of any of the ledgers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_ledger_shows_all_of_the_log() {
+    let server = Postgres::start().unwrap();
+    let parts = parts(&server, 10_000).await;
+    let (one, two) = (parts.replica().unwrap(), parts.replica().unwrap());
+    let agent = parts.agent_at(one.address()).await.unwrap();
+    // More than one bundle of 256 leaves.
+    for _ in 0..150 {
+        assert_eq!(
+            agent.verdict("POST", "/v1/pay", PAY).await.unwrap(),
+            "permit"
+        );
+    }
+    agent.close().await.unwrap();
+    let leaves = parts.leaves().unwrap();
+    assert!(leaves.len() > 150, "{}", leaves.len());
+    let file = parts.dir.path().join("exported");
+    let ask = async |path: &str| {
+        let url = format!("https://{}/v1/{path}", two.address());
+        let (to, url) = (file.clone(), url);
+        tokio::task::spawn_blocking(move || {
+            let asked = Command::new("curl")
+                .args([
+                    "-sSkf",
+                    "-m",
+                    "20",
+                    "-H",
+                    "authorization: Bearer token",
+                    "-o",
+                ])
+                .arg(&to)
+                .arg(&url)
+                .status();
+            assert!(asked.unwrap().success(), "{url}");
+            std::fs::read(&to).unwrap()
+        })
+        .await
+        .unwrap()
+    };
+    let events = ask("events").await;
+    assert_eq!(
+        events.iter().filter(|byte| **byte == b'\n').count(),
+        leaves.len()
+    );
+    ask("export").await;
+    let verified = Command::new(actpass())
+        .arg("verify")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    let log = "logs/local%2Fdefault%2F1";
+    let last = leaves.len() - 1;
+    let width = leaves.len().min(256);
+    let partial = if width < 256 {
+        format!(".p/{width}")
+    } else {
+        String::new()
+    };
+    let bundle = ask(&format!("{log}/tile/entries/000{partial}")).await;
+    let hashes = ask(&format!("{log}/tile/0/000{partial}")).await;
+    let (mut left, mut entries) = (&bundle[..], 0);
+    while let [high, low, rest @ ..] = left {
+        let (entry, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        let hash = actpass_ledger::storage::leaf_hash(entry);
+        assert_eq!(hash[..], hashes[entries * 32..][..32]);
+        (left, entries) = (rest, entries + 1);
+    }
+    assert_eq!(entries, width);
+    let proof = String::from_utf8(ask(&format!("{log}/proof/{last}")).await).unwrap();
+    assert!(proof.contains(&format!("index {last}\n")), "{proof}");
+    // What is not what was written does not leave it, and is told by breaking off.
+    server
+        .sql("UPDATE actpass.batch SET leaves = set_byte(leaves, 20, get_byte(leaves, 20) # 1) WHERE nth = 3")
+        .unwrap();
+    let url = format!("https://{}/v1/export", two.address());
+    let asked = Command::new("curl")
+        .args([
+            "-sSkf",
+            "-m",
+            "20",
+            "-H",
+            "authorization: Bearer token",
+            "-o",
+        ])
+        .arg(&file)
+        .arg(&url)
+        .status();
+    assert!(!asked.unwrap().success(), "it looks whole");
+    for ledger in [one, two] {
+        ledger.stop().await;
+    }
 }

@@ -3,16 +3,17 @@
 //! They are read beside the sequencer, which waits for nobody here. Each request reads the storage from its start, of all
 //! tenants, so their number is bounded.
 
+mod reader;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::{EventBody, Leaf};
-use actpass_core::evidence::{merkle, tile};
+use actpass_core::evidence::tile;
 use actpass_core::wire::LAST_MAX;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -30,7 +31,9 @@ use super::gate::{Resource, Verb};
 use crate::engine::PlacedLeaf;
 use crate::error::ApiError;
 use crate::export::{First, VERSION, Writer};
-use crate::storage::{Entry, SegmentReader, StorageError};
+use crate::storage::{Entry, StorageError};
+use reader::Reader;
+pub(crate) use reader::Source;
 
 /// Readers at once. Each holds an index of blobs: 60 MiB per million.
 const READERS_MAX: usize = 4;
@@ -62,7 +65,7 @@ const FOLLOWED_MAX: Duration = Duration::from_secs(3_600);
 /// Where leaves are read.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    directory: Option<PathBuf>,
+    source: Option<Source>,
     readers: Arc<Semaphore>,
     placed: Arc<Semaphore>,
     followers: Arc<Semaphore>,
@@ -71,10 +74,10 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Leaves in `directory`, until `stopped` turns true.
-    pub(crate) fn new(directory: Option<PathBuf>, stopped: watch::Receiver<bool>) -> Self {
+    /// Leaves from `source`, until `stopped` turns true.
+    pub(crate) fn new(source: Option<Source>, stopped: watch::Receiver<bool>) -> Self {
         Self {
-            directory,
+            source,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             placed: Arc::new(Semaphore::new(PLACED_MAX)),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
@@ -87,7 +90,7 @@ impl Evidence {
     fn answer(
         &self,
         follow: bool,
-        read: impl FnOnce(SegmentReader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
+        read: impl FnOnce(Reader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
     ) -> Result<Response, ApiError> {
         let following = follow.then(|| place(&self.followers, FOLLOWERS_MAX, "follow"));
         let following = following.transpose()?;
@@ -104,9 +107,9 @@ impl Evidence {
     fn stream(
         &self,
         slot: impl Send + 'static,
-        read: impl FnOnce(SegmentReader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
+        read: impl FnOnce(Reader, &mut Lines) -> Result<(), StorageError> + Send + 'static,
     ) -> Result<Body, ApiError> {
-        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
+        let source = self.source.clone().ok_or(ApiError::NotFound("log"))?;
         let (chunks, body) = mpsc::channel(CHUNKS_WAITING);
         let broken = Arc::new(AtomicBool::new(false));
         let (breaks, stall_max) = (broken.clone(), self.stall_max);
@@ -117,8 +120,7 @@ impl Evidence {
                 stall_max,
                 next: Vec::new(),
             };
-            let done = SegmentReader::open_read_only(&directory)
-                .and_then(|reader| read(reader, &mut lines));
+            let done = source.open().and_then(|reader| read(reader, &mut lines));
             match done {
                 Ok(()) => lines.send(),
                 Err(error) => {
@@ -142,34 +144,42 @@ impl Evidence {
     }
 
     /// These leaves as a bundle of C2SP `tlog-tiles`, each held against its hash in the tree.
-    pub(super) async fn bundle(&self, leaves: Vec<PlacedLeaf>) -> Result<Body, ApiError> {
+    pub(super) async fn bundle(
+        &self,
+        log: String,
+        leaves: Vec<PlacedLeaf>,
+    ) -> Result<Body, ApiError> {
         let slot = self.turn().await?;
-        self.stream(slot, move |reader, bundle| {
-            for leaf in &leaves {
-                let bytes = read_placed(&reader, leaf)?;
-                bundle.push_entry(&bytes);
-                if bundle.is_closed() {
-                    break;
+        self.stream(slot, move |mut reader, bundle| {
+            reader.leaves(&log, &leaves, &mut |bytes| {
+                bundle.push_entry(bytes);
+                match bundle.is_closed() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
                 }
-            }
-            Ok(())
+            })
         })
     }
 
     /// One leaf, held against its hash in the tree.
-    pub(super) async fn leaf(&self, leaf: PlacedLeaf) -> Result<Vec<u8>, ApiError> {
-        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
+    pub(super) async fn leaf(&self, log: String, leaf: PlacedLeaf) -> Result<Vec<u8>, ApiError> {
+        let source = self.source.clone().ok_or(ApiError::NotFound("log"))?;
         let slot = self.turn().await?;
         let read = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            let reader = SegmentReader::open_read_only(&directory)?;
-            read_placed(&reader, &leaf)
+            let mut found = None;
+            source.open()?.leaves(&log, &[leaf], &mut |bytes| {
+                found = Some(bytes.to_vec());
+                ControlFlow::Break(())
+            })?;
+            Ok::<_, StorageError>(found)
         });
         let read = read.await.map_err(|_| unreadable())?;
-        read.map_err(|error| {
+        let read = read.map_err(|error| {
             tracing::error!(%error, "Evidence cannot be read");
             unreadable()
-        })
+        });
+        read?.ok_or_else(unreadable)
     }
 
     /// A place to read from, once one is free: other ones than those of exports, which would find none while anybody waits.
@@ -179,21 +189,6 @@ impl Evidence {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(too_many(PLACED_MAX, "read")),
         }
-    }
-}
-
-/// A leaf at its place. Whatever the disk says, only what stands in the tree leaves here.
-fn read_placed(reader: &SegmentReader, leaf: &PlacedLeaf) -> Result<Vec<u8>, StorageError> {
-    let (seq, bytes) = reader.leaf(leaf.place)?;
-    match seq == leaf.seq && merkle::leaf_hash(&bytes) == leaf.hash {
-        true => Ok(bytes),
-        false => Err(StorageError::Damaged {
-            path: PathBuf::from("segments"),
-            offset: 0,
-            log: None,
-            seq: Some(leaf.seq),
-            what: format!("leaf {} is not the one in the tree", leaf.seq),
-        }),
     }
 }
 
@@ -230,9 +225,10 @@ pub(super) async fn export(
     });
     let (first, checkpoint) = head.await?;
     context.evidence.answer(false, move |mut reader, lines| {
+        let log = first.log.clone();
         let (mut writer, line) = Writer::new(&first);
         lines.push(&line);
-        reader.replay(&mut |entry| {
+        reader.replay(&log, &mut |entry| {
             if let Some(line) = writer.entry(entry) {
                 lines.push(&line);
             }
@@ -282,7 +278,7 @@ pub(super) async fn events(
             lines: VecDeque::new(),
             last,
         };
-        reader.read_on(&mut |entry| {
+        reader.read_on(&origin, &mut |entry| {
             if let Some((line, context)) = line(entry, &origin, since) {
                 first.take(lines, line, context);
             }
@@ -293,7 +289,7 @@ pub(super) async fn events(
         while follow && going_on() && !lines.is_closed() {
             lines.send();
             std::thread::sleep(LOOK_AGAIN);
-            reader.read_on(&mut |entry| {
+            reader.read_on(&origin, &mut |entry| {
                 if let Some((line, _)) = line(entry, &origin, None) {
                     lines.push(&line);
                 }
@@ -411,9 +407,9 @@ mod tests {
         let (_stop, stopped) = watch::channel(false);
         let directory = tempfile::tempdir().unwrap();
         drop(SegmentStorage::open(directory.path(), SegmentOptions::default()).unwrap());
-        let mut evidence = Evidence::new(Some(directory.path().to_owned()), stopped);
+        let mut evidence = Evidence::new(Some(Source::Files(directory.path().to_owned())), stopped);
         evidence.stall_max = Duration::from_millis(50);
-        let endless = |_: SegmentReader, lines: &mut Lines| {
+        let endless = |_: Reader, lines: &mut Lines| {
             while !lines.is_closed() {
                 lines.push(&[b'x'; 1024]);
             }

@@ -62,9 +62,12 @@ pub(super) async fn tile(
         return Ok((FOREVER, context.engine.query(hashes).await?).into_response());
     };
     let range = path.range().ok_or(none)?;
-    let placed = context.engine.placed(origin, range, |_| Ok(())).await;
+    let placed = context
+        .engine
+        .placed(origin.clone(), range, |_| Ok(()))
+        .await;
     let (leaves, ()) = placed?;
-    let bundle = context.evidence.bundle(leaves).await?;
+    let bundle = context.evidence.bundle(origin, leaves).await?;
     Ok((FOREVER, bundle).into_response())
 }
 
@@ -83,11 +86,11 @@ pub(super) async fn proof(
             log.checkpoint().to_owned(),
         ))
     };
-    let placed = context.engine.placed(origin, range, newest).await?;
+    let placed = context.engine.placed(origin.clone(), range, newest).await?;
     let (leaves, (path, checkpoint)) = placed;
     let leaf = leaves.first().copied().ok_or_else(none)?;
     let proof = TlogProof {
-        extra: Some(context.evidence.leaf(leaf).await?),
+        extra: Some(context.evidence.leaf(origin, leaf).await?),
         index,
         path,
         checkpoint,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Appended, BlobKind, Entry, Head, LogGroup, Recovery, Storage, StorageError, check_bounds,
+    Appended, BlobKind, Entry, Head, LogGroup, Opener, Recovery, Storage, StorageError,
+    check_bounds,
 };
 
 /// What a [`MemoryStorage`] keeps. It outlives the storage, as a disk does, so a test can open it again.
@@ -228,6 +229,11 @@ impl Storage for MemoryStorage {
 
     fn head(&self, log: &str) -> Head {
         self.disk.content().head(log)
+    }
+
+    fn another(&self) -> Option<Opener> {
+        let disk = self.disk.clone();
+        Some(Arc::new(move || Ok(Box::new(Self::on(disk.clone())))))
     }
 
     fn is_shared(&self) -> bool {

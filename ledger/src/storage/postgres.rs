@@ -40,7 +40,8 @@ use self::groups::{Following, Group, START};
 use self::link::{Failed, Link, Session, unavailable};
 use self::write::{Asked, Found, after};
 use super::{
-    Appended, BlobKind, Entry, Head, LogGroup, Storage, StorageError, check_bounds, leaf_hash,
+    Appended, BlobKind, Entry, Head, LogGroup, Opener, Storage, StorageError, check_bounds,
+    leaf_hash,
 };
 
 /// Bytes that one append may have: a statement and what the server makes of it lie in memory several times.
@@ -266,6 +267,13 @@ impl Storage for PostgresStorage {
 
     fn append_bytes_max(&self) -> usize {
         APPEND_BYTES_MAX
+    }
+
+    fn another(&self) -> Option<Opener> {
+        let config = self.link.borrow().config().clone();
+        Some(Arc::new(move || {
+            Ok(Box::new(PostgresStorage::open(config.clone())?))
+        }))
     }
 
     fn is_shared(&self) -> bool {

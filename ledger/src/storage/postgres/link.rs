@@ -107,6 +107,10 @@ impl Link {
         })
     }
 
+    pub(super) fn config(&self) -> &PostgresConfig {
+        &self.config
+    }
+
     /// The connection.
     pub(super) fn session(&mut self) -> Result<Arc<Session>, StorageError> {
         if let Some(session) = self.session.as_ref().filter(|it| !it.client.is_closed()) {
