@@ -66,7 +66,8 @@ impl Scrub {
             ControlFlow::Continue(())
         };
         let (io, dir, number) = (&*self.io, &self.dir, self.next);
-        read_sealed(io, dir, Access::Read, number, &mut self.index, &mut shown)?;
+        let access = Access::Recover;
+        read_sealed(io, dir, access, number, &mut self.index, &mut shown)?;
         match index_is_right(io, dir, number, &mut self.index)? {
             true => Ok(()),
             false => Err(wrong_index(dir, number)),

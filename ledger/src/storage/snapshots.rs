@@ -6,6 +6,7 @@
 //!
 //! A file is made under another name, synced, renamed, and its directory synced. Of each log the newest two stay.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,13 +37,31 @@ impl Snapshots {
         }
     }
 
-    /// What was kept of a log, the newest first. A file that is too long or gone meanwhile is none.
+    /// Names of all files, to look for those of many logs.
     ///
     /// # Errors
-    /// [`StorageError::Io`] where the directory or a file in it cannot be read.
-    pub fn of(&self, log: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, StorageError> {
+    /// [`StorageError::Io`] where the directory cannot be read.
+    pub fn names(&self) -> Result<BTreeSet<String>, StorageError> {
+        match self.io.list(&self.dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            names => {
+                let names = names.map_err(|error| failed(&self.dir, "list", error))?;
+                Ok(names.into_iter().collect())
+            }
+        }
+    }
+
+    /// What was kept of a log, the newest first. A file that is too long is none.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] where a file cannot be read.
+    pub fn of(
+        &self,
+        log: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<Vec<(PathBuf, Vec<u8>)>, StorageError> {
         let mut all = Vec::new();
-        for path in self.paths(log)? {
+        for path in self.paths(log, names) {
             let failed = |source| failed(&path, "read", source);
             let file = self.io.open(&path, Access::Recover).map_err(failed)?;
             let size = file.size().map_err(failed)?;
@@ -84,7 +103,7 @@ impl Snapshots {
                 return Err(StorageError::Io { path, did, source });
             }
         }
-        for old in self.paths(log)?.into_iter().skip(KEPT) {
+        for old in self.paths(log, &self.names()?).into_iter().skip(KEPT) {
             let removed = self.io.remove(&old);
             removed.map_err(|error| failed(&old, "remove", error))?;
         }
@@ -92,16 +111,14 @@ impl Snapshots {
     }
 
     /// The files of a log, the newest first.
-    fn paths(&self, log: &str) -> Result<Vec<PathBuf>, StorageError> {
-        let names = match self.io.list(&self.dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            names => names.map_err(|error| failed(&self.dir, "list", error))?,
-        };
+    fn paths(&self, log: &str, names: &BTreeSet<String>) -> Vec<PathBuf> {
         let begin = format!("{}-", of(log));
-        let is_one = |name: &&String| name.starts_with(&begin) && name.ends_with(".state");
-        let mut names: Vec<&String> = names.iter().filter(is_one).collect();
-        names.sort();
-        Ok(names.iter().rev().map(|name| self.dir.join(name)).collect())
+        let of_log = names.range(begin.clone()..);
+        let of_log = of_log.take_while(|name| name.starts_with(&begin));
+        let whole = of_log.filter(|name| name.ends_with(".state"));
+        let mut paths: Vec<PathBuf> = whole.map(|name| self.dir.join(name)).collect();
+        paths.reverse();
+        paths
     }
 }
 

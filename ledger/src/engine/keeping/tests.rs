@@ -1,7 +1,6 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-use std::collections::BTreeMap;
 
 use super::*;
 use crate::engine::log::read_all;
@@ -44,7 +43,7 @@ async fn the_log_with_most_leaves_is_kept_once_there_are_too_many() {
     let key = SigningKey::from_bytes(&KEY);
     let mut keeping = Keeping::new(Some(files.clone()), &logs);
     assert_eq!(keeping.unkept, 2);
-    let kept = |origin| files.of(origin).unwrap().len();
+    let kept = |origin| files.of(origin, &files.names().unwrap()).unwrap().len();
     for (leaves, idle, want) in [
         (TAKEN_IN_MAX as usize - 3, true, 0),
         (1, false, 0),
@@ -74,5 +73,6 @@ async fn a_log_that_rests_is_kept_and_each_at_the_end() {
     assert_eq!(keeping.unkept, 1);
     keeping.at_end(&mut logs, &key).unwrap();
     assert!(resting(&mut logs, later).is_none());
-    assert_eq!(files.of("actpass/b").unwrap().len(), 1);
+    let names = files.names().unwrap();
+    assert_eq!(files.of("actpass/b", &names).unwrap().len(), 1);
 }

@@ -9,6 +9,7 @@
 //! Whoever has the key could; a signed state is no evidence, and verification takes in every leaf.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actpass_core::bundle::Bundle;
@@ -104,16 +105,17 @@ impl Log {
         Ok([FORM, &signature, &body].concat())
     }
 
-    /// The log of the newest snapshot that can be believed; none where all leaves are to be taken in.
+    /// The log of the first of these snapshots that can be believed; none where all leaves are to be taken in.
     ///
     /// # Errors
     /// The log had more leaves when one was signed, or the storage cannot be read.
-    pub(super) fn restored(origin: &str, parts: &Parts) -> Result<Option<Self>, OpenError> {
+    pub(super) fn restored(
+        origin: &str,
+        kept: Vec<(PathBuf, Vec<u8>)>,
+        parts: &Parts,
+    ) -> Result<Option<Self>, OpenError> {
         let storage = &*parts.storage;
-        let Some(kept) = storage.snapshots() else {
-            return Ok(None);
-        };
-        for (path, bytes) in kept.of(origin)? {
+        for (path, bytes) in kept {
             match Self::of_snapshot(origin, &bytes, &parts.keys(), storage) {
                 Ok(log) => return Ok(Some(log)),
                 Err(Refused::Newer(size)) => {

@@ -15,9 +15,12 @@ use crate::storage::{BlobKind, Entry};
 /// Reads all logs back from storage: each from the state that was kept of it, or from its first leaf.
 pub(in crate::engine) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
     let mut kept = Logs::new();
-    for (origin, _) in parts.storage.logs() {
-        if let Some(log) = Log::restored(&origin, parts)? {
-            kept.insert(origin, log);
+    if let Some(files) = parts.storage.snapshots() {
+        let names = files.names()?;
+        for (origin, _) in parts.storage.logs() {
+            if let Some(log) = Log::restored(&origin, files.of(&origin, &names)?, parts)? {
+                kept.insert(origin, log);
+            }
         }
     }
     let sizes = kept

@@ -83,7 +83,8 @@ fn copy_tree(from: &Path, to: &Path) {
 /// Files of states, the oldest first.
 fn states(dir: &Path, origin: &str) -> Vec<std::path::PathBuf> {
     let parts = parts(dir);
-    let kept = parts.storage.snapshots().unwrap().of(origin).unwrap();
+    let files = parts.storage.snapshots().unwrap();
+    let kept = files.of(origin, &files.names().unwrap()).unwrap();
     kept.into_iter().rev().map(|(path, _)| path).collect()
 }
 
