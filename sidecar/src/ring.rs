@@ -28,6 +28,8 @@ const BOOT_AT: u64 = 128;
 const UNKNOWN_BOOT: [u8; 36] = [0; 36];
 /// Length and check value in front of each frame.
 const FRAME_HEADER_BYTES: u64 = 4 + 8;
+/// What is written over records that were given back, a part at a time.
+static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 /// A frame length that says: go on at the start.
 const WRAP: u32 = u32::MAX;
 
@@ -150,6 +152,10 @@ impl Ring {
             used: frames.iter().map(|frame| frame.bytes).sum(),
             frames,
         };
+        // What was acknowledged and not wiped any more when the earlier process ended.
+        if ring.used < RING_BYTES {
+            ring.wipe(ring.head, ring.tail)?;
+        }
         Ok((ring, recovered))
     }
 
@@ -191,17 +197,43 @@ impl Ring {
         Ok(())
     }
 
-    /// Gives back the room of all records before `next_seq`.
+    /// Gives back the room of all records before `next_seq`, and writes zeros over them: their texts are the ledger's now, which
+    /// can erase them.
     ///
     /// # Errors
     /// Where the position cannot be written.
     pub fn acknowledge(&mut self, next_seq: u64, head: RecordHash) -> Result<(), RingError> {
+        let from = self.tail;
+        let mut given_back = false;
         while let Some(frame) = self.frames.front().filter(|frame| frame.seq < next_seq) {
             self.tail = frame.end;
             self.used -= frame.bytes;
             self.frames.pop_front();
+            given_back = true;
         }
-        self.write_position(next_seq, head)
+        self.write_position(next_seq, head)?;
+        match given_back {
+            true => self.wipe(from, self.tail),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes zeros from `from` on to before `to`, over the end of the file where `to` is not behind `from`.
+    fn wipe(&self, from: u64, to: u64) -> Result<(), RingError> {
+        let (first, second) = match from < to {
+            true => (from..to, 0..0),
+            false => (from..RING_BYTES, 0..to),
+        };
+        for range in [first, second] {
+            let mut at = range.start;
+            while at < range.end {
+                let zeros = ZEROS.get(..usize::try_from(range.end - at).unwrap_or(usize::MAX));
+                let zeros = zeros.unwrap_or(&ZEROS);
+                self.write_frame_bytes(zeros, at)?;
+                at += zeros.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes waiting for the ledger.
@@ -461,6 +493,44 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[0xff], HEADER_BYTES + 120 + 60).unwrap();
         assert_eq!(Ring::recover(&path).unwrap().lines, vec![line(0, 100)]);
+    }
+
+    /// Whether a byte of any record stands in the file, but for these.
+    fn holds_others(path: &Path, lines: &[Vec<u8>]) -> bool {
+        let file = std::fs::read(path).unwrap();
+        let frames = file.split_at(usize::try_from(HEADER_BYTES).unwrap()).1;
+        let kept: usize = lines.iter().map(|line| line.len() + 20).sum();
+        frames.iter().filter(|byte| **byte != 0).count() > kept
+    }
+
+    #[test]
+    fn an_acknowledged_record_is_nowhere_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ring");
+        let mut ring = Ring::create(&path, &key()).unwrap();
+        // More than twice around the file.
+        for seq in 1..8_000u64 {
+            let size = 500 + usize::try_from(seq * 37 % 3_000).unwrap();
+            ring.append(seq, &line(seq.max(1), size), false).unwrap();
+            if seq % 7 == 0 {
+                ring.acknowledge(seq - 1, RecordHash::from_bytes([1; 32]))
+                    .unwrap();
+            }
+            if seq % 501 == 0 {
+                let kept = Ring::recover(&path).unwrap().lines;
+                assert!(!holds_others(&path, &kept), "after record {seq}");
+            }
+        }
+        // One that an earlier process had no time for.
+        let left = Ring::recover(&path).unwrap().lines;
+        let behind = OpenOptions::new().write(true).open(&path).unwrap();
+        let free = HEADER_BYTES + (ring.head + 100_000) % RING_BYTES;
+        behind.write_all_at(b"vendor_gone", free).unwrap();
+        drop(ring);
+        let (_, recovered) = Ring::resume(&path).unwrap();
+        assert_eq!(recovered.lines, left);
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(11).any(|it| it == b"vendor_gone"));
     }
 
     #[test]
