@@ -15,9 +15,7 @@ def add(a, b):
     m, n, o, q = (a[1] - a[0]) * (b[1] - b[0]), (a[1] + a[0]) * (b[1] + b[0]), 2 * a[3] * b[3] * D, 2 * a[2] * b[2]
     return (n - m) * (q - o) % P, (q + o) * (n + m) % P, (q - o) * (q + o) % P, (n - m) * (n + m) % P
 
-def small(a):
-    b = functools.reduce(lambda b, _: add(b, b), range(3), a)
-    return b[0] == 0 and b[1] == b[2]
+small = lambda a: (b := functools.reduce(lambda b, _: add(b, b), range(3), a))[0] == 0 and b[1] == b[2]
 
 def point(data):
     """The point that 32 bytes stand for; none where there is none, or one of small order."""
@@ -55,8 +53,7 @@ def parsed(data):
     integer = lambda text: int(text) if len(text) < 18 and abs(int(text)) < 2**53 else refuse("a number beyond 2^53-1")
     return json.loads(data.decode(), parse_float=refuse, parse_constant=refuse, parse_int=integer)
 
-def written(value, sort=True):
-    return json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode()
+written = lambda value, sort=True: json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode()
 
 def micros(text):
     of = text <= "9999-12-30T22:00:00.999999Z" and re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.([0-9]{6})Z", text)
@@ -77,7 +74,7 @@ JUDGED = ("action?:action bundle:hash containment:=network_only,pod,cooperative 
 FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "leaf": "d?:ruling h:header r:entry s?:text v:=actpass.leaf/1", "header": "log:text prev:hash seq:count time:time",
     "record": "body:any kind:text prev:hash seq:count stream:hash time:time v:text", "event": "body:any kind:text v:text",
-    "ruling": "verdict:=permit,escalate,deny,recorded reason?:text detail?:text rules?:[rule] shadow?:[shadow] digest?:hash resource?:hash "
+    "ruling": "verdict:=permit,escalate,deny,recorded reason?:text detail?:text rules?:[rule] shadow?:[shadow] digest?:hash resource?:hash subject?:hash "
     "facts?:facts reservations?:[reservation] limit?:left approval?:approval credential?:credential obligations?:obligations "
     "not_after?:time settles?:settlement late?:yes would?:=permit,escalate,deny,recorded", "shadow": "policy:text would:text rules:[rule]",
     "facts": "used:[int] precedents:int first_seen_resource:bool recent_denies:int", "credential": "name:text version:count",
@@ -96,6 +93,7 @@ FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "event.bundle": "digest:hash revision?:revision", "event.stream_ended": "stream:hash how:=closed,expired_tail_known,expired_tail_unknown",
     "event.stream_opened": "stream:hash key:text passport:text agent:text jti:text expires:time issuer?:text pod_uid?:text",
     "event.sealed": "approval:text stream:hash seq:count blob:hash bytes:count", "event.recovery": "bytes:count",
+    "event.erasure": "id:text subject?:hash generation?:count before?:time by:text why:text",
     "event.vote": "approval:text grant:bool user:text groups:[text] signed?:stamped", "stamped": "key_id:text signature:text vote:stamp",
     "stamp": "approval_uid:text digest:text grant:bool groups:[text] time:time user:text", "event.revoked": "passport:text by:text why:text",
     "event.leased": "stream:hash upstream:text credential:text version:count expires:time",
@@ -154,9 +152,7 @@ def opened(note, key):
         refuse("no checkpoint of this log")
     return int(size), unbase64(root)
 
-def claimed(note):
-    size = re.match("[^\n]*\n([0-9]{1,99})(\n|$)", note)
-    return int(size[1]) if size and int(size[1]) < 2**64 else 0
+claimed = lambda note: int(size[1]) if (size := re.match("[^\n]*\n([0-9]{1,99})(\n|$)", note)) and int(size[1]) < 2**64 else 0
 
 def pushed(tree, leaf):
     size, parts = tree
@@ -164,8 +160,7 @@ def pushed(tree, leaf):
         leaf, parts, size = sha256(b"\1", parts[-1], leaf), parts[:-1], size // 2
     return tree[0] + 1, parts + (leaf,)
 
-def root(tree):
-    return functools.reduce(lambda right, left: sha256(b"\1", left, right), reversed(tree[1])) if tree[1] else sha256()
+root = lambda tree: functools.reduce(lambda right, left: sha256(b"\1", left, right), reversed(tree[1])) if tree[1] else sha256()
 
 class Log:
     """A log, leaf by leaf. The first thing found at a leaf stands; the first bad leaf is the lowest that has one."""
@@ -174,7 +169,7 @@ class Log:
         self.findings, self.gaps, self.roots, self.streams, self.signed_to = {}, {}, {}, {}, 0
         self.tree = self.before = (0, ())
         self.last = self.time = self.suspicion = None
-        self.find, self.open, self.used, self.asked, self.votes = self.findings.setdefault, {}, {}, {}, {}
+        self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
 
     def heads(self, leaf=None):
         """The first leaf names the log and its key; a key known from elsewhere is believed before it."""
@@ -280,14 +275,20 @@ class Log:
             stamp = body["signed"]
             said, key = stamp["vote"], unbase64(self.votes[stamp["key_id"]], url=True)
             sound = signed(key, b"actpass.vote/1\0" + written(said), unbase64(stamp["signature"], url=True))
-            if not sound or (said["user"], said["grant"], said["digest"]) != (body["user"], body["grant"], self.asked[body["approval"]]):
+            if not sound or (said["user"], said["grant"], said["digest"]) != (body["user"], body["grant"], self.asked[body["approval"]][0]):
                 refuse("its vote is not what a key that the log names has stamped")
         if used.get("state") == "asked":
-            self.asked[used["id"]] = d["digest"]
+            self.asked[used["id"]] = d["digest"], d.get("subject"), self.time
         if d.get("verdict") == "permit":
-            if used and (used["state"] != "used" or self.asked[used["id"]] != d["digest"] or used["id"] in self.used.values()):
+            if used and (used["state"] != "used" or self.asked[used["id"]][0] != d["digest"] or used["id"] in self.used.values()):
                 refuse("uses a grant that was not asked for, or was used")
             self.open[at], self.used[at] = used.get("id"), used.get("id", at)
+        if kind == "erasure":
+            month, of = body.get("before", ""), "before" if "before" in body else "generation"
+            ((month == "") != ("subject" in body) or (month == "") != ("generation" in body) or (body["id"],) in self.erased or of in self.erased and
+             body[of] <= self.erased[of] or month > self.time or month[8:] not in ("", "01T00:00:00.000000Z")) and refuse("erases neither a subject nor months, or anew")
+            self.erased |= {of: body[of], (body["id"],): None}  # What was asked about these is over.
+            self.asked = {each: it for each, it in self.asked.items() if it[2] >= month and it[1] != body.get("subject", "")}
         if kind == "outcome":
             result = body["result"]
             back = {"approval_returned": self.open[at]} if self.open.get(at) and result == "not_sent" else {}

@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Credentials(CredentialsCommand),
     /// Where the limits stand
     Limits,
+    Erase(EraseArgs),
     Events(EventsArgs),
     Tail(TailArgs),
     Proof(ProofArgs),
@@ -271,6 +272,46 @@ pub(crate) struct ProofFile {
     pub(crate) force: bool,
 }
 
+/// Make what the log keeps of somebody unreadable for good
+///
+/// Destroys the keys of all texts that are kept about a subject: path, query, resource, sensitive attributes, rationale, kept
+/// requests. The leaves stay, amounts and limits with them, `verify` still passes, and a leaf says who erased and why. An open question
+/// about the subject is over. Copies of the vault that were made before open the texts still: they have to expire.
+///
+/// Exit codes: 0 erased, or nothing was left to erase; 1 it failed.
+///
+/// Example: actpass erase --subject cus_123 --why "request 4711"
+#[derive(Debug, Args)]
+pub(crate) struct EraseArgs {
+    /// Whom or what it is about, as the action's resource names it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present_any = ["before", "list"]
+    )]
+    pub(crate) subject: Option<String>,
+
+    /// Everything from the whole months before that day's, such as 2026-01-01, whoever it is about
+    #[arg(long, value_name = "DATE", conflicts_with = "subject")]
+    pub(crate) before: Option<String>,
+
+    /// On what ground. It stands in the log in clear: name a case, not a person
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["dry_run", "list"])]
+    pub(crate) why: Option<String>,
+
+    /// Only say how much would become unreadable
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+
+    /// List what was erased
+    #[arg(long, conflicts_with_all = ["subject", "before", "why", "dry_run"])]
+    pub(crate) list: bool,
+}
+
 /// What is wrong with this machine and state directory, and what to do about it
 ///
 /// Checks what ActPass needs: namespaces, the state directory, keys, the log, clock, disk and name resolution; with -f
@@ -406,6 +447,7 @@ mod tests {
             "events",
             "proof",
             "doctor",
+            "erase",
             "completions",
             "man",
         ]

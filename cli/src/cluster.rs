@@ -7,6 +7,7 @@ mod approvals;
 mod args;
 mod complete;
 mod credentials;
+mod erase;
 mod events;
 mod explain;
 mod export;
@@ -93,6 +94,7 @@ pub(crate) async fn run(plugin: Plugin) -> anyhow::Result<Exit> {
         PluginCommand::Intents { reach, command } => {
             intents::intents(&kubectl, &reach, command, json).await
         }
+        PluginCommand::Erase(args) => erase::erase(&kubectl, args, json).await,
         PluginCommand::Proof(args) => proof::proof(&kubectl, args, json).await,
         PluginCommand::Prove(args) => prove::prove(&kubectl, args, json).await,
         PluginCommand::Onboard(args) => onboard::onboard(&kubectl, args, json),

@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod check;
 pub(crate) mod credentials;
 pub(crate) mod doctor;
+pub(crate) mod erase;
 pub(crate) mod events;
 pub(crate) mod intents;
 pub(crate) mod limits;

@@ -76,6 +76,11 @@ impl Action {
     pub fn digest(&self) -> ActionDigest {
         digest::digest(self)
     }
+
+    /// Whom or what it is about: texts of one subject can be erased together.
+    pub fn subject(&self) -> Option<&str> {
+        self.resource.as_deref()
+    }
 }
 
 /// What one action adds to one meter.

@@ -6,6 +6,7 @@
 //! is used once; a digest whose outcome is unknown is not repeated blindly.
 
 mod approvals;
+mod erasures;
 mod events;
 mod facts;
 mod history;
@@ -32,6 +33,7 @@ use crate::kept;
 use crate::limits::Limit;
 
 pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote};
+pub use erasures::{ERASURES_MAX, Erasure, month_of};
 pub use intents::{IntentId, OpenIntent};
 pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
 pub use snapshot::{STATE_VERSION, Snapshot, SnapshotError};
@@ -70,6 +72,7 @@ pub struct State {
     approvals: approvals::Approvals,
     history: history::History,
     revoked: BTreeSet<String>,
+    erasures: Vec<Erasure>,
 }
 
 /// A bundle under audit that was active.
@@ -187,6 +190,7 @@ impl State {
             approvals: approvals::Approvals::default(),
             history: history::History::default(),
             revoked: BTreeSet::new(),
+            erasures: Vec::new(),
         }
     }
 
@@ -252,6 +256,11 @@ impl State {
         self.revoked.contains(passport)
     }
 
+    /// Erasures of texts, oldest first.
+    pub fn erasures(&self) -> &[Erasure] {
+        &self.erasures
+    }
+
     /// Used and reserved on one limit now, and when the oldest part of it frees.
     pub fn used(&self, passport: &str, limit: &Limit, now: Timestamp) -> (i64, Option<Timestamp>) {
         self.meters.on(passport, limit, now)
@@ -289,7 +298,7 @@ impl State {
             (Entry::Record(record), Some(ruling)) => {
                 self.apply_record(record, hash, ruling, &leaf.h)
             }
-            (Entry::Event(event), None) => self.apply_event(&event.what, leaf.h.time, bundles),
+            (Entry::Event(event), None) => self.apply_event(&event.what, &leaf.h, bundles),
             (Entry::Record(_), None) => Err(StateError::Form("a record without a ruling")),
             (Entry::Event(_), Some(_)) => Err(StateError::Form("an event with a ruling")),
         }

@@ -8,6 +8,7 @@
 //! Leaves are read once, in order; memory is that of the [`State`](crate::state::State) and a hash per level of the tree.
 
 mod beside;
+mod erased;
 mod frontier;
 mod heads;
 mod replay;
@@ -20,7 +21,7 @@ use crate::evidence::leaf::MacKey;
 use crate::evidence::receipt::KeptHead;
 use crate::hash::{BlobDigest, BundleDigest};
 
-pub use beside::{Kept, Texts};
+pub use beside::{GoneKey, Kept, Texts};
 pub use report::{Class, FINDINGS_MAX, Finding, Gap, Level, Redecided, Report, What};
 
 use beside::Beside;

@@ -378,6 +378,61 @@ pub struct Resolution {
     pub happened: bool,
 }
 
+/// `POST /v1/erasures`: of one subject, or of all before a month.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraseRequest {
+    /// Whose texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<String>,
+    /// Texts of the months before that of this instant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<Timestamp>,
+    /// On what ground; it stands in the log in clear.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+    /// Only say what would be erased.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub dry_run: bool,
+}
+
+/// What an erasure made unreadable, or would.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErasedView {
+    /// Its id; none where nothing was erased, since there was nothing or nobody asked for more than the counts.
+    pub id: Option<String>,
+    /// The subject as the log names it: a MAC.
+    pub subject: Option<String>,
+    /// The month before which everything is erased.
+    pub before: Option<Timestamp>,
+    /// Leaves whose texts could be read.
+    pub texts: u64,
+    /// Requests that were kept for people.
+    pub requests: u64,
+    /// Questions to people that end with it.
+    pub questions: u64,
+}
+
+/// `GET /v1/erasures`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErasureView {
+    /// Its id.
+    pub id: String,
+    /// The leaf that records it.
+    pub leaf: u64,
+    /// When that was logged.
+    #[serde(with = "crate::canonical::serde_instant")]
+    pub time: Timestamp,
+    /// The subject as the log names it: a MAC.
+    pub subject: Option<String>,
+    /// The month before which everything is erased.
+    pub before: Option<Timestamp>,
+    /// Who asked for it.
+    pub by: String,
+    /// On what ground.
+    pub why: String,
+}
+
 /// `PUT /v1/credentials/{name}`: stores or rotates. Values are write-only.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@
 mod approvals;
 mod auth;
 mod control;
+mod erasures;
 mod evidence;
 mod gate;
 mod records;
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) streams: Arc<Mutex<BTreeMap<StreamId, String>>>,
     /// Where leaves are read that lie on disk.
     pub(crate) evidence: Arc<Evidence>,
+    /// Who erases waits for who does.
+    pub(crate) erasing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Context {
@@ -113,6 +116,10 @@ fn router(context: Context) -> Router {
             put(control::put_credential)
                 .delete(control::delete_credential)
                 .layer(small()),
+        )
+        .route(
+            "/v1/erasures",
+            get(erasures::list).post(erasures::erase).layer(small()),
         )
         .route("/v1/checkpoint", get(control::checkpoint))
         .route("/v1/events", get(evidence::events))

@@ -161,7 +161,18 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
 /// Takes back what the kubelet adds to the modes of a volume's files each time it is mounted for an `fsGroup`. The vault
 /// refuses files that others may read.
 fn close_to_others(data: &Path) -> anyhow::Result<()> {
-    for file in [CREDENTIALS, TENANTS, HEADS, CURSOR].map(|file| data.join(file)) {
+    let mut files = [CREDENTIALS, TENANTS, HEADS, CURSOR]
+        .map(|file| data.join(file))
+        .to_vec();
+    match std::fs::read_dir(data.join(TEXTS)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => files.extend(
+            found?
+                .map(|file| Ok(file?.path()))
+                .collect::<std::io::Result<Vec<_>>>()?,
+        ),
+    }
+    for file in files {
         match std::fs::set_permissions(&file, Permissions::from_mode(0o600)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other.with_context(|| format!("make `{}` private", file.display()))?,
@@ -173,5 +184,6 @@ fn close_to_others(data: &Path) -> anyhow::Result<()> {
 /// Files in the data directory that nobody else may read.
 const CREDENTIALS: &str = "vault/credentials.json";
 const TENANTS: &str = "vault/tenants.json";
+const TEXTS: &str = "vault/texts";
 const HEADS: &str = "head";
 const CURSOR: &str = "cursor";

@@ -162,6 +162,7 @@ impl Engine {
         };
         let mut sequencer = Sequencer::new(parts, logs, keeper, sizes.clone(), poison, scrubbing);
         sequencer.record_recovery();
+        sequencer.record_erasures()?;
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
             .spawn(move || sequencer.run(jobs))

@@ -137,6 +137,7 @@ impl Ledger {
             log_key: verifying,
             streams: Arc::new(Mutex::new(BTreeMap::new())),
             evidence: Arc::new(api::Evidence::new(source, stopped.clone())),
+            erasing: Arc::default(),
         };
         let serving = tokio::spawn(api::serve(context, listener, tls, stopped));
         Ok(Self {

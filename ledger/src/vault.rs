@@ -7,6 +7,7 @@
 //! # Guarantees
 //! - A change is durable when its call returns; a crash leaves the file before or after it.
 //! - A secret leaves only by [`Vault::lend`], within the bindings it was stored with.
+//! - What [`Vault::destroy`] destroyed is in no file of the vault and in no memory of this process.
 //! - Secrets and keys are wiped from memory when dropped, and no text form of anything here shows one.
 //!
 //! # Assumptions
@@ -23,6 +24,8 @@ mod kek;
 pub(crate) mod private_file;
 mod secret;
 mod tenant;
+mod texts;
+mod tree;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +45,7 @@ pub use self::kek::{Kek, NotAKek};
 pub use self::private_file::PrivateFileError;
 pub use self::secret::Secret;
 use self::tenant::{TenantKeys, Tenants};
+pub use self::texts::{About, Doomed, Gone, KeyName};
 pub use actpass_core::upstream::Effect;
 
 /// Largest secret in bytes: a header value; common servers refuse header lines over 8 KiB.
@@ -52,6 +56,9 @@ pub const CREDENTIALS_MAX: usize = 1024;
 
 /// Most tenants with keys in one vault, 200 bytes each.
 pub const TENANTS_MAX: usize = 65_536;
+
+/// Directory of the keys of texts, in that of the vault.
+pub const TEXTS: &str = "texts";
 
 /// Longest name of a tenant or credential in bytes.
 pub const NAME_BYTES_MAX: usize = 253;

@@ -150,6 +150,7 @@ pub(crate) enum PluginCommand {
         #[command(subcommand)]
         command: IntentsCommand,
     },
+    Erase(NamespaceErase),
     Onboard(OnboardArgs),
     Prove(ProveArgs),
     /// Keys of the installation: what passports, checkpoints and votes are signed with
@@ -319,6 +320,28 @@ pub(crate) struct LeafArgs {
 
     #[command(flatten)]
     pub(crate) leaf: crate::args::ProofArgs,
+}
+
+/// Make what the log of a namespace keeps of somebody unreadable for good
+///
+/// Destroys the keys of all texts that are kept about a subject: path, query, resource, sensitive attributes, rationale, kept
+/// requests. The leaves stay, amounts and limits with them, `verify` still passes, and a leaf says who erased and why. An open question
+/// about the subject is over. Copies of the ledger's volume that were made before open the texts still: they have to expire.
+///
+/// Takes ClusterRole actpass-platform in the namespace (`delete evidence`), and Role actpass-ledger-client in that of the installation.
+///
+/// Example: kubectl actpass erase support --subject cus_123 --why "request 4711"
+#[derive(Debug, Args)]
+pub(crate) struct NamespaceErase {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// Namespace [default: --namespace, or the context's]
+    #[arg(value_name = "NAMESPACE")]
+    pub(crate) of: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) erase: crate::args::EraseArgs,
 }
 
 /// Try every workload of a namespace before it is put under ActPass

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
 use crate::evidence::record::{RECORD_BYTES_MAX, Record};
-use crate::hash::{BlobDigest, BundleDigest, LeafHash, RecordHash, StreamId, sha256};
+use crate::hash::{
+    BlobDigest, BundleDigest, DigestMac, LeafHash, RecordHash, StreamId, sha256,
+};
 use crate::vote::SignedVote;
 
 pub use mac::{ActionMacs, MacKey};
@@ -216,6 +218,29 @@ pub enum EventBody {
         happened: bool,
         /// Who found out.
         by: String,
+    },
+    /// Keys of texts were destroyed, so that nobody can read these texts any more: all that were kept of one subject, or all
+    /// from before a month. Leaves stay as they are.
+    Erasure {
+        /// Its id.
+        id: String,
+        /// Whose texts: HMAC-SHA-256 of the subject under the tenant's key. Its first eight bytes stand in the name of the key.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        subject: Option<DigestMac>,
+        /// The last generation of that subject's keys that is gone; each erasure of a subject begins another.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        generation: Option<u64>,
+        /// Texts of the months before this one, which begins then.
+        #[serde(
+            skip_serializing_if = "Option::is_none",
+            with = "crate::canonical::serde_instant_opt",
+            default
+        )]
+        before: Option<Timestamp>,
+        /// Who asked for it.
+        by: String,
+        /// On what ground.
+        why: String,
     },
     /// The last group was torn by a crash and dropped; nobody was ever told that it was kept.
     Recovery {

@@ -37,6 +37,8 @@ pub struct Approval {
     pub leaf: u64,
     /// The action's digest under the tenant's key.
     pub digest: DigestMac,
+    /// Whom or what it is about, where the action says, under the same key.
+    pub subject: Option<DigestMac>,
     /// Who has to agree, and why.
     pub needed: ApprovalNeeded,
     /// The clear part of the action.
@@ -55,6 +57,8 @@ pub struct Approval {
     pub(super) asked_by: [u8; 32],
     pub(super) sealed: bool,
     pub(super) used: bool,
+    /// The erasure that took its texts, where one did: nobody can answer what nobody can see.
+    pub erased: Option<String>,
 }
 
 /// One person's answer.
@@ -83,7 +87,7 @@ pub enum ApprovalState {
     Pending,
     /// Everyone needed agreed; it may be used once.
     Granted,
-    /// Somebody said no.
+    /// Somebody said no, or what it was about was erased.
     Denied,
     /// Nobody answered, or nobody used it, in time.
     Expired,
@@ -110,7 +114,7 @@ impl Approval {
     pub fn state(&self, now: Timestamp) -> ApprovalState {
         if self.used {
             ApprovalState::Used
-        } else if self.votes.iter().any(|vote| !vote.grant) {
+        } else if self.erased.is_some() || self.votes.iter().any(|vote| !vote.grant) {
             ApprovalState::Denied
         } else if now >= self.expires {
             ApprovalState::Expired
@@ -165,6 +169,10 @@ impl Approvals {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Approval> {
         self.all.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Approval> {
+        self.all.values_mut()
     }
 
     /// What lets a decision about this digest permit, the grant that expires first leading. One that no longer fits

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{ApprovalState, Bundles, State, StateError, Stream, Vote};
-use crate::evidence::leaf::{EventBody, StreamEnd};
+use crate::evidence::leaf::{EventBody, LeafHeader, StreamEnd};
 use crate::hash::{RecordHash, StreamId, b64u_decode_array, sha256};
 use crate::passport::ABSENT;
 
@@ -11,9 +11,10 @@ impl State {
     pub(super) fn apply_event(
         &mut self,
         event: &EventBody,
-        time: Timestamp,
+        at: &LeafHeader,
         bundles: &dyn Bundles,
     ) -> Result<(), StateError> {
+        let time = at.time;
         match event {
             EventBody::Bundle { digest, revision } => {
                 if let Some(newest) = self.revision
@@ -104,6 +105,7 @@ impl State {
             EventBody::Genesis { issuer_keys, .. } => {
                 self.keys.issuer_keys.clone_from(issuer_keys);
             }
+            EventBody::Erasure { .. } => self.erase(event, at)?,
             EventBody::Keys(keys) => self.keys.clone_from(keys),
             EventBody::Leased { .. }
             | EventBody::CredentialReleased { .. }

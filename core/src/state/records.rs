@@ -322,6 +322,7 @@ impl State {
                     asked_by_intent: (record.stream, record.seq),
                     leaf: at.seq,
                     digest,
+                    subject: ruling.subject,
                     needed: needed.clone(),
                     judged: Box::new((*judged).clone()),
                     rules: ruling.rules.iter().map(ToString::to_string).collect(),
@@ -332,6 +333,7 @@ impl State {
                         .map_err(|_| StateError::Form("an escalation without askers"))?,
                     sealed: false,
                     used: false,
+                    erased: None,
                 })
             }
             _ => Err(StateError::Form("an escalation that asks nobody")),

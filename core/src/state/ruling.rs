@@ -170,6 +170,7 @@ impl State {
             shadow: decision.shadow().to_vec(),
             digest: Some(macs.digest),
             resource: macs.resource,
+            subject: macs.subject,
             facts: Some(self.shown_facts(
                 Reckoned::Enforced,
                 passport,
@@ -291,6 +292,7 @@ pub(super) fn refusal(reason: &str, detail: &str, macs: &ActionMacs) -> Ruling {
         detail: Some(bounded(detail)),
         digest: Some(macs.digest),
         resource: macs.resource,
+        subject: macs.subject,
         ..Ruling::of(RulingVerdict::Deny)
     }
 }

@@ -93,6 +93,7 @@ impl State {
         let named = Ruling {
             digest: Some(macs.digest),
             resource: macs.resource,
+            subject: macs.subject,
             ..plain
         };
         let bundle = self.active();

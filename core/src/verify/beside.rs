@@ -5,6 +5,7 @@
 //! they can be decrypted. One leaf's texts are in memory at a time.
 
 use super::Inputs;
+use super::erased::Erasures;
 use super::report::{Findings, Gap, What};
 use crate::action::Action;
 use crate::evidence::commitment::Openings;
@@ -22,10 +23,21 @@ pub enum Kept<T> {
     Sealed,
     /// It is not there.
     Missing,
+    /// It is there, and its key was destroyed.
+    Erased(GoneKey),
     /// It is there and cannot be opened with the key: why.
     Unreadable(String),
     /// Nothing beside the leaves was given.
     NotGiven,
+}
+
+/// Which key was destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GoneKey {
+    /// A subject's: the first bytes of its MAC.
+    Subject([u8; 8]),
+    /// That of the month in which the text was kept.
+    Month,
 }
 
 /// Leaves that commit to texts.
@@ -39,6 +51,8 @@ pub struct Texts {
     pub sealed: u64,
     /// Those whose texts are not there.
     pub missing: u64,
+    /// Those whose texts were erased.
+    pub erased: u64,
 }
 
 /// What a leaf's commitments open to.
@@ -49,6 +63,8 @@ pub(super) enum Revealed {
     Nothing,
     /// The texts are not at hand.
     Missing,
+    /// The texts are erased.
+    Erased,
 }
 
 /// The check as it goes through the leaves.
@@ -57,6 +73,7 @@ pub(super) struct Beside<'a> {
     texts: Texts,
     first_missing: Option<u64>,
     request_missing: Option<u64>,
+    erasures: Erasures,
 }
 
 impl<'a> Beside<'a> {
@@ -66,6 +83,7 @@ impl<'a> Beside<'a> {
             texts: Texts::default(),
             first_missing: None,
             request_missing: None,
+            erasures: Erasures::default(),
         }
     }
 
@@ -79,7 +97,10 @@ impl<'a> Beside<'a> {
             Some(EventBody::Sealed { approval, blob, .. }) => {
                 self.request(leaf.h.seq, approval, blob)
             }
-            Some(_) => Ok(Revealed::Nothing),
+            Some(event) => {
+                self.erasures.event(event, leaf.h.seq);
+                Ok(Revealed::Nothing)
+            }
             None => self.record(leaf),
         };
         checked.unwrap_or_else(|what| {
@@ -93,6 +114,7 @@ impl<'a> Beside<'a> {
             let count = self.texts.missing;
             gaps.push(Gap::TextsMissing { from, count });
         }
+        gaps.extend(self.erasures.finish());
         gaps.extend(self.request_missing.map(|seq| Gap::RequestMissing { seq }));
         self.texts
     }
@@ -104,7 +126,7 @@ impl<'a> Beside<'a> {
             Kept::Missing => {
                 self.request_missing.get_or_insert(seq);
             }
-            Kept::Here(_) | Kept::Sealed | Kept::NotGiven => {}
+            Kept::Here(_) | Kept::Sealed | Kept::Erased(_) | Kept::NotGiven => {}
         }
         Ok(Revealed::Nothing)
     }
@@ -142,12 +164,18 @@ impl<'a> Beside<'a> {
                     Ok(Revealed::Action(Box::new(action)))
                 }
             },
-            Kept::Missing if unrevealed => Ok(Revealed::Nothing),
+            // Then the ledger knew no subject of it, and its texts lie under the month's key.
+            Kept::Missing | Kept::Erased(_) if unrevealed => Ok(Revealed::Nothing),
             Kept::Unreadable(why) => Err(What::SideFrame(why)),
             Kept::Missing => {
                 self.texts.missing += 1;
                 self.first_missing.get_or_insert(leaf.h.seq);
                 Ok(Revealed::Missing)
+            }
+            Kept::Erased(key) => {
+                self.texts.erased += 1;
+                self.erasures.text(key, leaf, logged.subject)?;
+                Ok(Revealed::Erased)
             }
             Kept::Sealed => {
                 self.texts.sealed += 1;

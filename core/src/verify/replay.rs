@@ -152,9 +152,13 @@ fn rerun(
     let given = match revealed {
         Revealed::Action(action) => Some(with_macs(*action, logged, inputs)?),
         Revealed::Nothing => None,
-        Revealed::Missing => {
+        Revealed::Missing | Revealed::Erased => {
+            let input = match revealed {
+                Revealed::Erased => "erased texts",
+                _ => "side frame",
+            };
             if enforced {
-                *redecided.missing.entry("side frame").or_default() += 1;
+                *redecided.missing.entry(input).or_default() += 1;
             }
             return Ok(());
         }
@@ -195,6 +199,7 @@ fn with_macs(
     let macs = ActionMacs {
         digest,
         resource: logged.resource,
+        subject: logged.subject,
     };
     match inputs.mac_key() {
         Some(key) if key.macs(&action) != macs => Err(What::Mac),
@@ -212,7 +217,8 @@ fn compare(logged: &Ruling, again: &Ruling) -> Result<(), What> {
         ("shadow", logged.shadow == again.shadow),
         (
             "digest",
-            logged.digest == again.digest && logged.resource == again.resource,
+            (logged.digest, logged.resource, logged.subject)
+                == (again.digest, again.resource, again.subject),
         ),
         ("facts", logged.facts == again.facts),
         ("reservations", logged.reservations == again.reservations),

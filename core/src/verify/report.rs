@@ -142,6 +142,13 @@ pub enum Gap {
         /// How many such leaves there are.
         count: u64,
     },
+    /// Keys of texts are gone, and no leaf after these says that they were erased.
+    ErasureUnsaid {
+        /// First leaf with such texts.
+        from: u64,
+        /// How many such leaves there are.
+        count: u64,
+    },
     /// The request that a leaf says is kept is not there.
     RequestMissing {
         /// The first such leaf.
@@ -172,6 +179,11 @@ impl fmt::Display for Gap {
             Self::TextsMissing { from, count } => write!(
                 f,
                 "the texts that {count} leaves commit to are not there, first those of leaf {from}"
+            ),
+            Self::ErasureUnsaid { from, count } => write!(
+                f,
+                "the keys of the texts of {count} leaves are gone, first those of leaf {from}, and no leaf says that they were erased; \
+                 the ledger says so when it starts"
             ),
             Self::RequestMissing { seq } => {
                 write!(f, "the request that leaf {seq} says is kept is not there")
@@ -280,6 +292,9 @@ pub enum What {
     /// The texts kept beside it are not what was sealed for it.
     #[error("the texts kept beside it cannot be opened: {0}")]
     SideFrame(String),
+    /// The texts kept beside it are said to be erased with those of another subject.
+    #[error("the texts kept beside it name the erased key of another subject than its own")]
+    ErasedForAnother,
     /// The request kept for an approval is not the one sealed then.
     #[error("the request kept for its approval is not the one whose digest it names")]
     SealedRequest,
@@ -299,8 +314,11 @@ impl What {
 
     /// Whether it is what lies beside a leaf that is wrong.
     pub fn is_beside(&self) -> bool {
-        use What::{Openings, SealedRequest, SideFrame};
-        matches!(self, Openings(_) | SideFrame(_) | SealedRequest)
+        use What::{ErasedForAnother, Openings, SealedRequest, SideFrame};
+        matches!(
+            self,
+            Openings(_) | SideFrame(_) | SealedRequest | ErasedForAnother
+        )
     }
 
     fn is_of_state(&self) -> bool {

@@ -241,7 +241,11 @@ fn view(context: &Context, found: Found) -> ApprovalView {
     let now = Timestamp::now();
     let facts = match reveal(context, &found) {
         Ok(action) => Facts::of(context, &found, action),
-        Err(why) => Facts::in_clear(found.approval.judged.action.as_ref(), why),
+        Err(why) => {
+            let erasure = found.approval.erased.as_ref();
+            let why = erasure.map_or(why, |id| format!("its texts are erased, by {id}"));
+            Facts::in_clear(found.approval.judged.action.as_ref(), why)
+        }
     };
     let approval = found.approval;
     let because = match approval.needed.because {

@@ -182,6 +182,23 @@ impl Evidence {
         read?.ok_or_else(unreadable)
     }
 
+    /// What `read` finds, from a thread that may block.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(SegmentReader) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
+        let slot = self.turn().await?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            SegmentReader::open_read_only(&directory).and_then(read)
+        });
+        found.await.map_err(|_| unreadable())?.map_err(|error| {
+            tracing::error!(%error, "Evidence cannot be read");
+            unreadable()
+        })
+    }
+
     /// A place to read from, once one is free: other ones than those of exports, which would find none while anybody waits.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = self.placed.clone().acquire_owned();

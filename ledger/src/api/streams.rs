@@ -24,6 +24,7 @@ use super::auth::{Sidecar, known};
 use crate::engine::{Log, Staging, blob, destination, sealed_aad, sealed_name, text};
 use crate::error::ApiError;
 use crate::storage::BlobKind;
+use crate::vault::About;
 
 /// Largest request that is held for people.
 const SEALED_BYTES_MAX: usize = 1 << 20;
@@ -343,20 +344,23 @@ pub(super) async fn seal(
     let asked = context.engine.query(move |logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
         let approval = asked_by(log, &stream, seq).ok_or(ApiError::NotFound("approval"))?;
-        let sealing = log
-            .state()
-            .approval(&approval)
-            .is_some_and(|it| it.state(Timestamp::now()) == ApprovalState::Sealing);
-        Ok((approval, log.tenant().to_owned(), sealing))
+        let now = Timestamp::now();
+        let question = log.state().approval(&approval);
+        let about = question
+            .filter(|it| it.state(now) == ApprovalState::Sealing)
+            .map(|it| About {
+                at: now,
+                subject: it.subject,
+            });
+        Ok((approval, log.tenant().to_owned(), about))
     });
-    let (approval, tenant, sealing) = asked.await?;
-    if !sealing {
+    let (approval, tenant, about) = asked.await?;
+    let Some(about) = about else {
         // The equal question of an earlier request keeps that one's bytes.
         return Ok(StatusCode::NO_CONTENT);
-    }
-    let ciphertext = context
-        .vault
-        .seal(&tenant, sealed_aad(&approval).as_bytes(), &body);
+    };
+    let aad = sealed_aad(&approval);
+    let ciphertext = context.vault.seal(&tenant, &about, aad.as_bytes(), &body);
     let (digest, mut kept) = blob(
         BlobKind::Sealed,
         ciphertext.map_err(|error| ApiError::Malformed(error.to_string()))?,

@@ -15,7 +15,7 @@ use super::{Engine, Logs, Staging, staged_group};
 use crate::error::ApiError;
 use crate::metrics::{Counted, Metrics};
 use crate::storage::{Blob, BlobKind};
-use crate::vault::{Destination, LendError, Secret};
+use crate::vault::{About, Destination, LendError, Secret};
 
 /// A batch whose signature, records and openings were checked.
 pub(crate) struct ParsedBatch {
@@ -189,7 +189,11 @@ impl Staging<'_> {
             }
             _ => (ruling, None),
         };
-        let side_frame = self.side_frame(origin, parsed)?;
+        let about = About {
+            at: now,
+            subject: macs.as_ref().and_then(|macs| macs.subject),
+        };
+        let side_frame = self.side_frame(origin, parsed, &about)?;
         let (seq, verdict, reason) = (parsed.record.seq, ruling.verdict, ruling.reason.clone());
         let counted = ruling.clone();
         let log = self.logs.get_mut(origin).ok_or(ApiError::NotFound("log"))?;
@@ -248,7 +252,12 @@ impl Staging<'_> {
         }
     }
 
-    fn side_frame(&self, origin: &str, parsed: &ParsedRecord) -> Result<Option<Blob>, ApiError> {
+    fn side_frame(
+        &self,
+        origin: &str,
+        parsed: &ParsedRecord,
+        about: &About,
+    ) -> Result<Option<Blob>, ApiError> {
         if parsed.openings == b"{}" {
             return Ok(None);
         }
@@ -258,7 +267,7 @@ impl Staging<'_> {
         let sealed = self
             .parts
             .vault
-            .seal(log.tenant(), aad.as_bytes(), &parsed.openings);
+            .seal(log.tenant(), about, aad.as_bytes(), &parsed.openings);
         let bytes = sealed.map_err(|error| ApiError::Malformed(error.to_string()))?;
         let name = sha256(&[aad.as_bytes()]);
         Ok(Some(Blob {

@@ -17,7 +17,7 @@ use actpass_core::evidence::leaf::{
 use actpass_core::evidence::merkle::{self, LeafHashes, Tree};
 use actpass_core::evidence::record::Record;
 use actpass_core::evidence::tile::TilePath;
-use actpass_core::hash::{BundleDigest, LeafHash, StreamId, TreeRoot};
+use actpass_core::hash::{BundleDigest, DigestMac, LeafHash, StreamId, TreeRoot};
 use actpass_core::state::{Bundles, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 
@@ -277,6 +277,11 @@ impl Log {
             .get(stream)?
             .iter()
             .find(|answered| answered.seq == seq)
+    }
+
+    /// A subject under the tenant's key.
+    pub(crate) fn subject(&self, subject: &str) -> DigestMac {
+        self.mac_key.subject(subject)
     }
 
     /// Digest and resource of an action under the tenant's key.

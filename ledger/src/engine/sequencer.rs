@@ -16,6 +16,7 @@ use super::{
 use crate::error::ApiError;
 use crate::heads::Keeper;
 use crate::storage::{Appended, Blob, BlobKind, LogGroup, StorageError};
+use crate::vault::VaultError;
 use others::Owed;
 
 /// Bytes that are enough for one group: four of the largest requests that are kept.
@@ -181,6 +182,36 @@ impl Sequencer {
                 return;
             }
         }
+    }
+
+    /// Puts into the logs what was destroyed and is in none yet, and destroys what they say is: a crash may have come between the
+    /// two, and a vault that was put back from an older copy has keys again that are gone.
+    pub(super) fn record_erasures(&mut self) -> Result<(), VaultError> {
+        let vault = self.parts.vault.clone();
+        let origins: Vec<String> = self.logs.keys().cloned().collect();
+        for origin in origins {
+            let Some(log) = self.logs.get(&origin) else {
+                continue;
+            };
+            if vault.follow(log.tenant(), log.state().erasures())? {
+                tracing::warn!(log = %origin, "The vault held keys of texts that were erased, as an older copy does; they are destroyed again");
+            }
+            let unrecorded = vault.unrecorded(log.tenant())?;
+            let mut staged = BTreeMap::new();
+            let mut staging = self.staging(&mut staged);
+            for event in unrecorded {
+                let now = staging.now(&origin);
+                let noted = now.and_then(|now| staging.event(&origin, now, event, Vec::new()));
+                if let Err(error) = noted {
+                    tracing::error!(%error, log = %origin, "An erasure is not in its log");
+                }
+            }
+            // Why is said there; on a full disk it is tried again with the next erasure, and at the next start.
+            if !matches!(self.commit(staged), Committed::But(_)) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Has the storage make room ahead, now that nobody waits.

@@ -4,12 +4,12 @@ use actpass_core::canonical;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::MacKey;
 use actpass_core::hash::{BlobDigest, BundleDigest, sha256};
-use actpass_core::verify::{Inputs, Kept};
+use actpass_core::verify::{GoneKey, Inputs, Kept};
 
 use super::known::TextKeys;
 use crate::engine::{sealed_name, side_frame_aad};
 use crate::storage::{SegmentReader, StorageError};
-use crate::vault::Vault;
+use crate::vault::{Gone, Vault, VaultError};
 
 /// Whether texts could be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,12 @@ impl Inputs for Stored<'_> {
             Err(error) => return Kept::Unreadable(error.to_string()),
         };
         let opened = vault.open_sealed(tenant(self.origin), aad.as_bytes(), &sealed);
+        if let Err(VaultError::Erased { gone, .. }) = opened {
+            return Kept::Erased(match gone {
+                Gone::Subject(tag) => GoneKey::Subject(tag),
+                Gone::Month => GoneKey::Month,
+            });
+        }
         let parsed = opened
             .map_err(|error| error.to_string())
             .and_then(|text| canonical::from_slice(&text).map_err(|error| error.to_string()));

@@ -1,4 +1,4 @@
-//! Where the vault's two documents are kept whole: in files, or where several ledgers reach them.
+//! Where the vault's documents are kept whole: in files, or where several ledgers reach them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::kek::Kek;
+use super::tenant::TenantKeys;
 use super::{Vault, VaultError, file, private_file};
 
 /// How often a change is made anew on what another ledger put there meanwhile.
@@ -67,7 +68,12 @@ impl Documents for Files {
     }
 
     fn replace(&self, name: &str, _: Option<u64>, bytes: &[u8]) -> Result<Option<u64>, VaultError> {
-        private_file::replace(&self.path(name), bytes)?;
+        let path = self.path(name);
+        if let Some(dir) = path.parent().filter(|dir| *dir != self.0) {
+            private_file::make_dir(dir)?;
+        }
+        // What is not kept any more may be a key that was destroyed.
+        private_file::replace_and_wipe(&path, bytes)?;
         Ok(Some(0))
     }
 
@@ -169,11 +175,13 @@ impl Vault {
     }
 
     pub(super) fn take_newer(&self, state: &mut super::State) -> Result<(), VaultError> {
-        let known = [state.credentials.known(), state.tenants.known()];
+        let mut known = vec![state.credentials.known(), state.tenants.known()];
+        known.extend(state.open.values().map(TenantKeys::known));
         let newer = self.documents.newer(&known)?;
         let documents = &*self.documents;
         state.credentials.take(&newer, documents, &self.kek)?;
-        state.tenants.take(&newer, documents, &self.kek)
+        state.tenants.take(&newer, documents, &self.kek)?;
+        self.take_texts(state, &newer)
     }
 
     /// Changes the state by `change`, which says whether what it made is there, on the newest that there is.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{NAME_BYTES_MAX, Outside, PrivateFileError, SECRET_BYTES_MAX};
+use super::{Gone, NAME_BYTES_MAX, Outside, PrivateFileError, SECRET_BYTES_MAX};
 
 /// Why a credential is not lent.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +65,18 @@ pub enum VaultError {
         what: String,
     },
     /// Sealed bytes are not what was sealed, or not for this tenant and purpose.
-    #[error("sealed bytes of `{tenant}` are not what was sealed, or their key was erased")]
+    #[error("sealed bytes of `{tenant}` are not what was sealed")]
     Sealed {
         /// The tenant.
         tenant: String,
+    },
+    /// The key of sealed bytes was destroyed on purpose.
+    #[error("the texts are erased")]
+    Erased {
+        /// The tenant.
+        tenant: String,
+        /// With what.
+        gone: Gone,
     },
     /// A secret of no or too many bytes.
     #[error("a secret has 1 to {SECRET_BYTES_MAX} bytes, not {0}")]

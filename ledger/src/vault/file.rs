@@ -15,8 +15,9 @@ use super::cipher::mac;
 use super::kek::Kek;
 use super::{VaultError, hex};
 
-/// Largest document: 1024 credentials of 8 KiB as base64, 11 KiB each, with their bindings of up to 20 KiB.
-pub(super) const BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Largest document: 1024 credentials of 8 KiB as base64, 11 KiB each, with their bindings of up to 20 KiB; or a tenant's text keys,
+/// which after 8,192 erased subjects, each with 80 keys of 49 bytes, are 31 MiB.
+pub(super) const BYTES_MAX: u64 = 40 * 1024 * 1024;
 
 /// Verifies and reads a document of that name.
 pub(super) fn open<T: DeserializeOwned>(

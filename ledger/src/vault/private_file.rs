@@ -101,6 +101,27 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError>
     sync_dir(path)
 }
 
+/// [`replace`], and writes zeros over what the old file held: where the disk writes in place, that is gone too.
+pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let old = match OpenOptions::new().write(true).open(path) {
+        Ok(old) => Some(old),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(path, "open")(error)),
+    };
+    replace(path, bytes)?;
+    let Some(mut old) = old else { return Ok(()) };
+    let mut wipe = || {
+        let length = usize::try_from(old.metadata()?.len()).unwrap_or_default();
+        old.write_all(&vec![0; length])?;
+        old.sync_all()
+    };
+    // The new file is in its place whatever comes of this.
+    if let Err(error) = wipe() {
+        tracing::warn!(%error, path = %path.display(), "Old keys could not be written over; their file is gone");
+    }
+    Ok(())
+}
+
 /// Makes a file that must not exist; of several processes that try at once, one succeeds.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let mut random = [0; 8];

@@ -23,6 +23,13 @@ fn now() -> Timestamp {
     "2026-11-20T12:00:00.123456Z".parse().unwrap()
 }
 
+fn about() -> About {
+    About {
+        at: now(),
+        subject: None,
+    }
+}
+
 fn secret() -> Secret {
     Secret::from(SECRET.to_owned())
 }
@@ -437,7 +444,7 @@ fn a_vault_that_others_may_read_is_refused() {
 fn sealed_bytes_open_only_for_their_tenant_and_purpose() {
     let temp = tempfile::tempdir().unwrap();
     let sealed = vault(temp.path())
-        .seal(TENANT, b"leaf 4", b"an e-mail address")
+        .seal(TENANT, &about(), b"leaf 4", b"an e-mail address")
         .unwrap();
     let vault = vault(temp.path());
     assert_eq!(
@@ -468,7 +475,9 @@ fn sealed_bytes_open_only_for_their_tenant_and_purpose() {
             "cut at {at}"
         );
     }
-    let again = vault.seal(TENANT, b"leaf 4", b"an e-mail address").unwrap();
+    let again = vault
+        .seal(TENANT, &about(), b"leaf 4", b"an e-mail address")
+        .unwrap();
     assert_ne!(again, sealed, "equal texts look different");
 }
 

@@ -1,8 +1,10 @@
 //! The logs that the vectors are made of.
 
-use actpass_core::evidence::leaf::{EventBody, Revision, RulingVerdict, StreamEnd, TrustedKeys};
+use actpass_core::evidence::leaf::{
+    EventBody, Revision, Ruling, RulingVerdict, StreamEnd, TrustedKeys,
+};
 use actpass_core::evidence::record::{Body, Judged, Note, Outcome, OutcomeResult, Refusal};
-use actpass_core::hash::b64u_encode;
+use actpass_core::hash::{DigestMac, b64u_encode};
 use actpass_core::passport::jws::key_id;
 use actpass_core::vote::Vote;
 use actpass_tests::exported::Keys;
@@ -130,6 +132,7 @@ pub(crate) fn local() -> Logbook {
     unknown(&mut log, &mut one);
     log.wait(40);
     over(&mut log, &mut two);
+    erased(&mut log, &mut two);
     log.event(changed(0, "delete")).unwrap();
     log.event(EventBody::Recovery { bytes: 513 }).unwrap();
     log.event(EventBody::Revoked {
@@ -219,6 +222,59 @@ fn over(log: &mut Logbook, sidecar: &mut Sidecar) {
         .unwrap();
     let denied = log.intent(sidecar, &refund(LOCAL, 9_999_999, "ch_8").unwrap());
     assert_eq!(denied.unwrap().verdict, RulingVerdict::Deny);
+}
+
+fn erasure(id: &str, subject: Option<DigestMac>, generation: u64) -> EventBody {
+    EventBody::Erasure {
+        id: id.to_owned(),
+        subject,
+        generation: subject.is_some().then_some(generation),
+        before: subject
+            .is_none()
+            .then(|| "2026-05-01T00:00:00Z".parse().unwrap()),
+        by: "owner@example.com".to_owned(),
+        why: "request 4711".to_owned(),
+    }
+}
+
+/// A question that ends with an erasure, asked again after it; and months of which nothing is kept.
+fn erased(log: &mut Logbook, sidecar: &mut Sidecar) {
+    let large = refund(LOCAL, 9_000, "ch_9").unwrap();
+    let asked = log.intent(sidecar, &large).unwrap();
+    let id = sealed(log, sidecar, &asked, 12);
+    log.event(vote(&id, true)).unwrap();
+    log.event(erasure("ers_1", asked.subject, 0)).unwrap();
+    let again = log.intent(sidecar, &large).unwrap();
+    assert_eq!(again.verdict, RulingVerdict::Escalate, "{again:?}");
+    log.event(erasure("ers_2", None, 0)).unwrap();
+    log.event(erasure("ers_3", again.subject, 1)).unwrap();
+}
+
+fn sealed(log: &mut Logbook, sidecar: &Sidecar, asked: &Ruling, seq: u64) -> String {
+    let id = approval_of(asked).unwrap();
+    log.seal(&id, sidecar, seq).unwrap();
+    id
+}
+
+/// A grant that is used, with an event before that, and two erasures of whom it was about: what forged erasures are made of.
+pub(crate) fn erasable() -> Logbook {
+    let mut log = Logbook::new(LOCAL, 200).unwrap();
+    log.activate(policy(LOCAL, "enforce"), None).unwrap();
+    let mut sidecar = Sidecar::new(1);
+    log.event(sidecar.opened(None)).unwrap();
+    let large = refund(LOCAL, 12_000, "ch_2").unwrap();
+    let asked = log.intent(&mut sidecar, &large).unwrap();
+    let id = sealed(&mut log, &sidecar, &asked, 0);
+    log.event(vote(&id, true)).unwrap();
+    log.event(EventBody::Recovery { bytes: 513 }).unwrap();
+    let used = log.intent(&mut sidecar, &large).unwrap();
+    assert_eq!(used.verdict, RulingVerdict::Permit);
+    log.record(&mut sidecar, outcome(1, OutcomeResult::Ok), true)
+        .unwrap();
+    for (id, generation) in [("ers_1", 0), ("ers_2", 1)] {
+        log.event(erasure(id, asked.subject, generation)).unwrap();
+    }
+    log
 }
 
 /// A namespace of a cluster: keys that the log names, revisions, a pod, a stamped vote.

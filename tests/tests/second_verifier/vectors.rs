@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::{Answer, Elsewhere, of_program, of_script};
 use super::edits::{remade, with_leaf};
-use super::logs::{audit, cluster, example, keys, local, small};
+use super::logs::{audit, cluster, erasable, example, keys, local, small};
 
 /// Where they are published.
 pub(crate) fn published() -> PathBuf {
@@ -580,12 +580,35 @@ fn lies() -> Vec<Vector> {
             )
         },
         vector(
+            "erased_grant.jsonl",
+            "a grant is used whose question was erased",
+            erased(6, |leaf, subject| {
+                let body = json!({"by": "ann", "generation": 0, "id": "ers_0", "subject": subject, "why": "request 4711"});
+                leaf["r"] = json!({"body": body, "kind": "erasure", "v": "actpass.event/1"});
+            }),
+            wrong(7),
+        ),
+        vector(
+            "erased_twice.jsonl",
+            "the same keys are erased twice",
+            erased(10, |leaf, _| set(leaf, "/r/body/generation", json!(0))),
+            wrong(10),
+        ),
+        vector(
             "unstamped.jsonl",
             "a vote whose stamp is of another key",
             unstamped(),
             wrong(7),
         ),
     ]
+}
+
+/// The log of erasures with a leaf changed by who has every key, who knows how the log names whom they were about.
+fn erased(seq: usize, change: impl FnOnce(&mut Value, Value)) -> Vec<u8> {
+    let mut export = parsed(&erasable());
+    let subject = export.leaf(3).unwrap()["d"]["subject"].clone();
+    with_leaf(&mut export, seq, &keys(), |leaf| change(leaf, subject));
+    export.bytes().unwrap()
 }
 
 fn overspend(leaf: &mut Value) {

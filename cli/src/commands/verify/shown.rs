@@ -114,6 +114,9 @@ fn texts(log: &VerifiedLog) -> String {
         ),
         Opening::Failed(why) => format!("{} encrypted, NOT LOOKED INTO: {why}", texts.sealed),
     };
+    if texts.erased > 0 {
+        text.push_str(&format!(", {} erased", texts.erased));
+    }
     if texts.missing > 0 {
         text.push_str(&format!(", {} not there", texts.missing));
     }
@@ -212,6 +215,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
             "opened": report.texts.opened,
             "sealed": report.texts.sealed,
             "missing": report.texts.missing,
+            "erased": report.texts.erased,
             "not_opened": not_opened(&log.texts),
         },
         "intents": report.redecided.intents,

@@ -18,6 +18,8 @@ pub struct ActionMacs {
     pub digest: DigestMac,
     /// Of upstream and resource, where there is one: what precedents are counted by.
     pub resource: Option<DigestMac>,
+    /// Of the subject, where there is one: whose texts can be erased together.
+    pub subject: Option<DigestMac>,
 }
 
 impl MacKey {
@@ -32,12 +34,18 @@ impl MacKey {
         ActionMacs {
             digest: self.digest(&action.digest()),
             resource: resource.map(|resource| self.resource(&action.upstream, resource)),
+            subject: action.subject().map(|subject| self.subject(subject)),
         }
     }
 
     /// HMAC-SHA-256 over `actpass.digest/1\0` ‖ digest.
     pub fn digest(&self, digest: &ActionDigest) -> DigestMac {
         self.mac(&[b"actpass.digest/1\0", digest.as_bytes()])
+    }
+
+    /// HMAC-SHA-256 over `actpass.subject/1\0` ‖ subject: the same for all upstreams, as one person is known to several.
+    pub fn subject(&self, subject: &str) -> DigestMac {
+        self.mac(&[b"actpass.subject/1\0", subject.as_bytes()])
     }
 
     /// HMAC-SHA-256 over `actpass.resource/1\0` ‖ upstream ‖ `\0` ‖ resource. Names of upstreams hold no NUL.

@@ -32,6 +32,9 @@ pub struct Ruling {
     /// HMAC-SHA-256 of the upstream and the resource under the same key, by which precedents are counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub resource: Option<DigestMac>,
+    /// HMAC-SHA-256 of the subject under the same key, by which an erasure names whose texts it erased.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<DigestMac>,
     /// What the decision knew.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub facts: Option<RulingFacts>,
@@ -79,6 +82,7 @@ impl Ruling {
             shadow: Vec::new(),
             digest: None,
             resource: None,
+            subject: None,
             facts: None,
             reservations: Vec::new(),
             limit: None,

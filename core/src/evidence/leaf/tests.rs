@@ -89,6 +89,22 @@ fn events() -> Vec<EventBody> {
             by: text("ann"),
         },
         EventBody::Recovery { bytes: 12 },
+        EventBody::Erasure {
+            id: text("ers_1"),
+            subject: Some(DigestMac::from_bytes([5; 32])),
+            generation: Some(0),
+            before: None,
+            by: text("ann"),
+            why: text("request 4711"),
+        },
+        EventBody::Erasure {
+            id: text("ers_2"),
+            subject: None,
+            generation: None,
+            before: Some(time),
+            by: text("ann"),
+            why: text("kept for a year"),
+        },
         EventBody::Bundle {
             digest: BundleDigest::from_bytes([2; 32]),
             revision: Some(Revision { term: 7, count: 3 }),
