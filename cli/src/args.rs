@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Erase(EraseArgs),
     Events(EventsArgs),
     Tail(TailArgs),
+    Export(ExportArgs),
     Proof(ProofArgs),
     Doctor(DoctorArgs),
     /// Print the completions of a shell
@@ -141,7 +142,7 @@ pub(crate) struct CheckArgs {
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Log directory, or a file from `kubectl actpass export`, `kubectl actpass prove` or `actpass proof` [default: the log of the state
+    /// Log directory, or a file from `actpass export`, `kubectl actpass export`, `kubectl actpass prove` or `actpass proof` [default: the log of the state
     /// directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
@@ -241,6 +242,27 @@ pub(crate) struct TailArgs {
     /// Go on as leaves come, until Ctrl-C
     #[arg(long)]
     pub(crate) follow: bool,
+}
+
+/// Keep the log as one file, to be verified elsewhere
+///
+/// Lines of JSON: the leaves as they stand in the log, what they name (policy; texts and requests encrypted), the signed
+/// checkpoint, and a sum. `actpass verify FILE` checks it anywhere. Reads the files only, also while a run is active.
+///
+/// Example: actpass export --to agent.jsonl
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Log directory, or the state directory that it is in [default: the log of the state directory]
+    #[arg(value_name = "DIR")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Keep one leaf of the log with the proof that it is there, as a file that anyone can check
@@ -448,6 +470,7 @@ mod tests {
             "proof",
             "doctor",
             "erase",
+            "export",
             "completions",
             "man",
         ]

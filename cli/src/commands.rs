@@ -6,6 +6,7 @@ pub(crate) mod credentials;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod intents;
 pub(crate) mod limits;
 pub(crate) mod manual;

@@ -120,6 +120,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             };
             commands::credentials::credentials(command, &state, json).await
         }
+        Command::Export(args) => commands::export::export(args, existing, json),
         Command::Erase(args) => commands::erase::erase(args, &existing()?, json).await,
         Command::Limits => commands::limits::limits(&existing()?, json).await,
         Command::Completions { shell } => commands::manual::completions(shell),

@@ -7,6 +7,7 @@
 
 mod beside;
 mod export;
+mod exporting;
 mod known;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::storage::{Entry, StorageError};
 pub use beside::Opening;
 use beside::Stored;
 pub use export::{exported_leaves, key_of, verify_export};
+pub use exporting::{ExportError, export_dir};
 pub use known::{Known, LogKey, LogKeyError, TextKeys};
 
 /// What the verification of a directory found.

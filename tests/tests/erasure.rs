@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use actpass_core::evidence::leaf::{EventBody, Leaf, MacKey};
 use actpass_core::hash::DigestMac;
+use actpass_ledger::offline::{Known, TextKeys, verify_export};
 use actpass_ledger::storage::{BlobKind, Entry, SegmentReader};
 use actpass_ledger::vault::{Doomed, Kek, Vault, VaultError};
 use actpass_tests::home::{Home, text};
@@ -254,6 +255,7 @@ fn nothing_opens_what_was_erased_and_everything_else_stays_as_it_was() {
         assert_eq!(would["id"], Value::Null);
         assert!(paid.question(GONE).is_some(), "looking changes nothing");
 
+        paid.json(&["export", "--to", "early.jsonl"]);
         let done = paid.erase(GONE, &["--yes"]);
         assert_eq!(counts(&done), [2, 1, 1], "{done}");
         let again = paid.erase(GONE, &["--yes"]);
@@ -291,6 +293,23 @@ fn nothing_opens_what_was_erased_and_everything_else_stays_as_it_was() {
         let (opens, erased, all) = opened(&log, &vault(before));
         assert_eq!((opens, erased), (6, 0));
         assert!(all.contains("IBAN-vendor_gone") && all.contains("why-vendor_gone"));
+    }
+
+    // Exports hold what the log does, so they say no more.
+    paid.json(&["export", "--to", "late.jsonl"]);
+    for file in ["early.jsonl", "late.jsonl"] {
+        let exported = paid.home().path().join(file);
+        let all = fs::read_to_string(&exported).unwrap();
+        assert!(!all.contains("vendor_") && !all.contains("IBAN-"), "{file}");
+        let known = Known {
+            texts: TextKeys::Vault(&left),
+            ..Known::default()
+        };
+        let verified = verify_export(&exported, &known).unwrap();
+        let report = &verified.logs[0].report;
+        assert_eq!((report.texts.opened, report.texts.erased), (2, 2), "{file}");
+        let verified = paid.home().actpass(&["verify", file]).output().unwrap();
+        says(&verified, 0, "encrypted, not looked into");
     }
 
     let verified = paid.home().actpass(&["verify"]).output().unwrap();

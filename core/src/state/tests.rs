@@ -1,3 +1,4 @@
+mod erasures;
 mod forged;
 mod pods;
 mod random;

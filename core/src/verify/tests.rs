@@ -5,7 +5,7 @@ use crate::action::ActionEvidence;
 use crate::evidence::checkpoint::{Checkpoint, NoteSigner};
 use crate::evidence::leaf::{EventBody, Leaf, Ruling, RulingApproval, RulingVerdict, StreamEnd};
 use crate::evidence::record::{Body, OutcomeResult};
-use crate::hash::TreeRoot;
+use crate::hash::{DigestMac, TreeRoot};
 use crate::state::testlog::{TENANT, TestLog, refund, sealed, signer, vote};
 
 /// A small log with one of everything: 16 leaves.
@@ -705,4 +705,124 @@ fn a_finding_reads_as_a_sentence() {
         Some("leaf 3")
     );
     assert_eq!(report.class().exit_code(), 3);
+}
+
+/// A log whose texts about some subjects have no key any more.
+struct Forgotten<'a> {
+    log: &'a TestLog,
+    /// By leaf.
+    gone: std::collections::BTreeMap<u64, GoneKey>,
+}
+
+impl Inputs for Forgotten<'_> {
+    fn bundle(&self, digest: &BundleDigest) -> Option<Vec<u8>> {
+        self.log.bundle(digest)
+    }
+
+    fn openings(&self, seq: u64) -> Kept<Openings> {
+        match self.gone.get(&seq) {
+            Some(gone) => Kept::Erased(*gone),
+            None => self.log.openings(seq),
+        }
+    }
+}
+
+#[test]
+fn texts_without_a_key_are_no_fault_where_a_later_leaf_says_that_they_were_erased() {
+    let mut log = sample();
+    let mut sidecar = log.open(3);
+    let ruled = log.intent(&mut sidecar, &refund(1_000, "ch_9"));
+    let seq = log.leaves.len() as u64 - 1;
+    let mac = ruled.subject.unwrap();
+    let tag = |first: u8| {
+        let mut tag: [u8; 8] = mac.as_bytes()[..8].try_into().unwrap();
+        tag[0] ^= first;
+        tag
+    };
+    let erasure = |subject, before| EventBody::Erasure {
+        id: "ers_1".to_owned(),
+        subject,
+        generation: Option::is_some(&subject).then_some(0),
+        before,
+        by: "ann".to_owned(),
+        why: "request 4711".to_owned(),
+    };
+    let report = |log: &TestLog, gone| {
+        let gone = [(seq, gone)].into();
+        let inputs = Forgotten { log, gone };
+        let checkpoints = [log.checkpoint()];
+        let against = Against {
+            checkpoints: &checkpoints,
+            ..Against::default()
+        };
+        run(&log.leaves, &against, &inputs)
+    };
+    let unsaid = Gap::ErasureUnsaid {
+        from: seq,
+        count: 1,
+    };
+    let gone = GoneKey::Subject(tag(0));
+    let none = report(&log, gone);
+    assert_eq!(
+        (none.class(), &none.gaps[..]),
+        (Class::Incomplete, &[unsaid.clone()][..])
+    );
+    assert_eq!(none.texts.erased, 1);
+
+    // Another subject's erasure, or that of months before, does not speak of it.
+    let mut other = log.clone();
+    let another = DigestMac::from_bytes([9; 32]);
+    other.event(erasure(Some(another), None)).unwrap();
+    let month = crate::state::month_of(other.now);
+    let EventBody::Erasure { by, why, .. } = erasure(None, None) else {
+        unreachable!()
+    };
+    let months = EventBody::Erasure {
+        id: "ers_2".to_owned(),
+        subject: None,
+        generation: None,
+        before: Some(month),
+        by,
+        why,
+    };
+    other.event(months).unwrap();
+    for key in [gone, GoneKey::Month] {
+        assert_eq!(
+            report(&other, key).gaps,
+            std::slice::from_ref(&unsaid),
+            "{key:?}"
+        );
+    }
+
+    log.event(erasure(Some(mac), None)).unwrap();
+    let said = report(&log, gone);
+    assert_eq!(
+        (said.class(), said.texts.erased),
+        (Class::Valid, 1),
+        "{said:?}"
+    );
+    assert_eq!(said.redecided.missing, [("erased texts", 1)].into());
+    assert_eq!(said.redecided.same + 1, said.redecided.intents);
+
+    // Who would hide a text behind the erasure of somebody else is found out by the leaf itself.
+    let hidden = report(&log, GoneKey::Subject(tag(1)));
+    assert_eq!(
+        hidden.first_bad().map(|found| (found.seq, &found.what)),
+        Some((seq, &What::ErasedForAnother))
+    );
+
+    // What comes after an erasure is not erased by it.
+    log.intent(&mut sidecar, &refund(1_001, "ch_9"));
+    let later = log.leaves.len() as u64 - 1;
+    let inputs = Forgotten {
+        log: &log,
+        gone: [(later, gone)].into(),
+    };
+    let later = run(&log.leaves, &Against::default(), &inputs);
+    assert!(
+        later
+            .gaps
+            .iter()
+            .any(|gap| matches!(gap, Gap::ErasureUnsaid { count: 1, .. }))
+    );
 }

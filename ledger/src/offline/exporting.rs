@@ -1,0 +1,87 @@
+//! Writes the log of a directory as one file, without a ledger; a writer may be at work meanwhile.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use actpass_core::evidence::leaf::{EventBody, Leaf};
+
+use crate::engine::checkpoint_name;
+use crate::export::{First, VERSION, Writer};
+use crate::storage::reader::SegmentReader;
+use crate::storage::{Entry, StorageError};
+
+/// Why a directory is not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Its files cannot be read, or are damaged.
+    #[error("the log cannot be exported")]
+    Storage(#[from] StorageError),
+    /// It holds none, or several.
+    #[error("the directory holds {0} logs, and a file is of one")]
+    Logs(usize),
+    /// Its end is not signed, or its first leaf is none.
+    #[error(
+        "log `{0}` has no signed checkpoint, or does not begin as a log does; run `actpass verify`"
+    )]
+    Unsigned(String),
+    /// Nobody takes it.
+    #[error("write the file")]
+    Write(#[from] io::Error),
+}
+
+/// Writes the one log in `dir` as [`crate::export`] says; what its first line says.
+///
+/// # Errors
+/// Where there is not one whole log, or `to` takes no more.
+pub fn export_dir(dir: &Path, to: &mut dyn Write) -> Result<First, ExportError> {
+    let mut stored = SegmentReader::open_read_only(dir)?;
+    let checked = stored.check()?;
+    let [(log, head)] = checked.logs.as_slice() else {
+        return Err(ExportError::Logs(checked.logs.len()));
+    };
+    let checkpoint = stored.blob(&checkpoint_name(log))?;
+    let checkpoint = checkpoint.and_then(|note| String::from_utf8(note).ok());
+    let key = key_of(dir, log)?;
+    let (Some(checkpoint), Some(key)) = (checkpoint, key) else {
+        return Err(ExportError::Unsigned(log.clone()));
+    };
+    let first = First {
+        export: VERSION.to_owned(),
+        leaves: head.size,
+        log: log.clone(),
+        key,
+    };
+    let (mut writer, line) = Writer::new(&first);
+    to.write_all(&line)?;
+    let mut written = Ok(());
+    // What a writer has added since has no checkpoint here.
+    SegmentReader::open_read_only(dir)?.replay(&mut |entry| {
+        if let Some(line) = writer.entry(entry) {
+            written = to.write_all(&line);
+        }
+        match written.is_err() || writer.complete() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    written?;
+    to.write_all(&writer.last(checkpoint))?;
+    Ok(first)
+}
+
+/// The key that the log's first leaf names.
+fn key_of(dir: &Path, origin: &str) -> Result<Option<String>, StorageError> {
+    let mut key = None;
+    SegmentReader::open_read_only(dir)?.replay(&mut |entry| match entry {
+        Entry::Leaf { log, bytes, .. } if log == origin => {
+            let leaf = Leaf::parse(bytes).ok();
+            if let Some(EventBody::Genesis { log_key, .. }) = leaf.as_ref().and_then(Leaf::event) {
+                key = Some(log_key.clone());
+            }
+            ControlFlow::Break(())
+        }
+        Entry::Leaf { .. } | Entry::Blob { .. } => ControlFlow::Continue(()),
+    })?;
+    Ok(key)
+}
