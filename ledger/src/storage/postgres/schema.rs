@@ -60,13 +60,14 @@ SELECT current_setting('server_version_num')::integer, current_setting('fsync'),
     (SELECT system_identifier FROM pg_control_system())";
 
 /// Ours for as long as the connection lasts. Whatever somebody sets later, a commit waits for what it waited for at the start.
-/// There is an index for all we ask, and a guess of how many rows are new is none.
+/// There is an index for all we ask, so a statement is planned once, whatever is asked by it and however many rows there are.
 pub(super) const SESSION: &str = "
 SET client_min_messages = warning;
 SET statement_timeout = '8s';
 SET lock_timeout = '2s';
 SET idle_in_transaction_session_timeout = '10s';
 SET enable_seqscan = off;
+SET plan_cache_mode = force_generic_plan;
 SET search_path = pg_catalog;
 ";
 
