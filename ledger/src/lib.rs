@@ -107,6 +107,7 @@ impl Ledger {
             shown,
             evidence_to,
         } = config;
+        let directory = storage.directory();
         let (verifying, source) = (log_key.verifying_key(), api::Source::of(&*storage));
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
@@ -119,7 +120,7 @@ impl Ledger {
         };
         let engine = Arc::new(Engine::start(parts)?);
         let passing = evidence_to
-            .zip(directory.clone())
+            .zip(directory)
             .map(|(target, directory)| {
                 Passing::start(target, directory, engine.durable_sizes(), metrics.clone())
             });

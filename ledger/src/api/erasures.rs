@@ -18,10 +18,11 @@ use jiff::Timestamp;
 
 use super::Context;
 use super::auth::{Allowed, Caller};
+use super::evidence::Reader;
 use super::gate::{Resource, Verb};
 use crate::engine::{Log, Logs, Staging};
 use crate::error::ApiError;
-use crate::storage::{BlobKind, Entry, SegmentReader, StorageError};
+use crate::storage::{BlobKind, Entry, StorageError};
 use crate::vault::{Doomed, KeyName, Vault, VaultError};
 
 /// `GET /v1/erasures`: all, the oldest first.
@@ -154,7 +155,7 @@ async fn count(context: &Context, allowed: &Allowed, doomed: Doomed) -> Result<C
 }
 
 fn counted(
-    mut reader: SegmentReader,
+    mut reader: Reader,
     vault: &Vault,
     (origin, tenant): (&str, &str),
     doomed: &Doomed,
@@ -162,7 +163,7 @@ fn counted(
     let mut counted = Counted::default();
     // Texts of a subject lie under a key for each month and generation.
     let mut known: HashMap<KeyName, bool> = HashMap::new();
-    reader.replay(&mut |entry| {
+    reader.replay(origin, &mut |entry| {
         if let Entry::Blob {
             log, kind, bytes, ..
         } = entry
@@ -194,12 +195,12 @@ async fn destroy(
     let by = allowed.person.user.clone();
     let destroyed = tokio::task::spawn_blocking(move || {
         vault.destroy(&tenant, &doomed, |generation| EventBody::Erasure {
-            id,
+            id: id.clone(),
             subject: subject_of(&doomed),
             generation,
             before: before_of(&doomed),
-            by,
-            why,
+            by: by.clone(),
+            why: why.clone(),
         })
     });
     let destroyed = destroyed

@@ -32,7 +32,7 @@ use crate::engine::PlacedLeaf;
 use crate::error::ApiError;
 use crate::export::{First, VERSION, Writer};
 use crate::storage::{Entry, StorageError};
-use reader::Reader;
+pub(super) use reader::Reader;
 pub(crate) use reader::Source;
 
 /// Readers at once. Each holds an index of blobs: 60 MiB per million.
@@ -185,13 +185,13 @@ impl Evidence {
     /// What `read` finds, from a thread that may block.
     pub(super) async fn look<T: Send + 'static>(
         &self,
-        read: impl FnOnce(SegmentReader) -> Result<T, StorageError> + Send + 'static,
+        read: impl FnOnce(Reader) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let directory = self.directory.clone().ok_or(ApiError::NotFound("log"))?;
+        let source = self.source.clone().ok_or(ApiError::NotFound("log"))?;
         let slot = self.turn().await?;
         let found = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            SegmentReader::open_read_only(&directory).and_then(read)
+            source.open().and_then(read)
         });
         found.await.map_err(|_| unreadable())?.map_err(|error| {
             tracing::error!(%error, "Evidence cannot be read");

@@ -43,7 +43,12 @@ pub(crate) struct Args {
     #[arg(long, env = "ACTPASS_NAMESPACE", default_value = "actpass-system")]
     pub(crate) namespace: String,
     /// Where all leaves go as they come, one JSON line each: a file, or `-`, which is standard output
-    #[arg(long, env = "ACTPASS_EVIDENCE_TO", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "ACTPASS_EVIDENCE_TO",
+        value_name = "FILE",
+        conflicts_with = "postgres_url"
+    )]
     pub(crate) evidence_to: Option<PathBuf>,
     /// Form of the log on standard error; ACTPASS_LOG chooses what is in it
     #[arg(long, env = "ACTPASS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Source {
     }
 }
 
-pub(super) enum Reader {
+pub(crate) enum Reader {
     Files(Box<SegmentReader>),
     Server {
         storage: Box<dyn Storage>,
@@ -57,7 +57,7 @@ pub(super) enum Reader {
 
 impl Reader {
     /// Shows what there is, at least of that log.
-    pub(super) fn replay(
+    pub(crate) fn replay(
         &mut self,
         log: &str,
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
