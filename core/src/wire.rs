@@ -385,9 +385,9 @@ pub struct EraseRequest {
     /// Whose texts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subject: Option<String>,
-    /// Texts of the months before that of this instant.
+    /// Texts of the months before that of this instant, in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub before: Option<Timestamp>,
+    pub before: Option<String>,
     /// On what ground; it stands in the log in clear.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
@@ -404,6 +404,7 @@ pub struct ErasedView {
     /// The subject as the log names it: a MAC.
     pub subject: Option<String>,
     /// The month before which everything is erased.
+    #[serde(with = "crate::canonical::serde_instant_opt", default)]
     pub before: Option<Timestamp>,
     /// Leaves whose texts could be read.
     pub texts: u64,
@@ -426,6 +427,7 @@ pub struct ErasureView {
     /// The subject as the log names it: a MAC.
     pub subject: Option<String>,
     /// The month before which everything is erased.
+    #[serde(with = "crate::canonical::serde_instant_opt", default)]
     pub before: Option<Timestamp>,
     /// Who asked for it.
     pub by: String,

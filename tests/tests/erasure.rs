@@ -392,7 +392,7 @@ fn an_erasure_needs_one_subject_or_a_month_that_began_and_a_ground() {
         (
             "a day to come",
             vec!["--before", "2999-01-01", "--why", "y"],
-            "a day that has come",
+            "of a day that has come",
         ),
         (
             "no day",

@@ -42,7 +42,11 @@ pub(crate) async fn asked(
     }
     let request = EraseRequest {
         subject,
-        before: before.as_deref().map(day).transpose()?,
+        before: before
+            .as_deref()
+            .map(day)
+            .transpose()?
+            .map(|at| at.to_string()),
         why,
         dry_run: true,
     };

@@ -106,12 +106,13 @@ async fn found(
     let (origin, now) = (origin.to_owned(), Timestamp::now());
     let read = move |logs: &Logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
-        let doomed = match (&request.subject, request.before) {
+        let before = request.before.as_deref().map(str::parse::<Timestamp>);
+        let doomed = match (&request.subject, before.and_then(Result::ok)) {
             (Some(subject), _) => Doomed::Subject(log.subject(subject)),
             (None, Some(before)) if before <= now => Doomed::Before(month_of(before)),
             (None, _) => {
                 return Err(ApiError::Malformed(
-                    "`before` is a day that has come: whole months before that day's are erased"
+                    "`before` is an instant of a day that has come: whole months before that day's are erased"
                         .to_owned(),
                 ));
             }
