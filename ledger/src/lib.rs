@@ -119,11 +119,9 @@ impl Ledger {
             heads,
         };
         let engine = Arc::new(Engine::start(parts)?);
-        let passing = evidence_to
-            .zip(directory)
-            .map(|(target, directory)| {
-                Passing::start(target, directory, engine.durable_sizes(), metrics.clone())
-            });
+        let passing = evidence_to.zip(directory).map(|(target, directory)| {
+            Passing::start(target, directory, engine.durable_sizes(), metrics.clone())
+        });
         let passing = passing.transpose().map_err(OpenError::Thread)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use actpass_core::evidence::leaf::EventBody;
+use actpass_core::hash::DigestMac;
 use actpass_ledger::storage::{
     Appended, Blob, BlobKind, Entry, Head, LogGroup, PostgresConfig, PostgresDocuments,
     PostgresStorage, Storage, StorageError,
 };
-use actpass_ledger::vault::{Bindings, Effect, Kek, Secret, Vault, VaultError};
+use actpass_ledger::vault::{About, Bindings, Doomed, Effect, Kek, Secret, Vault, VaultError};
 use actpass_tests::authority::Authority;
 use actpass_tests::postgres::{Postgres, config_at};
 use actpass_tests::scaled;
@@ -266,11 +268,32 @@ fn what_one_ledger_changes_in_the_vault_the_others_lend() {
             asked.map(|asked| asked.join().unwrap())
         });
         assert_eq!(keys[0], keys[1], "{tenant}");
-        let sealed = one.seal(&tenant, b"what", b"text").unwrap();
-        assert_eq!(
-            *two.open_sealed(&tenant, b"what", &sealed).unwrap(),
-            b"text"
-        );
+        let subject = Some(DigestMac::from_bytes([7; 32]));
+        let sealed = |vault: &Vault, subject: Option<DigestMac>| {
+            let about = About { at: now, subject };
+            vault.seal(&tenant, &about, b"what", b"text").unwrap()
+        };
+        let (about_one, about_nobody) = (sealed(&one, subject), sealed(&one, None));
+        for sealed in [&about_one, &about_nobody] {
+            assert_eq!(*two.open_sealed(&tenant, b"what", sealed).unwrap(), b"text");
+        }
+        // What one destroys is gone for all, once they were told, and no later change of theirs brings it back.
+        let doomed = |nth: u8| Doomed::Subject(DigestMac::from_bytes([nth; 32]));
+        let destroy = |vault: &Vault, nth: u8| {
+            let event = |_| EventBody::Recovery { bytes: 0 };
+            vault.destroy(&tenant, &doomed(nth), event).unwrap();
+        };
+        destroy(&two, 7);
+        destroy(&one, 8);
+        for vault in [&one, &two] {
+            vault.refresh().unwrap();
+            let gone = vault.open_sealed(&tenant, b"what", &about_one);
+            assert!(matches!(gone, Err(VaultError::Erased { .. })), "{gone:?}");
+            let there = vault.open_sealed(&tenant, b"what", &about_nobody);
+            assert_eq!(*there.unwrap(), b"text");
+        }
+        let later = sealed(&two, subject);
+        assert_eq!(*one.open_sealed(&tenant, b"what", &later).unwrap(), b"text");
     }
     // What stands in the table is sealed, and nothing of it is believed that was changed.
     let stored = server.sql(

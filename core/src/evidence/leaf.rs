@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
 use crate::evidence::record::{RECORD_BYTES_MAX, Record};
-use crate::hash::{
-    BlobDigest, BundleDigest, DigestMac, LeafHash, RecordHash, StreamId, sha256,
-};
+use crate::hash::{BlobDigest, BundleDigest, DigestMac, LeafHash, RecordHash, StreamId, sha256};
 use crate::vote::SignedVote;
 
 pub use mac::{ActionMacs, MacKey};

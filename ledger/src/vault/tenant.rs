@@ -212,7 +212,11 @@ impl Vault {
     }
 
     /// Takes in what another ledger destroyed.
-    pub(super) fn take_texts(&self, state: &mut State, newer: &[Document]) -> Result<(), VaultError> {
+    pub(super) fn take_texts(
+        &self,
+        state: &mut State,
+        newer: &[Document],
+    ) -> Result<(), VaultError> {
         for (tenant, keys) in &mut state.open {
             if let Some(newer) = newer.iter().find(|it| it.name == keys.document) {
                 keys.texts = self.texts_of(tenant, &newer.bytes)?;
@@ -261,7 +265,11 @@ impl Vault {
             return Ok(None);
         };
         let digest = self.unwrap_key(tenant, "digest", &wrapped.digest)?;
-        Ok(Some(TenantKeys::new(tenant, digest, self.read_texts(tenant)?)))
+        Ok(Some(TenantKeys::new(
+            tenant,
+            digest,
+            self.read_texts(tenant)?,
+        )))
     }
 
     /// None where another ledger changed the keys of tenants meanwhile.
