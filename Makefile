@@ -127,8 +127,9 @@ fuzz-seeded: fuzz-tools ## Plant a bug in each parser and see that its fuzz targ
 	fuzz/run seeded
 
 bench: bench-tools ## Measure: decisions, a durable permit, verification, memory, a pod's fence; each beside its budget or baseline
-	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli -p actpass-sidecar
+	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli -p actpass-sidecar --features actpass-bench/baselines
 	$(RELEASE)/actpass-bench decide
+	$(RELEASE)/actpass-bench log
 	$(RELEASE)/actpass-bench permit
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass

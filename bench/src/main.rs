@@ -5,6 +5,8 @@ mod decide;
 mod fence;
 mod handover;
 mod ledger;
+#[cfg(feature = "baselines")]
+mod log;
 mod memory;
 mod node;
 mod permit;
@@ -26,6 +28,9 @@ enum Command {
     Permit(permit::PermitArgs),
     /// Verification of a log, on one core
     Verify(verify::VerifyArgs),
+    /// The log alone, beside the disk's limit and databases that keep the same
+    #[cfg(feature = "baselines")]
+    Log(log::LogArgs),
     /// Memory of `actpass run` around an idle command
     Memory(memory::MemoryArgs),
     /// The packet filter of a pod, in networks of its own (as root): its loading, the verifier's pass, TCP through it
@@ -48,6 +53,8 @@ fn main() -> anyhow::Result<()> {
         Command::Decide => decide::decide(),
         Command::Permit(args) => runtime(2)?.block_on(permit::permit(args)),
         Command::Verify(args) => runtime(2)?.block_on(verify::verify(args)),
+        #[cfg(feature = "baselines")]
+        Command::Log(args) => log::log(&args),
         Command::Memory(args) => memory::memory(&args),
         Command::Fence(args) => fence::fence(&args),
         Command::Node(args) => runtime(2)?.block_on(node::node(args)),

@@ -64,11 +64,13 @@ impl Target {
             .call("GET", &format!("/v1/logs/{tenant}/proof/{seq}"), Vec::new())
             .await;
         let text = asked.map_err(|error| match error.downcast_ref::<Refused>() {
-            Some(refused) if refused.status == http::StatusCode::NOT_FOUND => anyhow!(
-                "leaf {seq} is not there: log {} has {} leaves, counted from 0",
-                escaped(&head.origin),
-                head.size
-            ),
+            Some(refused) if refused.status == http::StatusCode::NOT_FOUND && seq >= head.size => {
+                anyhow!(
+                    "leaf {seq} is not there: log {} has {} leaves, counted from 0",
+                    escaped(&head.origin),
+                    head.size
+                )
+            }
             _ => error,
         })?;
         let text = String::from_utf8(text.into()).context("the proof is no text")?;

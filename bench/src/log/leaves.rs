@@ -1,0 +1,120 @@
+//! Leaves as a ledger makes them, of 512 bytes each.
+
+use std::collections::HashSet;
+
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::merkle::{Tree, leaf_hash};
+use actpass_core::hash::hex;
+use anyhow::ensure;
+use ed25519_dalek::SigningKey;
+
+pub(super) const LOG: &str = "actpass/bench/log/1";
+
+/// Bytes of a leaf.
+pub(super) const LEAF_BYTES: usize = 512;
+
+/// More than is ever paid here.
+const BUDGET: u64 = 1 << 60;
+
+/// A log in memory: its tree, the nonces that were used, and what was paid.
+pub(super) struct Leaves {
+    tree: Tree,
+    head: [u8; 32],
+    signer: NoteSigner,
+    used: HashSet<[u8; 16]>,
+    paid: u64,
+    drawn: u64,
+}
+
+/// Leaves that belong together.
+pub(super) struct Group {
+    /// Index of the first.
+    pub(super) first: u64,
+    /// Their bytes.
+    pub(super) leaves: Vec<Vec<u8>>,
+    /// The nonce of each.
+    pub(super) nonces: Vec<[u8; 16]>,
+    /// What was paid with them, in all.
+    pub(super) paid: u64,
+    /// The signed checkpoint over all leaves so far.
+    pub(super) checkpoint: String,
+}
+
+impl Leaves {
+    pub(super) fn new() -> Self {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        Self {
+            tree: Tree::new(),
+            head: [0; 32],
+            signer: NoteSigner::new(LOG, key),
+            used: HashSet::new(),
+            paid: 0,
+            drawn: 0,
+        }
+    }
+
+    /// The next group.
+    pub(super) fn group(&mut self, leaves: usize) -> anyhow::Result<Group> {
+        let mut group = self.chained(leaves)?;
+        for nonce in &group.nonces {
+            ensure!(self.used.insert(*nonce), "a nonce twice");
+        }
+        ensure!(self.paid <= BUDGET, "over the budget");
+        let checkpoint = Checkpoint {
+            origin: LOG.to_owned(),
+            size: self.tree.size(),
+            root: self.tree.root(),
+        };
+        group.checkpoint = checkpoint.sign(&self.signer);
+        Ok(group)
+    }
+
+    /// The next group of a store that looks after nonces and budget itself.
+    pub(super) fn chained(&mut self, leaves: usize) -> anyhow::Result<Group> {
+        let first = self.tree.size();
+        let (mut texts, mut nonces) = (Vec::with_capacity(leaves), Vec::with_capacity(leaves));
+        for _ in 0..leaves {
+            let nonce = self.nonce();
+            let leaf = format!(
+                "{{\"h\":{{\"prev\":\"{}\",\"seq\":{}}},\"nonce\":\"{}\",\"of\":\"{:->320}\"}}",
+                hex(&self.head),
+                self.tree.size(),
+                hex(&nonce),
+                "bench"
+            );
+            let mut leaf = leaf.into_bytes();
+            leaf.resize(LEAF_BYTES, b' ');
+            let hash = leaf_hash(&leaf);
+            self.head = *hash.as_bytes();
+            self.tree.push(hash);
+            self.paid += 1;
+            texts.push(leaf);
+            nonces.push(nonce);
+        }
+        Ok(Group {
+            first,
+            leaves: texts,
+            nonces,
+            paid: self.paid,
+            checkpoint: String::new(),
+        })
+    }
+
+    /// As good as random to an index, and the same in each run.
+    fn nonce(&mut self) -> [u8; 16] {
+        self.drawn += 1;
+        let digest = actpass_core::hash::sha256(&[&self.drawn.to_le_bytes()]);
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
+        nonce
+    }
+
+    pub(super) fn sign(&self) -> String {
+        let checkpoint = Checkpoint {
+            origin: LOG.to_owned(),
+            size: self.tree.size(),
+            root: self.tree.root(),
+        };
+        checkpoint.sign(&self.signer)
+    }
+}
