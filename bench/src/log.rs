@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use crate::sample::{Sample, micros, ratio};
 
-
 #[derive(clap::Args)]
 pub(crate) struct LogArgs {
     /// Directory the logs are made in; put it on the disk that is meant

@@ -23,7 +23,7 @@ pub(super) struct Leaves {
     signer: NoteSigner,
     used: HashSet<[u8; 16]>,
     paid: u64,
-    drawn: u64,
+    drawn: u128,
 }
 
 /// Leaves that belong together.
@@ -75,15 +75,16 @@ impl Leaves {
         let (mut texts, mut nonces) = (Vec::with_capacity(leaves), Vec::with_capacity(leaves));
         for _ in 0..leaves {
             let nonce = self.nonce();
-            let leaf = format!(
-                "{{\"h\":{{\"prev\":\"{}\",\"seq\":{}}},\"nonce\":\"{}\",\"of\":\"{:->320}\"}}",
+            let header = format!(
+                "{{\"h\":{{\"prev\":\"{}\",\"seq\":{}}},\"nonce\":\"{}\",\"of\":\"",
                 hex(&self.head),
                 self.tree.size(),
                 hex(&nonce),
-                "bench"
             );
-            let mut leaf = leaf.into_bytes();
-            leaf.resize(LEAF_BYTES, b' ');
+            // What it is about was made before, as by who asks.
+            let mut leaf = Vec::with_capacity(LEAF_BYTES);
+            leaf.extend_from_slice(header.as_bytes());
+            leaf.resize(LEAF_BYTES, b'-');
             let hash = leaf_hash(&leaf);
             self.head = *hash.as_bytes();
             self.tree.push(hash);
@@ -103,10 +104,11 @@ impl Leaves {
     /// As good as random to an index, and the same in each run.
     fn nonce(&mut self) -> [u8; 16] {
         self.drawn += 1;
-        let digest = actpass_core::hash::sha256(&[&self.drawn.to_le_bytes()]);
-        let mut nonce = [0; 16];
-        nonce.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
-        nonce
+        // An odd factor: no two are the same (Knuth's multiplicative hashing).
+        let mixed = self
+            .drawn
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        mixed.swap_bytes().to_le_bytes()
     }
 
     pub(super) fn sign(&self) -> String {
