@@ -177,9 +177,13 @@ fn kubernetes_knows_every_field_with_any_values() {
         "ledger": {"storage": {"persistent": false}},
         "priorityClassName": "",
     });
+    let postgres = json!({
+        "ledger": {"replicas": 3, "postgres": {"url": "postgresql://ledger@db/actpass", "passwordSecret": "db", "caSecret": "ca"}},
+    });
     for (name, values) in [
         ("defaults", json!({})),
         ("everything", everything),
+        ("PostgreSQL", postgres),
         ("little", nothing),
     ] {
         let output = judge.judge(&chart.text(&values).unwrap());
