@@ -181,7 +181,7 @@ impl Tailer {
             None => {
                 self.held.clear();
                 self.read.clear();
-                (SegmentReader::open_read_only(&self.directory)?, true)
+                (SegmentReader::open_to_follow(&self.directory)?, true)
             }
         };
         let (mut passed, mut failed) = (0_u64, None);
@@ -295,8 +295,12 @@ fn make_ready(sink: &mut dyn Sink, cursor: &mut CursorFile) -> Result<(), TailEr
     let known = cursor.cursor().file;
     let begins = sink.ready(known);
     let begins = begins.map_err(|source| failed(sink, source))?;
-    let inode = |end: Option<FileEnd>| end.map(|end| end.inode);
-    match inode(begins) == inode(known) {
+    let is_known = match (begins, known) {
+        // A file that was cut short in place begins anew.
+        (Some(begins), Some(known)) => begins.inode == known.inode && begins.bytes >= known.bytes,
+        (begins, known) => begins == known,
+    };
+    match is_known {
         true => Ok(()),
         false => cursor.move_to(BTreeMap::new(), begins),
     }

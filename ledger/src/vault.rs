@@ -44,6 +44,7 @@ pub use self::error::{LendError, VaultError};
 pub use self::kek::{Kek, NotAKek};
 pub use self::private_file::PrivateFileError;
 pub use self::secret::Secret;
+pub(crate) use self::tenant::is_recorded;
 use self::tenant::{TenantKeys, Tenants};
 pub use self::texts::{About, Doomed, Gone, KeyName};
 pub use actpass_core::upstream::Effect;

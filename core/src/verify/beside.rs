@@ -174,7 +174,8 @@ impl<'a> Beside<'a> {
             }
             Kept::Erased(key) => {
                 self.texts.erased += 1;
-                self.erasures.text(key, leaf, logged.subject)?;
+                let named = logged.digest.is_some();
+                self.erasures.text(key, leaf, (named, logged.subject))?;
                 Ok(Revealed::Erased)
             }
             Kept::Sealed => {

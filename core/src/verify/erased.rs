@@ -50,7 +50,7 @@ impl Erasures {
         }
     }
 
-    /// Takes in that the texts of a leaf are erased. `subject`: what the leaf itself says it is about.
+    /// Takes in that the texts of a leaf are erased. `named`: whether the leaf itself says what it is about, and `subject` what that is.
     ///
     /// # Errors
     /// Where the leaf is about another subject than the one whose key it says.
@@ -58,11 +58,11 @@ impl Erasures {
         &mut self,
         key: GoneKey,
         leaf: &Leaf,
-        subject: Option<DigestMac>,
+        (named, subject): (bool, Option<DigestMac>),
     ) -> Result<(), What> {
         let seq = leaf.h.seq;
         let texts = match key {
-            GoneKey::Subject(of) if subject.is_some_and(|subject| tag(&subject) != of) => {
+            GoneKey::Subject(of) if named && subject.map(|subject| tag(&subject)) != Some(of) => {
                 return Err(What::ErasedForAnother);
             }
             GoneKey::Subject(of) if self.subjects.len() < ERASURES_MAX => {

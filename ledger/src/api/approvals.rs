@@ -208,7 +208,9 @@ fn find(staging: &Staging<'_>, origin: &str, id: &str, depth: Depth) -> Result<F
     // What is damaged in one question says nothing of the others, so it is part of the answer.
     let side_frame = match staging.sealed_beside(origin, approval.leaf, &name) {
         Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err("the texts of this request are erased".to_owned()),
+        Ok(None) => {
+            Err("the texts of this request are missing; `actpass verify` says more".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     };
     let kept = match depth {

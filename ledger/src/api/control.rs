@@ -29,7 +29,7 @@ use super::auth::{Allowed, Caller};
 use super::gate::{Resource, Verb};
 use crate::engine::{Log, Logs};
 use crate::error::ApiError;
-use crate::vault::{self, CredentialInfo, Secret};
+use crate::vault::{self, CredentialInfo, Secret, Vault, VaultError};
 
 /// The revision that a request names; both or neither.
 #[derive(Deserialize)]
@@ -280,22 +280,18 @@ pub(super) async fn put_credential(
 ) -> Result<Json<CredentialView>, ApiError> {
     let allowed = caller.may(&context, Verb::Update, Resource::Credentials, Some(&name));
     let allowed = allowed.await?;
-    let tenant = allowed.tenant();
     let secret = Secret::from(request.secret);
     let now = Timestamp::now();
-    let (stored, change) = match request.bindings {
-        Some(bindings) => (
-            context
-                .vault
-                .put(tenant, &name, stored_bindings(bindings), &secret, now),
-            "put",
-        ),
-        None => (context.vault.rotate(tenant, &name, &secret, now), "rotate"),
+    let change = match request.bindings {
+        Some(_) => "put",
+        None => "rotate",
     };
-    let view = view(stored.map_err(|error| ApiError::Conflict {
-        code: "vault",
-        detail: error.to_string(),
-    })?);
+    let (tenant, named) = (allowed.tenant().to_owned(), name.clone());
+    let stored = change_vault(&context, move |vault| match request.bindings {
+        Some(bindings) => vault.put(&tenant, &named, stored_bindings(bindings), &secret, now),
+        None => vault.rotate(&tenant, &named, &secret, now),
+    });
+    let view = view(stored.await?);
     let event = EventBody::CredentialChanged {
         credential: name,
         version: view.version,
@@ -307,6 +303,23 @@ pub(super) async fn put_credential(
         .event(allowed.origin, Vec::new(), move |_, _| Ok(event.clone()))
         .await?;
     Ok(Json(view))
+}
+
+/// Changes the vault on a thread that may block: it may lie with a server that does not answer.
+async fn change_vault<T: Send + 'static>(
+    context: &Context,
+    change: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let vault = context.vault.clone();
+    let changed = tokio::task::spawn_blocking(move || change(&vault));
+    let changed = changed.await.map_err(|_| ApiError::Poisoned)?;
+    changed.map_err(|error| match error {
+        VaultError::Away(_) => ApiError::Stalled,
+        error => ApiError::Conflict {
+            code: "vault",
+            detail: error.to_string(),
+        },
+    })
 }
 
 fn view(info: CredentialInfo) -> CredentialView {
@@ -361,11 +374,8 @@ pub(super) async fn delete_credential(
 ) -> Result<StatusCode, ApiError> {
     let allowed = caller.may(&context, Verb::Delete, Resource::Credentials, Some(&name));
     let allowed = allowed.await?;
-    let deleted = context.vault.delete(allowed.tenant(), &name);
-    deleted.map_err(|error| ApiError::Conflict {
-        code: "vault",
-        detail: error.to_string(),
-    })?;
+    let (tenant, named) = (allowed.tenant().to_owned(), name.clone());
+    change_vault(&context, move |vault| vault.delete(&tenant, &named)).await?;
     let event = EventBody::CredentialChanged {
         credential: name,
         version: 0,

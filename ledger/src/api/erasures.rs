@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use actpass_core::evidence::leaf::{EventBody, FIELD_BYTES_MAX, bounded};
 use actpass_core::hash::hex;
-use actpass_core::state::{ApprovalState, Erasure, month_of};
+use actpass_core::state::{ApprovalState, ERASURES_MAX, Erasure, month_of};
 use actpass_core::wire::{EraseRequest, ErasedView, ErasureView};
 use axum::Json;
 use axum::extract::State;
@@ -23,7 +23,7 @@ use super::gate::{Resource, Verb};
 use crate::engine::{Log, Logs, Staging};
 use crate::error::ApiError;
 use crate::storage::{BlobKind, Entry, StorageError};
-use crate::vault::{Doomed, KeyName, Vault, VaultError};
+use crate::vault::{Doomed, KeyName, Vault, VaultError, is_recorded};
 
 /// `GET /v1/erasures`: all, the oldest first.
 pub(super) async fn list(
@@ -49,7 +49,7 @@ pub(super) async fn erase(
     let allowed = allowed.await?;
     let why = checked(&request)?;
     // One after the other, so that the log tells of them in the order in which keys went.
-    let _turn = context.erasing.clone().lock_owned().await;
+    let turn = context.erasing.clone().lock_owned().await;
     let (doomed, questions) = found(&context, &allowed.origin, request).await?;
     let counted = count(&context, &allowed, doomed).await?;
     let mut erased = ErasedView {
@@ -64,13 +64,23 @@ pub(super) async fn erase(
         return Ok(Json(erased));
     };
     if counted.texts + counted.requests + questions == 0 {
+        // What went before may not be in the log yet.
+        record(&context, &allowed).await?;
         return Ok(Json(erased));
     }
     let id = new_id()?;
     erased.id = Some(id.clone());
-    destroy(&context, &allowed, doomed, id, why).await?;
-    record(&context, &allowed).await?;
-    tracing::info!(log = %allowed.origin, id = erased.id, by = %allowed.person.user, texts = erased.texts, requests = erased.requests, "Texts were erased");
+    let (log, by) = (allowed.origin.clone(), allowed.person.user.clone());
+    // Whoever asked may go away meanwhile: what was begun is done, and the next waits for it.
+    let done = tokio::spawn(async move {
+        let _turn = turn;
+        destroy(&context, &allowed, doomed, id, why).await?;
+        record(&context, &allowed).await?;
+        forget(&context, &allowed).await;
+        Ok::<(), ApiError>(())
+    });
+    done.await.map_err(|_| ApiError::Poisoned)??;
+    tracing::info!(%log, id = erased.id, %by, texts = erased.texts, requests = erased.requests, "Texts were erased");
     Ok(Json(erased))
 }
 
@@ -104,8 +114,16 @@ async fn found(
     request: EraseRequest,
 ) -> Result<(Doomed, u64), ApiError> {
     let (origin, now) = (origin.to_owned(), Timestamp::now());
+    let vault = context.vault.clone();
     let read = move |logs: &Logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        // Before any key goes: the log would not take the leaf.
+        if !request.dry_run && room(log, &vault)? == 0 {
+            return Err(ApiError::Conflict {
+                code: "too_many_erasures",
+                detail: format!("a log has {ERASURES_MAX} erasures at most, and this one has them"),
+            });
+        }
         let before = request.before.as_deref().map(str::parse::<Timestamp>);
         let doomed = match (&request.subject, before.and_then(Result::ok)) {
             (Some(subject), _) => Doomed::Subject(log.subject(subject)),
@@ -120,6 +138,18 @@ async fn found(
         Ok((doomed, questions(log, &doomed, now)))
     };
     context.engine.query(read).await
+}
+
+/// How many erasures the log can still tell of.
+fn room(log: &Log, vault: &Vault) -> Result<usize, ApiError> {
+    let logged = log.state().erasures();
+    let unrecorded = vault.unrecorded(log.tenant());
+    let unrecorded = unrecorded.map_err(|error| refused(&error.to_string()))?;
+    let waiting = unrecorded
+        .iter()
+        .filter(|event| !is_recorded(event, logged));
+    let used = logged.len().saturating_add(waiting.count());
+    Ok(ERASURES_MAX.saturating_sub(used))
 }
 
 fn questions(log: &Log, doomed: &Doomed, now: Timestamp) -> u64 {
@@ -207,9 +237,11 @@ async fn destroy(
     let destroyed = destroyed
         .await
         .map_err(|error| refused(&error.to_string()))?;
-    destroyed
-        .map(drop)
-        .map_err(|error: VaultError| refused(&error.to_string()))
+    destroyed.map(drop).map_err(|error| match error {
+        // They may be gone all the same; asking again says so and logs it.
+        VaultError::Away(_) => ApiError::Stalled,
+        error => refused(&error.to_string()),
+    })
 }
 
 /// Logs what the vault has destroyed and the log does not tell of.
@@ -217,32 +249,55 @@ async fn record(context: &Context, allowed: &Allowed) -> Result<(), ApiError> {
     let (vault, origin) = (context.vault.clone(), allowed.origin.clone());
     let tenant = allowed.tenant().to_owned();
     let stage = move |staging: &mut Staging<'_>| stage(staging, &vault, &origin, &tenant);
-    let recorded = context.engine.submit(stage, |(), _| Ok(())).await;
+    let told = |refused: Option<ApiError>, _: &Logs| refused.map_or(Ok(()), Err);
+    let recorded = context.engine.submit(stage, told).await;
     recorded.map_err(|error| ApiError::Conflict {
         code: "erased_unrecorded",
         detail: format!(
-            "the texts are erased, and the log does not say so yet ({error}): it will with the next erasure, or when the ledger \
-             starts again"
+            "the texts are erased, and the log does not say so yet ({error}): ask for the same again; the next erasure logs it too, \
+             and the next start of the ledger"
         ),
     })
 }
 
+/// What the vault remembers, each in a leaf; the first that the log does not take keeps none of the others back.
 fn stage(
     staging: &mut Staging<'_>,
     vault: &Arc<Vault>,
     origin: &str,
     tenant: &str,
-) -> Result<(), ApiError> {
+) -> Result<Option<ApiError>, ApiError> {
     let unrecorded = vault.unrecorded(tenant);
-    for event in unrecorded.map_err(|error| refused(&error.to_string()))? {
-        let known = staging.log(origin)?.state().erasures();
-        let is_known = |id: &String| known.iter().any(|erasure| erasure.id == *id);
-        if !matches!(&event, EventBody::Erasure { id, .. } if is_known(id)) {
-            let now = staging.now(origin)?;
-            staging.event(origin, now, event, Vec::new())?;
+    let unrecorded = unrecorded.map_err(|error| refused(&error.to_string()))?;
+    let mut not_taken = None;
+    for event in unrecorded {
+        if is_recorded(&event, staging.log(origin)?.state().erasures()) {
+            continue;
+        }
+        let now = staging.now(origin)?;
+        if let Err(error) = staging.event(origin, now, event, Vec::new()) {
+            tracing::error!(%error, log = %origin, "An erasure is not in its log");
+            not_taken.get_or_insert(error);
         }
     }
-    Ok(())
+    Ok(not_taken)
+}
+
+/// Has the vault forget what the log tells of.
+async fn forget(context: &Context, allowed: &Allowed) {
+    let (origin, tenant) = (allowed.origin.clone(), allowed.tenant().to_owned());
+    let logged = move |logs: &Logs| {
+        let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
+        Ok(log.state().erasures().to_vec())
+    };
+    let Ok(erasures) = context.engine.query(logged).await else {
+        return;
+    };
+    let vault = context.vault.clone();
+    let followed = tokio::task::spawn_blocking(move || vault.follow(&tenant, &erasures)).await;
+    if let Ok(Err(error)) = followed {
+        tracing::warn!(%error, "The vault remembers an erasure that is logged, until the next");
+    }
 }
 
 fn subject_of(doomed: &Doomed) -> Option<actpass_core::hash::DigestMac> {

@@ -258,6 +258,10 @@ impl Sequencer {
                     job.answer(Err(ApiError::Stalled));
                 }
                 Committed::But(Undone { lost, .. }) if !lost.is_disjoint(&looked) => jobs.push(job),
+                // A log that went back and could not be read on shows nobody anything.
+                Committed::But(_) if looked.is_empty() && !self.owed.is_empty() => {
+                    job.answer(Err(ApiError::Stalled));
+                }
                 Committed::But(_) => {
                     for origin in &looked {
                         if let Some(log) = self.logs.get_mut(origin) {

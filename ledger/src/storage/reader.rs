@@ -62,6 +62,17 @@ impl SegmentReader {
         Self::open_on(Arc::new(SystemIo), dir)
     }
 
+    /// The same for who only reads on: it remembers no blobs, so what it keeps does not grow with the log.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open_read_only`].
+    pub fn open_to_follow(dir: &Path) -> Result<Self, StorageError> {
+        Ok(Self {
+            index: Index::default(),
+            ..Self::open_read_only(dir)?
+        })
+    }
+
     /// [`SegmentReader::open_read_only`] on a given file system.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Snapshots {
         names: &BTreeSet<String>,
     ) -> Result<Vec<(PathBuf, Vec<u8>)>, StorageError> {
         let mut all = Vec::new();
-        for path in self.paths(log, names) {
+        for path in self.paths(log, names).into_iter().take(KEPT) {
             let failed = |source| failed(&path, "read", source);
             let file = self.io.open(&path, Access::Recover).map_err(failed)?;
             let size = file.size().map_err(failed)?;
@@ -103,7 +103,10 @@ impl Snapshots {
                 return Err(StorageError::Io { path, did, source });
             }
         }
-        for old in self.paths(log, &self.names()?).into_iter().skip(KEPT) {
+        // Whatever names somebody put there, the one just written stays.
+        let mut others = self.paths(log, &self.names()?);
+        others.retain(|other| *other != path);
+        for old in others.into_iter().skip(KEPT.saturating_sub(1)) {
             let removed = self.io.remove(&old);
             removed.map_err(|error| failed(&old, "remove", error))?;
         }

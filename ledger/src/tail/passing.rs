@@ -65,6 +65,7 @@ impl Passing {
             metrics,
             tailer: None,
             failing: None,
+            said: String::new(),
         };
         let thread = std::thread::Builder::new().name("tail".to_owned());
         thread.spawn(move || {
@@ -96,6 +97,8 @@ struct Passer {
     tailer: Option<Tailer>,
     /// How long it waits, where it failed last.
     failing: Option<Duration>,
+    /// What was said of that.
+    said: String,
 }
 
 impl Passer {
@@ -130,7 +133,8 @@ impl Passer {
     }
 
     fn failed(&mut self, error: &TailError) {
-        if self.failing.is_none() {
+        if self.failing.is_none() || self.said != error.to_string() {
+            self.said = error.to_string();
             let error: &dyn std::error::Error = error;
             tracing::error!(error, "Leaves are not passed on; they wait in the log");
         }

@@ -49,6 +49,14 @@ pub trait Documents: Send + Sync {
     fn is_shared(&self) -> bool;
 }
 
+/// A document that was put back as it was has keys and secrets that are gone.
+pub(super) fn put_back(path: PathBuf) -> VaultError {
+    VaultError::Tampered {
+        path,
+        what: "it is older than what was read before".to_owned(),
+    }
+}
+
 /// Files of one process, which read what they wrote.
 pub(super) struct Files(pub(super) PathBuf);
 
@@ -117,6 +125,9 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
         kek: &Kek,
     ) -> Result<(), VaultError> {
         if let Some(newer) = newer.iter().find(|it| it.name == self.name) {
+            if Some(newer.version) < self.version {
+                return Err(put_back(documents.path(self.name)));
+            }
             self.content = file::open(&documents.path(self.name), kek, &newer.bytes)?;
             self.version = Some(newer.version);
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::cipher::{self, Key};
+use super::document::put_back;
 use super::texts::{About, Doomed, KeyName, TextKeys};
 use super::{Document, State, TENANTS_MAX, TEXTS, Vault, VaultError, check_name, hex};
 
@@ -138,7 +139,8 @@ impl Vault {
     }
 
     /// Destroys keys of a tenant's texts, in memory and on disk. The event that `event` makes of the generation that is gone is
-    /// kept until [`Vault::recorded`], so that a crash in between leaves no erasure that the log does not tell of.
+    /// kept until [`Vault::follow`] finds it in the log, so that a crash in between leaves no erasure that the log does not tell of. None
+    /// where nothing was left to destroy.
     ///
     /// # Errors
     /// A bound, or the disk. Then nothing is destroyed; after an error of the disk that may be seen only at the next start.
@@ -147,9 +149,8 @@ impl Vault {
         tenant: &str,
         doomed: &Doomed,
         event: impl Fn(Option<u64>) -> EventBody,
-    ) -> Result<EventBody, VaultError> {
-        self.change_texts(tenant, |texts| texts.destroy(doomed, &event).map(Some))?
-            .ok_or_else(|| sealed(tenant))
+    ) -> Result<Option<EventBody>, VaultError> {
+        self.change_texts(tenant, |texts| texts.destroy(doomed, &event))
     }
 
     /// Destroys what the log says is destroyed, as in a vault that was put back from an older copy, and forgets what the log
@@ -170,7 +171,7 @@ impl Vault {
                     again |= texts.follow(&doomed, erasure.generation);
                 }
             }
-            let known = texts.recorded(|event| is_among(event, erasures));
+            let known = texts.recorded(|event| is_recorded(event, erasures));
             Ok((again || known).then_some(again))
         })?;
         Ok(again.unwrap_or_default())
@@ -219,6 +220,9 @@ impl Vault {
     ) -> Result<(), VaultError> {
         for (tenant, keys) in &mut state.open {
             if let Some(newer) = newer.iter().find(|it| it.name == keys.document) {
+                if Some(newer.version) < keys.version {
+                    return Err(put_back(self.documents.path(&newer.name)));
+                }
                 keys.texts = self.texts_of(tenant, &newer.bytes)?;
                 keys.version = Some(newer.version);
                 keys.ready.clear();
@@ -356,9 +360,12 @@ fn texts_document(tenant: &str) -> String {
     format!("{TEXTS}/{}", *hex(&hash))
 }
 
-fn is_among(event: &EventBody, erasures: &[Erasure]) -> bool {
+/// Whether the log tells of it: by its own leaf, or by one of more months.
+pub(crate) fn is_recorded(event: &EventBody, erasures: &[Erasure]) -> bool {
     match event {
-        EventBody::Erasure { id, .. } => erasures.iter().any(|known| known.id == *id),
+        EventBody::Erasure { id, before, .. } => erasures.iter().any(|known| {
+            known.id == *id || before.is_some_and(|before| known.before >= Some(before))
+        }),
         _ => true,
     }
 }

@@ -165,7 +165,7 @@ impl TextKeys {
         ))
     }
 
-    /// Destroys keys; the event that says so is remembered until it is in the log.
+    /// Destroys keys; the event that says so is remembered until it is in the log. None where no month was left.
     ///
     /// # Errors
     /// The tree would be too large.
@@ -173,7 +173,7 @@ impl TextKeys {
         &mut self,
         doomed: &Doomed,
         event: impl FnOnce(Option<u64>) -> EventBody,
-    ) -> Result<EventBody, VaultError> {
+    ) -> Result<Option<EventBody>, VaultError> {
         let full = || VaultError::TooMany {
             what: "erased subjects",
             max: actpass_core::state::ERASURES_MAX,
@@ -190,12 +190,14 @@ impl TextKeys {
                 event(Some(u64::from(gone)))
             }
             Doomed::Before(_) => {
-                self.gone(doomed, 0);
+                if !self.gone(doomed, 0) {
+                    return Ok(None);
+                }
                 event(None)
             }
         };
         self.unrecorded.push(event.clone());
-        Ok(event)
+        Ok(Some(event))
     }
 
     /// Destroys what the log says is destroyed, where these keys are from before. Whether there was anything of it.

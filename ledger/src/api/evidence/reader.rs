@@ -107,7 +107,7 @@ impl Reader {
             Self::Server { storage, .. } => {
                 let mut left = leaves.iter();
                 let mut next = left.next();
-                let mut found = Ok(());
+                let (mut found, mut stopped) = (Ok(()), false);
                 let from = next.map_or(0, |leaf| leaf.seq);
                 storage.tail(log, from, &mut |entry| {
                     let (Entry::Leaf { seq, bytes, .. }, Some(leaf)) = (&entry, next) else {
@@ -115,17 +115,20 @@ impl Reader {
                     };
                     next = left.next();
                     match checked(leaf, *seq, bytes) {
-                        Ok(bytes) if visit(bytes).is_continue() && next.is_some() => {
-                            ControlFlow::Continue(())
-                        }
-                        Ok(_) => ControlFlow::Break(()),
-                        Err(error) => {
-                            found = Err(error);
-                            ControlFlow::Break(())
-                        }
+                        Ok(bytes) => stopped = visit(bytes).is_break(),
+                        Err(error) => found = Err(error),
+                    }
+                    match stopped || found.is_err() || next.is_none() {
+                        true => ControlFlow::Break(()),
+                        false => ControlFlow::Continue(()),
                     }
                 })?;
-                found
+                found?;
+                match next {
+                    // What was asked for is in the tree, so it is missing.
+                    Some(leaf) if !stopped => Err(not_in_tree(leaf.seq)),
+                    Some(_) | None => Ok(()),
+                }
             }
         }
     }

@@ -81,6 +81,11 @@ impl Sequencer {
             tracing::error!(%what, "Nobody can tell what other replicas did");
             return Halt::Unreachable;
         }
+        // A server without room for what it needs while it answers.
+        if let OpenError::Storage(StorageError::NoSpace { .. }) = error {
+            tracing::error!(%error, "Nobody can tell what other replicas did");
+            return Halt::Unreachable;
+        }
         tracing::error!(%error, "What another replica did does not follow; the ledger stops");
         self.stop();
         Halt::Stopped

@@ -69,6 +69,7 @@ SET idle_in_transaction_session_timeout = '10s';
 SET enable_seqscan = off;
 SET plan_cache_mode = force_generic_plan;
 SET search_path = pg_catalog;
+SET default_transaction_isolation = 'read committed';
 ";
 
 /// A commit behind everything that this session can see, so that all of it has reached whatever a commit waits for: what was

@@ -59,7 +59,8 @@ fn event(id: &str, doomed: &Doomed, generation: Option<u64>) -> EventBody {
 }
 
 fn destroy(vault: &Vault, id: &str, doomed: &Doomed) -> Result<EventBody, VaultError> {
-    vault.destroy(TENANT, doomed, |generation| event(id, doomed, generation))
+    let destroyed = vault.destroy(TENANT, doomed, |generation| event(id, doomed, generation));
+    destroyed.map(|event| event.expect("something was left"))
 }
 
 /// The erasure as the log tells of it.
@@ -140,6 +141,15 @@ fn whole_months_are_gone_with_everything_in_them() {
         ],
     );
     destroy(&vault, "ers_1", &Doomed::Before(at("2026-11-01T00:00:00Z"))).unwrap();
+    // Nothing is left of those months, so there is nothing to log, and nothing that keeps a later erasure back.
+    for before in ["2026-11-01T00:00:00Z", "2026-09-01T00:00:00Z"] {
+        let doomed = Doomed::Before(at(before));
+        let again = vault.destroy(TENANT, &doomed, |generation| {
+            event("ers_2", &doomed, generation)
+        });
+        assert_eq!(again.unwrap(), None);
+    }
+    assert_eq!(vault.unrecorded(TENANT).unwrap().len(), 1);
     let vault = open(temp.path());
     for text in &early {
         assert_eq!(opens(&vault, text), Err(Gone::Month));
