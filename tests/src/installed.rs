@@ -249,9 +249,19 @@ impl<'a> Installed<'a> {
             .ask(&[&uid[..], &["-o=jsonpath={.metadata.uid}"]].concat())?;
         let volume =
             format!("/run/actpass/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/data/log");
-        let mut tar = self.cluster.node("tar");
-        let packed = tar.args(["-C", &volume, "-cf", "-", "."]).output()?;
-        ensure!(packed.status.success(), "{}", text(&packed));
+        let mut tries = 0;
+        let packed = loop {
+            let mut tar = self.cluster.node("tar");
+            let packed = tar.args(["-C", &volume, "-cf", "-", "."]).output()?;
+            // 1: something came, went or changed meanwhile, as beside segments that are full.
+            if packed.status.code() != Some(1) || tries == 20 {
+                break packed;
+            }
+            tries += 1;
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let complaint = String::from_utf8_lossy(&packed.stderr);
+        ensure!(packed.status.success(), "{complaint}");
         let dir = tempfile::tempdir()?;
         let mut unpack = Command::new("tar");
         unpack.arg("-C").arg(dir.path()).args(["-xf", "-"]);
