@@ -108,9 +108,9 @@ fn the_chart_refuses_what_is_not_safe_or_not_known(installed: &Installed<'_>) {
             Err("images.proxy: missing; write NAME@sha256:DIGEST"),
         ),
         case(
-            "two ledgers",
+            "two ledgers over one volume",
             "ledger.replicas=2",
-            Err("maximum: got 2, want 1"),
+            Err("several ledgers share one log in PostgreSQL only"),
         ),
         case(
             "less time than the webhook takes",
