@@ -26,7 +26,7 @@ mod sealed;
 mod snapshots;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
@@ -200,6 +200,15 @@ pub trait Storage: Send {
     fn moved(&mut self) -> Result<Vec<(String, Head)>, StorageError> {
         Ok(Vec::new())
     }
+
+    /// Keeps others from appending to these logs until the next append or [`Storage::end_turn`], where it can and not for long: a
+    /// help to who was too late, that nothing but its time may depend on. What is asked after sees all that came before.
+    fn take_turn(&mut self, logs: &BTreeSet<String>) {
+        let _ = logs;
+    }
+
+    /// Lets others append again; nothing where it is nobody's turn.
+    fn end_turn(&mut self) {}
 
     /// Shows the leaves of one log from that index on, and the blobs written with them, which come before them; maybe also blobs
     /// written earlier.

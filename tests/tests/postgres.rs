@@ -7,7 +7,7 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -364,6 +364,58 @@ fn of_two_who_append_to_one_head_one_is_kept_and_other_logs_go_on() {
         b"beside 4"
     );
     assert_eq!(one.blob(&[9; 32]).unwrap(), None);
+}
+
+/// Who has the turn is not overtaken however long it takes to decide, and one that says nothing any more loses it.
+#[test]
+fn who_has_the_turn_appends_next_and_nobody_waits_for_one_that_is_silent() {
+    let server = Arc::new(Postgres::start().unwrap());
+    let mut slow = open(&server);
+    appended(&mut slow, group(LOG, Head::genesis(LOG), &["a"]));
+    let ended = Arc::new(AtomicBool::new(false));
+    let (reached, ends) = (server.clone(), ended.clone());
+    let fast = std::thread::spawn(move || {
+        let mut storage = open(&reached);
+        while !ends.load(Ordering::SeqCst) {
+            storage.moved().unwrap();
+            let next = group(LOG, storage.head(LOG), &["fast"]);
+            storage.append(&[next]).unwrap();
+        }
+    });
+    let turn = BTreeSet::from([LOG.to_owned()]);
+    let late = |slow: &mut PostgresStorage, turn: &BTreeSet<String>| {
+        (0..10)
+            .filter(|_| {
+                slow.take_turn(turn);
+                slow.moved().unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                let next = group(LOG, slow.head(LOG), &["slow"]);
+                matches!(slow.append(&[next]).unwrap()[0], Appended::Conflict { .. })
+            })
+            .count()
+    };
+    let (with, without) = (late(&mut slow, &turn), late(&mut slow, &BTreeSet::new()));
+    println!("late {with} times of 10 in turn, {without} times without");
+    // A machine that stands still for seconds takes a turn away as well.
+    assert!(with <= 2 && without > with, "{with} {without}");
+    slow.take_turn(&turn);
+    let size = "SELECT size FROM actpass.head";
+    let (before, begun) = (server.sql(size).unwrap(), Instant::now());
+    while server.sql(size).unwrap() == before {
+        assert!(begun.elapsed() < PATIENCE, "everybody waits for ever");
+    }
+    ended.store(true, Ordering::SeqCst);
+    fast.join().unwrap();
+    slow.moved().unwrap();
+    let head = slow.head(LOG);
+    appended(&mut slow, group(LOG, head, &["after"]));
+    // A turn that nothing came of is over at once.
+    slow.take_turn(&turn);
+    slow.end_turn();
+    let mut other = open(&server);
+    other.moved().unwrap();
+    let head = other.head(LOG);
+    appended(&mut other, group(LOG, head, &["other"]));
 }
 
 /// A transaction that began first and commits last has the lower number, and comes after what was asked meanwhile.

@@ -36,6 +36,12 @@ pub(super) struct Sequencer {
     shared: bool,
     /// Logs to read on before anything is decided on any.
     owed: BTreeMap<String, Owed>,
+    /// Logs on which the next round waits for its turn.
+    contended: BTreeSet<String>,
+    /// Logs on which this round waited for its turn.
+    had_turn: BTreeSet<String>,
+    /// Logs that others appended to before this round.
+    met: BTreeSet<String>,
     /// When the disk last had no room for what is made ahead.
     no_room: Option<Instant>,
     /// Once so many bytes are staged, the other jobs wait for the next group.
@@ -111,6 +117,9 @@ impl Sequencer {
             poison,
             shared,
             owed: BTreeMap::new(),
+            contended: BTreeSet::new(),
+            had_turn: BTreeSet::new(),
+            met: BTreeSet::new(),
             no_room: None,
             enough_bytes,
             keeping,
@@ -237,7 +246,9 @@ impl Sequencer {
     /// Stages and commits as many jobs as go into one group, and answers them; those left, and those to be done again, stay in
     /// `jobs`. Whether any has to be done again.
     fn round(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> bool {
+        self.take_turn();
         if let Err(halt) = self.catch_up() {
+            self.parts.storage.end_turn();
             jobs.drain(..)
                 .for_each(|job| job.answer(Err(halt.refusal())));
             return false;
@@ -311,6 +322,7 @@ impl Sequencer {
     /// One durable write for everything staged.
     fn commit(&mut self, staged: BTreeMap<String, LogGroup>) -> Committed {
         if staged.is_empty() {
+            self.parts.storage.end_turn();
             return Committed::But(Undone::default());
         }
         let mut groups: Vec<LogGroup> = staged.into_values().collect();
@@ -322,7 +334,9 @@ impl Sequencer {
             signed.push(checkpoint);
         }
         let begun = Instant::now();
-        match self.parts.storage.append(&groups) {
+        let appended = self.parts.storage.append(&groups);
+        self.parts.storage.end_turn();
+        match appended {
             Ok(results) if self.shared || results.iter().all(is_appended) => {
                 let kept = groups.iter().zip(&results);
                 let kept = kept.filter(|(_, result)| is_appended(result));

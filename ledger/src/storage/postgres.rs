@@ -1,7 +1,8 @@
 //! Leaves in PostgreSQL, for several ledgers over the same logs.
 //!
 //! A group is one row and one commit, whatever the number of logs in an append: one statement locks the heads, compares them with
-//! those asked for, and writes what belongs to the logs that are there still. Whoever was faster shows by the head.
+//! those asked for, and writes what belongs to the logs that are there still. Whoever was faster shows by the head. Who was late may lock
+//! the heads before it decides anew (`postgres/turn.rs`).
 //!
 //! # Guarantees
 //! - [`Appended::Appended`] is said after the server's commit, which waited for its disk, and for its standby where it is set so.
@@ -21,6 +22,7 @@ mod groups;
 mod link;
 mod rows;
 mod schema;
+mod turn;
 mod write;
 
 use std::cell::RefCell;
@@ -38,6 +40,7 @@ pub use self::config::PostgresConfig;
 pub use self::documents::PostgresDocuments;
 use self::groups::{Following, Group, START};
 use self::link::{Failed, Link, Session, unavailable};
+use self::turn::{Turn, committed};
 use self::write::{Asked, Found, after};
 use super::{
     Appended, BlobKind, Entry, Head, LogGroup, Opener, Storage, StorageError, check_bounds,
@@ -53,6 +56,7 @@ const TRIES_MAX: usize = 3;
 /// A storage in PostgreSQL.
 pub struct PostgresStorage {
     link: RefCell<Link>,
+    turn: Turn,
     /// Where each log ended when that was told last.
     told: BTreeMap<String, Head>,
     /// The oldest transaction under way then, and the connection that said so.
@@ -71,6 +75,7 @@ impl PostgresStorage {
         link.session()?;
         Ok(Self {
             link: RefCell::new(link),
+            turn: Turn::default(),
             told: BTreeMap::new(),
             since: 0,
             connection: None,
@@ -83,10 +88,13 @@ impl PostgresStorage {
         for _ in 0..TRIES_MAX {
             let session = self.link.get_mut().session()?;
             let asked = Asked::of(groups);
+            let ends_turn = self.turn.ends_on(&session);
             let (sent, warned) = (session.clone(), session);
             warned.take_warning();
             let result = self.link.get_mut().call(async move {
-                let rows = sent.client.query(&sent.append, &asked.params()).await?;
+                let params = asked.params();
+                let rows = sent.client.query(&sent.append, &params);
+                let rows = committed(&sent, ends_turn, rows).await?;
                 rows.iter().map(Found::of).collect::<Result<Vec<_>, _>>()
             });
             match result {
@@ -278,6 +286,14 @@ impl Storage for PostgresStorage {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn take_turn(&mut self, logs: &BTreeSet<String>) {
+        self.turn.take(self.link.get_mut(), logs);
+    }
+
+    fn end_turn(&mut self) {
+        self.turn.end(self.link.get_mut());
     }
 
     fn moved(&mut self) -> Result<Vec<(String, Head)>, StorageError> {

@@ -20,6 +20,17 @@ pub(super) struct Owed {
 }
 
 impl Sequencer {
+    /// Has others wait where they were faster before: a group that was decided takes longer than none, so who was late once would
+    /// be late again and again.
+    pub(super) fn take_turn(&mut self) {
+        let logs = std::mem::take(&mut self.contended);
+        self.met.clear();
+        if !logs.is_empty() && !self.poisoned() {
+            self.parts.storage.take_turn(&logs);
+        }
+        self.had_turn = logs;
+    }
+
     /// Takes in what others appended since.
     pub(super) fn catch_up(&mut self) -> Result<(), Halt> {
         if self.poisoned() {
@@ -38,6 +49,7 @@ impl Sequencer {
                 return Err(Halt::Stopped);
             }
             if known.is_none_or(|log| log.head() != head) {
+                self.met.insert(origin.clone());
                 self.owed.entry(origin).or_default().head = Some(head);
             }
         }
@@ -112,6 +124,10 @@ impl Sequencer {
                 continue;
             };
             if is_appended(result) {
+                // As long as others go on as well, it goes by turns; else nobody is waited for.
+                if self.had_turn.contains(&group.log) && self.met.contains(&group.log) {
+                    self.contended.insert(group.log.clone());
+                }
                 log.is_durable(checkpoint, self.shared);
                 self.sizes.put(&group.log, log.size());
                 self.keeping.grew(group.leaves.len());
@@ -120,6 +136,7 @@ impl Sequencer {
                 }
                 continue;
             }
+            self.contended.insert(group.log.clone());
             let head = log.head();
             self.go_back(&group.log);
             staged.insert(group.log, (head, *result));

@@ -26,7 +26,7 @@ pub(super) struct Link {
     runtime: Option<Runtime>,
     config: PostgresConfig,
     session: Option<Arc<Session>>,
-    connected: u64,
+    connections: u64,
     /// Which database cluster it is, once known.
     system: Option<i64>,
 }
@@ -37,6 +37,7 @@ pub(super) struct Session {
     pub(super) append: Statement,
     pub(super) moved: Statement,
     pub(super) tail: Statement,
+    pub(super) turn: Statement,
     /// Which of the link's connections it is.
     pub(super) number: u64,
     warned: Arc<AtomicBool>,
@@ -102,7 +103,7 @@ impl Link {
             runtime: Some(runtime.map_err(|error| unavailable(&error))?),
             config,
             session: None,
-            connected: 0,
+            connections: 0,
             system: None,
         })
     }
@@ -113,8 +114,8 @@ impl Link {
 
     /// The connection.
     pub(super) fn session(&mut self) -> Result<Arc<Session>, StorageError> {
-        if let Some(session) = self.session.as_ref().filter(|it| !it.client.is_closed()) {
-            return Ok(session.clone());
+        if let Some(session) = self.connected() {
+            return Ok(session);
         }
         self.drop_session();
         let connected = self.wait(connect(self.config.clone()));
@@ -132,8 +133,8 @@ impl Link {
             ));
         }
         let level = settings.commit_level().to_owned();
-        self.connected = self.connected.saturating_add(1);
-        let number = self.connected;
+        self.connections = self.connections.saturating_add(1);
+        let number = self.connections;
         let ready = self.wait(async move { session.make_ready(number, &level).await });
         let session = Arc::new(match ready {
             Ok(Ok(session)) => session,
@@ -142,6 +143,11 @@ impl Link {
         });
         self.session = Some(session.clone());
         Ok(session)
+    }
+
+    /// The connection, where there is one.
+    pub(super) fn connected(&self) -> Option<Arc<Session>> {
+        self.session.clone().filter(|it| !it.client.is_closed())
     }
 
     /// The result of a call on the session; where it does not come, the session is dropped.
@@ -268,16 +274,18 @@ impl Connected {
         // What it warned of before is not about what is committed.
         warned.store(false, Ordering::SeqCst);
         client.query_one(schema::SETTLE, &[]).await?;
-        let (append, moved, tail) = (
+        let (append, moved, tail, turn) = (
             client.prepare(schema::APPEND).await?,
             client.prepare(schema::MOVED).await?,
             client.prepare(schema::TAIL).await?,
+            client.prepare(schema::TURN).await?,
         );
         let session = Session {
             client,
             append,
             moved,
             tail,
+            turn,
             number,
             warned,
             driver,

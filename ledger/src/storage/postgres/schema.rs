@@ -82,6 +82,14 @@ INSERT INTO actpass.head (log, size, hash, changed)
 SELECT log, 0, hash, pg_current_xact_id() FROM unnest($1::text[], $2::bytea[]) AS new (log, hash) ORDER BY log
 ON CONFLICT (log) DO NOTHING";
 
+/// A turn: whoever holds the heads appends next. One that says nothing for so long is ended with its connection, so that a ledger
+/// that is cut off does not keep others waiting; they wait no longer than that for a lock either.
+pub(super) const BEGIN_TURN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+pub(super) const TURN: &str =
+    "SELECT FROM actpass.head WHERE log = ANY ($1) ORDER BY id FOR UPDATE";
+pub(super) const KEEP_TURN: &str = "COMMIT";
+pub(super) const END_TURN: &str = "ROLLBACK";
+
 /// One append: locks the heads in one order, moves those that are where they were asked to be, and stores what belongs to these.
 pub(super) const APPEND: &str = "
 WITH asked AS MATERIALIZED (
