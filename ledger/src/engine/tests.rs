@@ -1,5 +1,7 @@
 //! What the sequencer does with a clock that jumps, and with what its storage tells it.
 
+mod turns;
+
 use std::path::Path;
 
 use actpass_core::bundle::{BUNDLE_VERSION, BundleSpec};
