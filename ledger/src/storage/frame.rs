@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Integers are little endian; `crc` is CRC32C of the bytes before it (of a frame: of the rest of the frame). `chain`
-//! is `SHA-256(chain of the group before || header || frames || padding)`, across segments, so that no group can be
-//! dropped, swapped or repeated. `store` is random per directory, so that bytes inside a leaf never pass for a header.
+//! is `SHA-256(chain of the group before || header || crc of all before)`, across segments, so that no group can be dropped, swapped
+//! or repeated; that a leaf is the one that was logged, its hash in the tree says. `store` is random per directory, so that bytes inside a leaf never pass for a header.
 //!
 //! 64 divides a sector: header and trailer each lie in one sector, and a sector either reached the disk or still
 //! holds its zeros. A group cut short by a crash therefore shows a sector of zeros, or ends in zeros; both end
@@ -40,8 +40,8 @@ const HEADER_MARK: [u8; 8] = *b"GRP-HEAD";
 const TRAILER_MARK: [u8; 8] = *b"GRPCLOSE";
 const FRAME_MARK: [u8; 2] = *b"AF";
 
-/// The only version of this form.
-const VERSION: u16 = 1;
+/// The only version of this form that is read.
+const VERSION: u16 = 2;
 
 const KIND_SEGMENT: u8 = 1;
 const KIND_LOG: u8 = 2;
@@ -167,13 +167,13 @@ impl GroupBuilder {
         let [first, second] = payload;
         // Bounded by GROUP_BYTES_MAX, which is under 4 GiB.
         let length = u32::try_from(first.len().saturating_add(second.len())).unwrap_or(u32::MAX);
-        let mut start = Vec::with_capacity(12);
-        start.extend_from_slice(&[kind, sub]);
-        start.extend_from_slice(&FRAME_MARK);
-        start.extend_from_slice(&length.to_le_bytes());
-        start.extend_from_slice(&log.to_le_bytes());
-        let crc = frame_crc(&start, seq, &[first, second]);
-        self.bytes.extend_from_slice(&start);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[kind, sub]);
+        self.bytes.extend_from_slice(&FRAME_MARK);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(&log.to_le_bytes());
+        let start = self.bytes.get(start..).unwrap_or_default();
+        let crc = frame_crc(start, seq, &[first, second]);
         self.bytes.extend_from_slice(&crc.to_le_bytes());
         self.bytes.extend_from_slice(&seq.to_le_bytes());
         self.bytes.extend_from_slice(first);
@@ -194,9 +194,10 @@ impl GroupBuilder {
         if let Some(room) = self.bytes.first_chunk_mut::<ALIGN>() {
             *room = header;
         }
-        let after = chain_after(chain, &self.bytes);
+        let body_crc = crc32c::crc32c(&self.bytes);
+        let after = chain_after(chain, &self.bytes, body_crc);
         let mut trailer = Vec::with_capacity(ALIGN);
-        trailer.extend_from_slice(&crc32c::crc32c(&self.bytes).to_le_bytes());
+        trailer.extend_from_slice(&body_crc.to_le_bytes());
         trailer.extend_from_slice(&[0; 4]);
         trailer.extend_from_slice(&id.number.to_le_bytes());
         trailer.extend_from_slice(&after);
@@ -209,11 +210,13 @@ impl GroupBuilder {
     }
 }
 
-/// The chain value after a group whose bytes before the trailer are `body`.
-pub(super) fn chain_after(chain: &[u8; 32], body: &[u8]) -> [u8; 32] {
+/// The chain value after a group whose bytes before the trailer are `body`, of that checksum.
+pub(super) fn chain_after(chain: &[u8; 32], body: &[u8], body_crc: u32) -> [u8; 32] {
+    let header = body.get(..ALIGN).unwrap_or(body);
     Sha256::new()
         .chain_update(chain)
-        .chain_update(body)
+        .chain_update(header)
+        .chain_update(body_crc.to_le_bytes())
         .finalize()
         .into()
 }

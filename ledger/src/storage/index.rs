@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::contents::{Contents, Mark, Part, Summary};
 use super::frame::{Frame, GroupId};
-use super::{Entry, Head};
+use super::{Entry, Head, leaf_hash};
 
 /// The state after some number of whole groups. Written groups and groups read back go through the same
 /// [`Index::apply`].
@@ -30,6 +30,10 @@ pub(super) struct Index {
     contents: Option<BTreeMap<u32, Contents>>,
     /// Number of the log written last.
     last: Option<u32>,
+    /// The log whose head has the hash of an earlier leaf until the group is complete.
+    unhashed: Option<u32>,
+    /// The leaf whose hash it is to have.
+    last_leaf: Vec<u8>,
 }
 
 /// Where a frame begins, for [`super::SegmentReader`].
@@ -98,19 +102,23 @@ impl Index {
                 Ok(ControlFlow::Continue(()))
             }
             Frame::Leaf { log, seq, bytes } => {
-                let (name, head) = slot(&mut self.logs, log)?;
+                let (_, head) = slot(&mut self.logs, log)?;
                 if head.size != seq {
                     return Err(format!("leaf {seq} stands where {} belongs", head.size));
                 }
-                *head = head.after(bytes);
                 if let Some(contents) = in_segment(&mut self.contents, place) {
+                    *head = head.after(bytes);
                     let part = contents.parts.entry(log).or_insert_with(|| Part {
                         first: seq,
                         leaves: Vec::new(),
                     });
                     part.leaves.push((place.offset, head.hash));
+                } else {
+                    head.size = head.size.saturating_add(1);
+                    self.hash_later(log, bytes);
                 }
                 self.last = Some(log);
+                let (name, _) = slot(&mut self.logs, log)?;
                 Ok(visit(Entry::Leaf {
                     log: name,
                     seq,
@@ -142,8 +150,27 @@ impl Index {
         }
     }
 
+    /// Of a log's leaves in a group only the last one's hash is asked for, where none of the others is kept.
+    fn hash_later(&mut self, log: u32, leaf: &[u8]) {
+        if self.unhashed != Some(log) {
+            self.hash_now();
+        }
+        self.unhashed = Some(log);
+        self.last_leaf.clear();
+        self.last_leaf.extend_from_slice(leaf);
+    }
+
+    fn hash_now(&mut self) {
+        let log = self.unhashed.take();
+        let head = log.and_then(|log| self.logs.get_mut(log as usize));
+        if let Some((_, head)) = head {
+            head.hash = leaf_hash(&self.last_leaf);
+        }
+    }
+
     /// Takes note that a group is complete.
     pub(super) fn close_group(&mut self, id: &GroupId, chain: [u8; 32]) {
+        self.hash_now();
         self.store = Some(id.store);
         self.next_group = id.number.saturating_add(1);
         self.chain = chain;

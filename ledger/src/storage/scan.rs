@@ -145,9 +145,10 @@ impl Segment<'_> {
         });
         let chained = parts.and_then(|(body, trailer)| {
             let trailer = decode_trailer(trailer)?;
+            let body_crc = crc32c::crc32c(body);
             let right = trailer.number == header.id.number
-                && trailer.body_crc == crc32c::crc32c(body)
-                && trailer.chain == chain_after(&self.index.chain, body);
+                && trailer.body_crc == body_crc
+                && trailer.chain == chain_after(&self.index.chain, body, body_crc);
             right.then_some((body, trailer.chain))
         });
         let Some((body, chain)) = chained else {

@@ -17,7 +17,7 @@
 //!
 //! A segment is made under another name, filled, synced, renamed, and its directory synced, so that under its own
 //! name it is always complete. Blocks exist before they are needed, so a full disk is met while making a segment,
-//! where nothing can be lost.
+//! where nothing can be lost. The next one is made while nobody waits, or, where somebody always does, by a thread.
 //!
 //! Once a segment is full and the next has data, an index file is made in the same way, while nobody waits. It follows
 //! from the segment, so a missing one is made anew, and one that is not whole is passed over.
@@ -27,6 +27,7 @@
 //! path, and any error of `fdatasync`, poisons: what is on disk is unknown then, and a second fsync would
 //! report success for pages that the kernel has already dropped (fsyncgate).
 
+mod ahead;
 mod compare;
 mod indexing;
 mod write;
@@ -37,6 +38,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::ahead::Ahead;
 use self::compare::{Accepted, compare};
 use self::indexing::{UNINDEXED_MAX, take_sealed};
 use self::write::{Current, fill, is_full};
@@ -96,8 +98,9 @@ pub struct SegmentStorage {
     /// The last segment that was taken in by its index file at the start, unread.
     believed: Option<u32>,
     current: Option<Current>,
-    /// Number of the next segment, if it is made.
-    prepared: Option<u32>,
+    ahead: Ahead,
+    /// Whether a thread may make the next segment.
+    beside: bool,
     recovery: Option<Recovery>,
     poisoned: bool,
     /// Random id for a directory without groups.
@@ -113,10 +116,12 @@ impl SegmentStorage {
     /// [`StorageError::Locked`] when another process has it; [`StorageError::Damaged`] when its bytes are not what was
     /// written, and then nothing is changed.
     pub fn open(dir: &Path, options: SegmentOptions) -> Result<Self, StorageError> {
-        Self::open_on(Arc::new(SystemIo), dir, options)
+        let mut storage = Self::open_on(Arc::new(SystemIo), dir, options)?;
+        storage.beside = true;
+        Ok(storage)
     }
 
-    /// [`SegmentStorage::open`] on a given file system.
+    /// [`SegmentStorage::open`] on a given file system, all of whose calls come from the caller's thread.
     ///
     /// # Errors
     /// As [`SegmentStorage::open`].
@@ -165,7 +170,8 @@ impl SegmentStorage {
             believed: sealed.last(),
             sealed: Arc::new(sealed),
             current: None,
-            prepared: None,
+            ahead: Ahead::Nothing,
+            beside: false,
             recovery: None,
             poisoned: false,
             new_store,
@@ -181,7 +187,7 @@ impl SegmentStorage {
             .current
             .as_ref()
             .map_or(0, |current| current.size.saturating_sub(current.end));
-        let prepared = self.prepared.map_or(0, |_| self.options.segment_bytes);
+        let prepared = self.made_ahead().map_or(0, |_| self.options.segment_bytes);
         current.saturating_add(prepared)
     }
 
@@ -206,7 +212,7 @@ impl SegmentStorage {
         }
         if let Some((number, size)) = walk.prepared {
             if size == self.options.segment_bytes {
-                self.prepared = Some(number);
+                self.ahead = Ahead::Made(number);
             } else {
                 let path = self.segments.join(segment_name(number));
                 let removed = self.io.remove(&path);
@@ -274,42 +280,10 @@ impl SegmentStorage {
         Ok(())
     }
 
-    /// Makes the next segment, if it is not there yet.
-    fn prepare(&mut self) -> Result<(), StorageError> {
-        if self.prepared.is_some() {
-            return Ok(());
-        }
-        let number = match &self.current {
-            Some(current) => current.number.saturating_add(1),
-            None => 1,
-        };
-        let path = self.segments.join(segment_name(number));
-        let unfinished = self.segments.join(unfinished_name(number));
-        if let Err(error) = self.make_segment(&unfinished, &path) {
-            if matches!(error, WriteError::Full) {
-                // Gives back the blocks reserved so far; if even that fails, opening removes the file.
-                drop(self.io.remove(&unfinished));
-            }
-            return Err(self.write_failed(error));
-        }
-        self.prepared = Some(number);
-        Ok(())
-    }
-
-    fn make_segment(&self, unfinished: &Path, path: &Path) -> Result<(), WriteError> {
-        let size = self.options.segment_bytes;
-        make_file(&*self.io, unfinished, path, &|file| {
-            file.allocate(size).map_err(|error| ("allocate", error))?;
-            // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
-            // fdatasync of an append would wait for the file system's journal.
-            fill(file, 0, size).map_err(|error| ("fill", error))
-        })
-    }
-
     /// Makes the prepared segment the current one.
     fn roll_over(&mut self) -> Result<(), StorageError> {
         self.prepare()?;
-        let Some(number) = self.prepared else {
+        let Some(number) = self.made_ahead() else {
             return Err(self.no_space());
         };
         let path = self.segments.join(segment_name(number));
@@ -317,7 +291,7 @@ impl SegmentStorage {
             self.poisoned = true;
             failed(&path, "open", error)
         })?;
-        self.prepared = None;
+        self.ahead = Ahead::Nothing;
         self.current = Some(Current {
             file,
             path,
@@ -409,6 +383,7 @@ impl SegmentStorage {
             }
         }
         self.index.close_group(&id, chain);
+        self.prepare_beside();
         Ok(())
     }
 
