@@ -92,10 +92,8 @@ impl PostgresStorage {
             let (sent, warned) = (session.clone(), session);
             warned.take_warning();
             let result = self.link.get_mut().call(async move {
-                let params = asked.params();
-                let rows = sent.client.query(&sent.append, &params);
-                let rows = committed(&sent, ends_turn, rows).await?;
-                rows.iter().map(Found::of).collect::<Result<Vec<_>, _>>()
+                let found = asked.append(&sent);
+                committed(&sent, ends_turn, found).await
             });
             match result {
                 Ok(_) if warned.take_warning() => {

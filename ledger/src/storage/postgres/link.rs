@@ -35,6 +35,7 @@ pub(super) struct Link {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) append: Statement,
+    pub(super) append_one: Statement,
     pub(super) moved: Statement,
     pub(super) tail: Statement,
     pub(super) turn: Statement,
@@ -274,8 +275,9 @@ impl Connected {
         // What it warned of before is not about what is committed.
         warned.store(false, Ordering::SeqCst);
         client.query_one(schema::SETTLE, &[]).await?;
-        let (append, moved, tail, turn) = (
+        let (append, append_one, moved, tail, turn) = (
             client.prepare(schema::APPEND).await?,
+            client.prepare(schema::APPEND_ONE).await?,
             client.prepare(schema::MOVED).await?,
             client.prepare(schema::TAIL).await?,
             client.prepare(schema::TURN).await?,
@@ -283,6 +285,7 @@ impl Connected {
         let session = Session {
             client,
             append,
+            append_one,
             moved,
             tail,
             turn,

@@ -118,6 +118,24 @@ WITH asked AS MATERIALIZED (
 )
 SELECT locked.log, locked.size, locked.hash, moved.id IS NOT NULL FROM locked LEFT JOIN moved USING (id)";
 
+/// The same for one log, with nothing to match and nothing kept between: half of the server's work. Where its head is elsewhere, no
+/// row comes back, and [`APPEND`] says where.
+pub(super) const APPEND_ONE: &str = "
+WITH moved AS (
+    UPDATE actpass.head SET size = $4, hash = $5, groups = groups + 1, changed = pg_current_xact_id()
+    WHERE log = $1 AND size = $2 AND hash = $3
+    RETURNING id, groups
+), kept AS (
+    INSERT INTO actpass.batch (log, first, nth, leaves_count, blobs_count, leaves, blobs)
+    SELECT id, $2, groups, $8, $9, $6, $7 FROM moved
+), named AS (
+    INSERT INTO actpass.named (name, log, first, nth)
+    SELECT new.name, moved.id, $2, moved.groups
+    FROM moved, (SELECT DISTINCT unnest($10::bytea[]) AS name) new
+    ON CONFLICT (name) DO UPDATE SET log = excluded.log, first = excluded.first, nth = excluded.nth
+)
+SELECT id FROM moved";
+
 /// Heads changed by transactions that the last asking may not have seen: a change committed since has an id of at least the
 /// oldest one under way then, in whichever order they committed.
 pub(super) const MOVED: &str = "

@@ -3,6 +3,7 @@
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
+use super::link::Session;
 use super::{BlobKind, Head, LogGroup, head_of, rows, signed};
 
 /// Groups in columns.
@@ -47,7 +48,50 @@ impl Asked {
         asked
     }
 
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 11] {
+    /// Where it is about one log.
+    fn one(&self) -> Option<[&(dyn ToSql + Sync); 10]> {
+        let ([log], [size], [hash]) = (&*self.logs, &*self.sizes, &*self.hashes) else {
+            return None;
+        };
+        Some([
+            log,
+            size,
+            hash,
+            self.new_sizes.first()?,
+            self.new_hashes.first()?,
+            self.leaves.first()?,
+            self.blobs.first()?,
+            self.leaves_counts.first()?,
+            self.blobs_counts.first()?,
+            &self.names,
+        ])
+    }
+
+    /// That it was moved on, where it is about one log.
+    fn moved(&self) -> Vec<Found> {
+        let new = self.new_sizes.iter().zip(&self.new_hashes);
+        let new = self.logs.iter().zip(new);
+        new.map(|(log, (size, hash))| Found {
+            log: log.clone(),
+            head: head_of(*size, hash),
+            moved: true,
+        })
+        .collect()
+    }
+
+    /// Appends it, and says what was found.
+    pub(super) async fn append(&self, session: &Session) -> Result<Vec<Found>, Error> {
+        let client = &session.client;
+        if let Some(params) = self.one()
+            && !client.query(&session.append_one, &params).await?.is_empty()
+        {
+            return Ok(self.moved());
+        }
+        let rows = client.query(&session.append, &self.params()).await?;
+        rows.iter().map(Found::of).collect()
+    }
+
+    fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         [
             &self.logs,
             &self.sizes,
