@@ -126,11 +126,12 @@ fuzz: fuzz-tools ## Each fuzz target for FUZZ_SECONDS (30); what is found is kep
 fuzz-seeded: fuzz-tools ## Plant a bug in each parser and see that its fuzz target finds it
 	fuzz/run seeded
 
-bench: bench-tools ## Measure: decisions, a durable permit, verification, memory, a pod's fence; each beside its budget or baseline
+bench: bench-tools ## Measure: decisions, the log, a permit, the service, verification, memory, a fence; each beside its budget or baseline
 	cargo build --locked --release --quiet -p actpass-bench -p actpass-cli -p actpass-sidecar --features actpass-bench/baselines
 	$(RELEASE)/actpass-bench decide
-	$(RELEASE)/actpass-bench log
+	bench/log
 	$(RELEASE)/actpass-bench permit
+	$(RELEASE)/actpass-bench service
 	$(RELEASE)/actpass-bench verify
 	$(RELEASE)/actpass-bench memory --actpass $(RELEASE)/actpass
 	$(RELEASE)/actpass-bench fence

@@ -47,9 +47,9 @@ pub(crate) struct UpstreamArgs {
     /// Port that agents dial
     #[arg(long)]
     pub(crate) port: u16,
-    /// PEM file of the authority its certificate is from
+    /// PEM file of the authority its certificate is from, where that is no public one
     #[arg(long)]
-    pub(crate) ca: PathBuf,
+    pub(crate) ca: Option<PathBuf>,
     /// Rules in the policy
     #[arg(long, default_value_t = 10)]
     pub(crate) rules: usize,
@@ -57,7 +57,8 @@ pub(crate) struct UpstreamArgs {
 
 impl UpstreamArgs {
     pub(crate) fn bundle(&self) -> anyhow::Result<Arc<Bundle>> {
-        let pem = std::fs::read_to_string(&self.ca)?;
+        let pem = self.ca.as_ref().map(std::fs::read_to_string);
+        let pem = pem.transpose()?.unwrap_or_default();
         Ok(Arc::new(policy::bundle(
             &self.host, self.port, &pem, self.rules,
         )?))

@@ -7,6 +7,7 @@
 
 mod leaves;
 mod ours;
+mod postgres;
 mod raw;
 mod sqlite;
 
@@ -23,10 +24,16 @@ pub(crate) struct LogArgs {
     /// Rounds
     #[arg(long, default_value_t = 15)]
     rounds: usize,
+    /// Leaves of one group, one table each
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 128, 1_024])]
+    sizes: Vec<usize>,
+    /// Only the stores whose name has this in it, beside the limit
+    #[arg(long, default_value = "")]
+    only: String,
+    /// PostgreSQL to measure as well, with its data on the same disk: `postgresql://USER@127.0.0.1:PORT/DATABASE`
+    #[arg(long)]
+    postgres_url: Option<String>,
 }
-
-/// Leaves of one group.
-const SIZES: [usize; 4] = [1, 16, 128, 1_024];
 
 /// How long one keeps groups in one round.
 const TURN: Duration = Duration::from_millis(250);
@@ -50,9 +57,11 @@ pub(crate) fn log(args: &LogArgs) -> anyhow::Result<()> {
         "| store | leaves of a group | leaves/s | p50, µs | p99, µs | of the limit | p99 of the limit's |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for leaves in SIZES {
+    for leaves in args.sizes.iter().copied() {
         let dir = tempfile::tempdir_in(&args.dir)?;
-        let mut stores = stores(dir.path())?;
+        let mut stores = stores(dir.path(), args.postgres_url.as_deref())?;
+        let mut nth = 0..;
+        stores.retain(|(name, _)| nth.next() == Some(0) || name.contains(&args.only));
         let mut measured: Vec<Measured> = stores.iter().map(|_| Measured::default()).collect();
         for round in 0..=args.rounds {
             for ((_, store), measured) in stores.iter_mut().zip(&mut measured) {
@@ -67,8 +76,8 @@ pub(crate) fn log(args: &LogArgs) -> anyhow::Result<()> {
 
 type Named = (&'static str, Box<dyn Store>);
 
-fn stores(dir: &Path) -> anyhow::Result<Vec<Named>> {
-    Ok(vec![
+fn stores(dir: &Path, postgres_url: Option<&str>) -> anyhow::Result<Vec<Named>> {
+    let mut stores: Vec<Named> = vec![
         (
             "the limit: one write, one fdatasync",
             Box::new(raw::Raw::new(dir)?),
@@ -78,7 +87,19 @@ fn stores(dir: &Path) -> anyhow::Result<Vec<Named>> {
             "SQLite, WAL, synchronous=FULL, a row per leaf",
             Box::new(sqlite::Sqlite::new(dir)?),
         ),
-    ])
+    ];
+    if let Some(url) = postgres_url {
+        let run = dir.display().to_string();
+        stores.push((
+            "PostgreSQL, a row per group",
+            Box::new(postgres::Groups::new(url, &run)?),
+        ));
+        stores.push((
+            "PostgreSQL, a row per leaf",
+            Box::new(postgres::Rows::new(url)?),
+        ));
+    }
+    Ok(stores)
 }
 
 fn turn(

@@ -13,6 +13,7 @@ mod permit;
 mod policy;
 mod round_trip;
 mod sample;
+mod service;
 mod session;
 mod sidecar;
 mod verify;
@@ -31,6 +32,8 @@ enum Command {
     /// The log alone, beside the disk's limit and databases that keep the same
     #[cfg(feature = "baselines")]
     Log(log::LogArgs),
+    /// A ledger as a process of its own under simulated sidecars, over TLS
+    Service(service::ServiceArgs),
     /// Memory of `actpass run` around an idle command
     Memory(memory::MemoryArgs),
     /// The packet filter of a pod, in networks of its own (as root): its loading, the verifier's pass, TCP through it
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Command::Verify(args) => runtime(2)?.block_on(verify::verify(args)),
         #[cfg(feature = "baselines")]
         Command::Log(args) => log::log(&args),
+        Command::Service(args) => runtime(2)?.block_on(service::service(args)),
         Command::Memory(args) => memory::memory(&args),
         Command::Fence(args) => fence::fence(&args),
         Command::Node(args) => runtime(2)?.block_on(node::node(args)),

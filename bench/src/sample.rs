@@ -11,6 +11,11 @@ impl Sample {
         self.0.push(took);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The time that `percent` of the samples did not exceed, in nanoseconds.
     pub(crate) fn percentile(&self, percent: usize) -> u128 {
         let mut sorted = self.0.clone();

@@ -60,8 +60,9 @@ pub(crate) async fn sidecar(args: SidecarArgs) -> anyhow::Result<()> {
         to_host: args.upstream.ip().to_string(),
         to_port: args.upstream.port(),
     };
+    let ca = args.declared.ca.as_ref().context("give `--ca`")?;
     let (ca, key) = (
-        std::fs::read_to_string(&args.declared.ca)?,
+        std::fs::read_to_string(ca)?,
         std::fs::read_to_string(&args.ca_key)?,
     );
     let mint = Arc::new(Mint::of_authority(&ca, &key)?);
@@ -125,7 +126,8 @@ pub(crate) async fn pep(
     Ok((pep, tokio::spawn(shipper.run())))
 }
 
-async fn wait_for(path: &Path) -> anyhow::Result<Handover> {
+/// What a ledger process wrote, once it has.
+pub(crate) async fn wait_for(path: &Path) -> anyhow::Result<Handover> {
     let give_up = tokio::time::Instant::now() + LEDGER_WAIT;
     while !path.exists() {
         if tokio::time::Instant::now() > give_up {
