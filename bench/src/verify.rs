@@ -1,18 +1,21 @@
 //! Verification: leaves per second on one core, of a log as a busy agent leaves it.
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actpass_core::verify::Class;
 use actpass_ledger::offline::{Known, verify_dir};
+use actpass_ledger::storage::segment::SegmentOptions;
+use actpass_ledger::storage::{Entry, SegmentStorage, Storage};
 use actpass_sidecar::judge::Judge;
 use actpass_sidecar::pep::Pep;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 
 use crate::permit::{self, HOST};
-use crate::sample::{Sample, micros};
+use crate::sample::{Sample, micros, ratio};
 use crate::{ledger, policy, sidecar};
 
 #[derive(clap::Args)]
@@ -66,7 +69,61 @@ pub(crate) async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
         micros(p50)
     );
     println!("\nbudget: 100000 leaves/s");
+    Kept::of(&log)?.report();
     Ok(())
+}
+
+/// What lies on the disk, in bytes.
+#[derive(Default)]
+struct Kept {
+    leaves: u64,
+    beside: u64,
+    files: u64,
+}
+
+impl Kept {
+    fn of(log: &Path) -> anyhow::Result<Self> {
+        let mut kept = Self::default();
+        let mut storage = SegmentStorage::open(log, SegmentOptions::default())?;
+        storage.replay(&mut |entry| {
+            match entry {
+                Entry::Leaf { bytes, .. } => kept.leaves += bytes.len() as u64,
+                Entry::Blob { bytes, .. } => kept.beside += bytes.len() as u64,
+            }
+            ControlFlow::Continue(())
+        })?;
+        let mut dirs = vec![log.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => dirs.push(entry.path()),
+                    false => kept.files += entry.metadata()?.len(),
+                }
+            }
+        }
+        // Room that is made for what comes next.
+        kept.files = kept.files.saturating_sub(storage.bytes_ahead());
+        Ok(kept)
+    }
+
+    fn report(&self) {
+        println!("\n| on the disk | MiB | of the leaves |");
+        println!("|---|---|---|");
+        let leaves = u128::from(self.leaves);
+        for (name, bytes) in [
+            ("leaves", self.leaves),
+            ("texts and checkpoints beside them", self.beside),
+            ("all files, less the room made ahead", self.files),
+        ] {
+            println!(
+                "| {name} | {} | {} |",
+                bytes >> 20,
+                ratio(bytes.into(), leaves)
+            );
+        }
+        println!("\nbudget: 1.3 of what is kept");
+    }
 }
 
 /// What this thread has used of a processor: others may be busy beside it.
