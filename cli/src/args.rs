@@ -142,8 +142,8 @@ pub(crate) struct CheckArgs {
 /// Example: actpass verify --anchor /mnt/worm/anchor.txt
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Log directory, or a file from `actpass export`, `kubectl actpass export`, `kubectl actpass prove` or `actpass proof` [default: the log of the state
-    /// directory]
+    /// Log directory, or a file from `actpass export`, `kubectl actpass export`, `kubectl actpass prove` or `actpass proof`, or `-` for an
+    /// export on standard input [default: the log of the state directory]
     #[arg(value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
 
@@ -161,6 +161,22 @@ pub(crate) struct VerifyArgs {
     /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
     #[arg(long, value_name = "FILE")]
     pub(crate) save_anchor: Option<PathBuf>,
+
+    /// Keep in this file how far an exported log is verified, and go on from there: after an interruption, or with a later export
+    ///
+    /// The leaves before are hashed again and have to be those that were verified. Texts beside them are not looked into again. The
+    /// file is yours like a key: who may write it may have leaves believed that nobody verified.
+    #[arg(long, value_name = "STATE_FILE")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Leaves between two writings of the file of --resume
+    #[arg(
+        long,
+        value_name = "LEAVES",
+        default_value_t = 50_000,
+        requires = "resume"
+    )]
+    pub(crate) resume_every: u64,
 }
 
 /// The evidence as people read it, one line per leaf of the log

@@ -97,6 +97,30 @@ pub(crate) mod hex32 {
     }
 }
 
+/// A public key.
+pub(crate) mod ed25519 {
+    use ed25519_dalek::VerifyingKey;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::hash::b64u_encode;
+    use crate::public_key;
+
+    pub(crate) fn serialize<S: Serializer>(
+        key: &VerifyingKey,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&b64u_encode(key.as_bytes()))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<VerifyingKey, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        public_key::read(&text).ok_or_else(|| D::Error::custom("no public key"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ mod frontier;
 mod heads;
 mod replay;
 mod report;
+mod saved;
 mod structure;
 
 use crate::evidence::checkpoint::NoteVerifier;
@@ -23,10 +24,12 @@ use crate::hash::{BlobDigest, BundleDigest};
 
 pub use beside::{GoneKey, Kept, Texts};
 pub use report::{Class, FINDINGS_MAX, Finding, Gap, Level, Redecided, Report, What};
+pub use saved::{ResumeError, Resumed, Saved};
 
 use beside::Beside;
 use replay::Replay;
 use report::Findings;
+use saved::Ahead;
 use structure::Structure;
 
 /// What a log is held against.
@@ -106,6 +109,9 @@ pub struct Verification<'a> {
     beside: Beside<'a>,
     replay: Replay<'a>,
     next: u64,
+    /// What an earlier verification came to, until its leaves have passed.
+    ahead: Option<Box<Ahead<'a>>>,
+    resumed: Resumed,
 }
 
 impl<'a> Verification<'a> {
@@ -117,11 +123,52 @@ impl<'a> Verification<'a> {
             beside: Beside::new(inputs),
             replay: Replay::new(inputs),
             next: 0,
+            ahead: None,
+            resumed: Resumed::Anew,
         }
+    }
+
+    /// One that goes on where an earlier one ended. It takes in every leaf, and of those before only hashes: they have to be
+    /// the ones that were verified, which [`Verification::resumed`] says.
+    ///
+    /// # Errors
+    /// Where what was saved cannot be taken up, by whichever log.
+    pub fn resume(
+        against: &'a Against<'a>,
+        inputs: &'a dyn Inputs,
+        saved: Saved,
+    ) -> Result<Self, ResumeError> {
+        Ok(Self {
+            ahead: Some(Box::new(Ahead::read(saved, inputs)?)),
+            resumed: Resumed::NotYet,
+            ..Self::new(against, inputs)
+        })
+    }
+
+    /// How it stands to an earlier one.
+    pub fn resumed(&self) -> Resumed {
+        self.resumed
+    }
+
+    /// What a later one needs to go on from here; none where something is wrong or missing, or the last leaf is not yet judged.
+    pub fn save(&self) -> Option<Saved> {
+        if self.findings.any() || matches!(self.resumed, Resumed::NotYet | Resumed::Other) {
+            return None;
+        }
+        Some(Saved {
+            log: self.structure.origin()?.to_owned(),
+            head: self.structure.head(),
+            structure: self.structure.save()?,
+            beside: self.beside.save(),
+            replay: self.replay.save()?,
+        })
     }
 
     /// Takes in the next leaf.
     pub fn leaf(&mut self, bytes: &[u8]) {
+        if matches!(self.resumed, Resumed::NotYet | Resumed::Other) {
+            return self.passed(bytes);
+        }
         if let Some(read) = self.structure.leaf(self.next, bytes, &mut self.findings) {
             let revealed = self.beside.leaf(read.leaf(), &mut self.findings);
             self.replay.leaf(&read, revealed, &mut self.findings);
@@ -137,9 +184,31 @@ impl<'a> Verification<'a> {
     }
 
     /// What was found.
-    pub fn finish(mut self) -> Report {
-        let end = self.structure.finish(&mut self.findings);
+    pub fn finish(self) -> Report {
+        self.finish_under(&[])
+    }
+
+    /// The same for who gets the log's signed checkpoints only after its leaves. One that is not over all leaves covers none.
+    pub fn finish_under(mut self, checkpoints: &[String]) -> Report {
+        let end = self.structure.finish(checkpoints, &mut self.findings);
         report::report(end, self.beside, self.replay, self.findings)
+    }
+
+    /// Takes in a leaf that was verified before, if all up to the last such leaf are the same.
+    fn passed(&mut self, bytes: &[u8]) {
+        self.structure.passed(self.next, bytes, &mut self.findings);
+        self.next = self.next.saturating_add(1);
+        let there = |ahead: &mut Box<Ahead<'_>>| ahead.head.size == self.next;
+        let Some(ahead) = self.ahead.take_if(there) else {
+            return;
+        };
+        if ahead.head != self.structure.head() {
+            self.resumed = Resumed::Other;
+            return;
+        }
+        self.resumed = Resumed::From(self.next);
+        self.structure.take_up(ahead.structure);
+        (self.beside, self.replay) = (ahead.beside, ahead.replay);
     }
 }
 

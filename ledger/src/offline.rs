@@ -9,6 +9,10 @@ mod beside;
 mod export;
 mod exporting;
 mod known;
+mod lines;
+mod once;
+mod resume;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -26,6 +30,8 @@ use beside::Stored;
 pub use export::{exported_leaves, key_of, verify_export};
 pub use exporting::{ExportError, export_dir};
 pub use known::{Known, LogKey, LogKeyError, TextKeys};
+pub use once::{VerifyError, verify_stream};
+pub use resume::{Resume, ResumeError};
 
 /// What the verification of a directory found.
 #[derive(Debug)]
@@ -76,6 +82,8 @@ pub struct VerifiedLog {
     pub anchors: usize,
     /// Whether the texts beside its leaves could be opened.
     pub texts: Opening,
+    /// Behind how many leaves this verification went on where an earlier one had ended.
+    pub resumed: Option<u64>,
     /// What was found in it.
     pub report: Report,
 }
@@ -188,6 +196,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
                 key_known: kept.key.is_some(),
                 anchors: kept.anchors.len(),
                 texts: kept.inputs.opening().clone(),
+                resumed: None,
                 report: verification.finish(),
             })
         })

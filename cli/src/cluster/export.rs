@@ -106,7 +106,7 @@ pub(super) async fn verify(
     let mut elsewhere =
         Elsewhere::of_cluster(key_of(&file, &keys)?, seen.iter().cloned().collect());
     elsewhere.add(&anchor, key.as_deref())?;
-    let verified = watched(&elsewhere, |known| verify_export(&file, known))?;
+    let verified = watched(&elsewhere, None, |known| verify_export(&file, known))?;
     let exit = said(&verified, &elsewhere, save_anchor.as_deref(), json)?;
     if !json {
         show::line(&proof(&seen, key.is_some(), keep.as_deref()))?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
 use actpass_ledger::heads;
-use actpass_ledger::offline::{Known, Verified, verify_dir, verify_export};
+use actpass_ledger::offline::{Known, Resume, Verified, verify_dir, verify_export, verify_stream};
 use anyhow::bail;
 use known::Elsewhere;
 
@@ -25,11 +25,25 @@ pub(crate) fn verify(
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     json: bool,
 ) -> anyhow::Result<Exit> {
+    let resume = args.resume.as_deref();
+    let resume = resume.map(|file| Resume::open(file, args.resume_every));
+    let resume = resume.transpose()?;
+    if args.log.as_deref() == Some(Path::new("-")) {
+        let mut elsewhere = Elsewhere::default();
+        elsewhere.add(&args.anchor, args.key.as_deref())?;
+        let verified = watched(&elsewhere, resume.as_ref(), |known| {
+            verify_stream(std::io::stdin().lock(), known)
+        })?;
+        return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
+    }
     if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
-        let without_anchors = || match args.anchor.is_empty() && args.save_anchor.is_none() {
+        let without_anchors = || match args.anchor.is_empty()
+            && args.save_anchor.is_none()
+            && resume.is_none()
+        {
             true => Ok(()),
             false => bail!(
-                "a report or proof has one leaf of a log: anchors are for logs; leave out --anchor and --save-anchor"
+                "a report or proof has one leaf of a log: anchors are for logs; leave out --anchor, --save-anchor and --resume"
             ),
         };
         let key = args.key.as_deref();
@@ -43,8 +57,13 @@ pub(crate) fn verify(
         }
         let mut elsewhere = Elsewhere::default();
         elsewhere.add(&args.anchor, args.key.as_deref())?;
-        let verified = watched(&elsewhere, |known| verify_export(file, known))?;
+        let verified = watched(&elsewhere, resume.as_ref(), |known| {
+            verify_export(file, known)
+        })?;
         return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
+    }
+    if resume.is_some() {
+        bail!("--resume is for an exported log: make one by `actpass export`");
     }
     let (dir, mut elsewhere) = match &args.log {
         Some(dir) => {
@@ -63,16 +82,21 @@ pub(crate) fn verify(
     };
     elsewhere.add(&args.anchor, args.key.as_deref())?;
     let verified = match holds_log(&dir) {
-        true => watched(&elsewhere, |known| verify_dir(&dir, known))?,
+        true => watched(&elsewhere, None, |known| verify_dir(&dir, known))?,
         false => Verified::absent(&elsewhere.known()),
     };
     said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
 }
 
 /// Verifies, and says how far it is to whoever watches.
-pub(crate) fn watched<T>(elsewhere: &Elsewhere, verify: impl FnOnce(&Known<'_>) -> T) -> T {
+pub(crate) fn watched<T>(
+    elsewhere: &Elsewhere,
+    resume: Option<&Resume>,
+    verify: impl FnOnce(&Known<'_>) -> T,
+) -> T {
     let progress = Progress::new();
     verify(&Known {
+        resume,
         progress: Some(&|leaves, of| progress.at(leaves, of)),
         ..elsewhere.known()
     })

@@ -4,6 +4,8 @@
 //! there needs no key, nor does the digest of a sealed request; that the texts are those committed to is seen where
 //! they can be decrypted. One leaf's texts are in memory at a time.
 
+use serde::{Deserialize, Serialize};
+
 use super::Inputs;
 use super::erased::Erasures;
 use super::report::{Findings, Gap, What};
@@ -41,7 +43,8 @@ pub enum GoneKey {
 }
 
 /// Leaves that commit to texts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Texts {
     /// All of them.
     pub committed: u64,
@@ -70,6 +73,13 @@ pub(super) enum Revealed {
 /// The check as it goes through the leaves.
 pub(super) struct Beside<'a> {
     inputs: &'a dyn Inputs,
+    found: SavedBeside,
+}
+
+/// What was found so far: all that a later check needs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedBeside {
     texts: Texts,
     first_missing: Option<u64>,
     request_missing: Option<u64>,
@@ -78,13 +88,15 @@ pub(super) struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     pub(super) fn new(inputs: &'a dyn Inputs) -> Self {
-        Self {
-            inputs,
-            texts: Texts::default(),
-            first_missing: None,
-            request_missing: None,
-            erasures: Erasures::default(),
-        }
+        Self::resumed(inputs, SavedBeside::default())
+    }
+
+    pub(super) fn resumed(inputs: &'a dyn Inputs, found: SavedBeside) -> Self {
+        Self { inputs, found }
+    }
+
+    pub(super) fn save(&self) -> SavedBeside {
+        self.found.clone()
     }
 
     /// Checks what is kept beside a leaf, and gives its action.
@@ -98,7 +110,7 @@ impl<'a> Beside<'a> {
                 self.request(leaf.h.seq, approval, blob)
             }
             Some(event) => {
-                self.erasures.event(event, leaf.h.seq);
+                self.found.erasures.event(event, leaf.h.seq);
                 Ok(Revealed::Nothing)
             }
             None => self.record(leaf),
@@ -110,13 +122,17 @@ impl<'a> Beside<'a> {
     }
 
     pub(super) fn finish(self, gaps: &mut Vec<Gap>) -> Texts {
-        if let Some(from) = self.first_missing {
-            let count = self.texts.missing;
+        if let Some(from) = self.found.first_missing {
+            let count = self.found.texts.missing;
             gaps.push(Gap::TextsMissing { from, count });
         }
-        gaps.extend(self.erasures.finish());
-        gaps.extend(self.request_missing.map(|seq| Gap::RequestMissing { seq }));
-        self.texts
+        gaps.extend(self.found.erasures.finish());
+        gaps.extend(
+            self.found
+                .request_missing
+                .map(|seq| Gap::RequestMissing { seq }),
+        );
+        self.found.texts
     }
 
     fn request(&mut self, seq: u64, approval: &str, blob: &BlobDigest) -> Result<Revealed, What> {
@@ -124,7 +140,7 @@ impl<'a> Beside<'a> {
             Kept::Here(found) if found != *blob => return Err(What::SealedRequest),
             Kept::Unreadable(_) => return Err(What::SealedRequest),
             Kept::Missing => {
-                self.request_missing.get_or_insert(seq);
+                self.found.request_missing.get_or_insert(seq);
             }
             Kept::Here(_) | Kept::Sealed | Kept::Erased(_) | Kept::NotGiven => {}
         }
@@ -148,7 +164,7 @@ impl<'a> Beside<'a> {
         };
         let unrevealed = ruled && logged.reason.as_deref() == Some(NOT_REVEALED);
         let openings = if !evidence.commitments.is_empty() {
-            self.texts.committed += 1;
+            self.found.texts.committed += 1;
             self.inputs.openings(leaf.h.seq)
         } else if matches!(record.body, Body::Intent(_)) {
             Kept::Here(Openings::default())
@@ -160,7 +176,7 @@ impl<'a> Beside<'a> {
                 Err(_) if unrevealed => Ok(Revealed::Nothing),
                 Err(error) => Err(What::Openings(error)),
                 Ok(action) => {
-                    self.texts.opened += u64::from(!evidence.commitments.is_empty());
+                    self.found.texts.opened += u64::from(!evidence.commitments.is_empty());
                     Ok(Revealed::Action(Box::new(action)))
                 }
             },
@@ -168,18 +184,20 @@ impl<'a> Beside<'a> {
             Kept::Missing | Kept::Erased(_) if unrevealed => Ok(Revealed::Nothing),
             Kept::Unreadable(why) => Err(What::SideFrame(why)),
             Kept::Missing => {
-                self.texts.missing += 1;
-                self.first_missing.get_or_insert(leaf.h.seq);
+                self.found.texts.missing += 1;
+                self.found.first_missing.get_or_insert(leaf.h.seq);
                 Ok(Revealed::Missing)
             }
             Kept::Erased(key) => {
-                self.texts.erased += 1;
+                self.found.texts.erased += 1;
                 let named = logged.digest.is_some();
-                self.erasures.text(key, leaf, (named, logged.subject))?;
+                self.found
+                    .erasures
+                    .text(key, leaf, (named, logged.subject))?;
                 Ok(Revealed::Erased)
             }
             Kept::Sealed => {
-                self.texts.sealed += 1;
+                self.found.texts.sealed += 1;
                 Ok(Revealed::Missing)
             }
             Kept::NotGiven => Ok(Revealed::Missing),

@@ -6,28 +6,43 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::beside::GoneKey;
 use super::report::{Gap, What};
+use crate::canonical::{serde_instant, serde_instant_opt};
 use crate::evidence::leaf::{EventBody, Leaf};
 use crate::hash::DigestMac;
+use crate::kept;
 use crate::state::{ERASURES_MAX, month_of};
 
 /// What is erased, and what the log says of it. By key, so that millions of texts take little room.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Erasures {
+    #[serde(with = "kept::pairs")]
     subjects: BTreeMap<[u8; 8], Texts>,
-    months: BTreeMap<Timestamp, Texts>,
+    #[serde(with = "kept::pairs")]
+    months: BTreeMap<Month, Texts>,
     /// The last leaf that says so of each subject.
+    #[serde(with = "kept::pairs")]
     said: BTreeMap<[u8; 8], u64>,
     /// Until when the log says that whole months are erased.
+    #[serde(with = "serde_instant_opt")]
     before: Option<Timestamp>,
     /// Texts of more subjects than a log can have erased.
     others: u64,
     other: Option<u64>,
 }
 
+/// When a month began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Month(#[serde(with = "serde_instant")] Timestamp);
+
 /// Texts under one key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Texts {
     count: u64,
     first: u64,
@@ -78,7 +93,7 @@ impl Erasures {
             },
             GoneKey::Month => self
                 .months
-                .entry(month_of(leaf.h.time))
+                .entry(Month(month_of(leaf.h.time)))
                 .or_insert_with(|| Texts::none(seq)),
         };
         texts.count += 1;
@@ -94,7 +109,7 @@ impl Erasures {
             said.is_none_or(|said| *said < texts.last)
         });
         let months = self.months.iter();
-        let months = months.filter(|(month, _)| self.before.is_none_or(|before| **month >= before));
+        let months = months.filter(|(month, _)| self.before.is_none_or(|before| month.0 >= before));
         let unsaid = subjects
             .map(|(_, texts)| texts)
             .chain(months.map(|(_, texts)| texts));

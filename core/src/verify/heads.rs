@@ -44,6 +44,28 @@ impl Heads {
         heads
     }
 
+    /// Takes in a checkpoint of the log that came after its leaves, and holds the tree against it. Roots of smaller trees are gone
+    /// by then, so that one of fewer leaves says nothing.
+    pub(super) fn late(
+        &mut self,
+        note: &str,
+        verifier: Option<&NoteVerifier>,
+        (leaves, tree): (u64, TreeRoot),
+        findings: &mut Findings,
+    ) {
+        let Some(Checkpoint { size, root, .. }) = read(note, verifier, findings) else {
+            return;
+        };
+        if size >= leaves {
+            let whole = !findings.any();
+            self.signed_to = self.signed_to.max(size);
+            self.add(size, root, CHECKPOINT);
+            if size == leaves && whole {
+                self.check(size, tree, findings);
+            }
+        }
+    }
+
     fn add(&mut self, size: u64, root: TreeRoot, source: &'static str) {
         self.roots.entry(size).or_default().push((root, source));
     }

@@ -1,19 +1,29 @@
 //! The second and third level: the state that follows from the leaves, and their decisions taken again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::Inputs;
 use super::beside::Revealed;
 use super::report::{Findings, Gap, Redecided, What};
+use super::saved::ResumeError;
 use crate::action::Action;
 use crate::bundle::Bundle;
 use crate::evidence::leaf::{ActionMacs, EventBody, Leaf, ReadLeaf, Ruling, RulingVerdict};
 use crate::evidence::record::{Body, Record};
 use crate::hash::BundleDigest;
-use crate::state::{Bundles, State};
+use crate::kept;
+use crate::state::{Bundles, Snapshot, State};
 
 /// The reason under which the ledger denies what policy permits, because the vault does not lend.
 const CREDENTIAL_UNAVAILABLE: &str = "credential_unavailable";
+
+/// What intents may lack to be decided again.
+const ERASED_TEXTS: &str = "erased texts";
+const SIDE_FRAME: &str = "side frame";
+const VAULT: &str = "vault";
 
 /// The replay as it goes through the leaves. It stops at the first that is wrong: what follows rests on it.
 pub(super) struct Replay<'a> {
@@ -35,7 +45,85 @@ impl Bundles for Newest {
     }
 }
 
+/// What a later replay needs of this one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedReplay {
+    /// The active bundle and the state, each in its canonical form.
+    bundle: Option<String>,
+    state: String,
+    replayed: u64,
+    intents: u64,
+    same: u64,
+    #[serde(with = "kept::pairs")]
+    missing: BTreeMap<Missing, u64>,
+    unenforced: u64,
+    unenforced_same: u64,
+}
+
+/// An input that was missing, where a later replay goes on nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Missing {
+    ErasedTexts,
+    SideFrame,
+    Vault,
+}
+
+impl Missing {
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::ErasedTexts, ERASED_TEXTS),
+        (Self::SideFrame, SIDE_FRAME),
+        (Self::Vault, VAULT),
+    ];
+}
+
 impl<'a> Replay<'a> {
+    /// What a later replay needs; none where this one has stopped or has seen nothing.
+    pub(super) fn save(&self) -> Option<SavedReplay> {
+        let state = self.state.as_ref().filter(|_| self.gap.is_none())?;
+        let bundle = state.active().map(|bundle| bundle.bytes().to_vec());
+        let missing = Missing::ALL.iter().filter_map(|(missing, name)| {
+            let count = self.redecided.missing.get(name)?;
+            Some((*missing, *count))
+        });
+        Some(SavedReplay {
+            bundle: bundle.and_then(|bytes| String::from_utf8(bytes).ok()),
+            state: String::from_utf8(Snapshot::of(state).to_vec().ok()?).ok()?,
+            replayed: self.replayed,
+            intents: self.redecided.intents,
+            same: self.redecided.same,
+            missing: missing.collect(),
+            unenforced: self.redecided.unenforced,
+            unenforced_same: self.redecided.unenforced_same,
+        })
+    }
+
+    /// One that goes on where another ended.
+    pub(super) fn resumed(inputs: &'a dyn Inputs, saved: SavedReplay) -> Result<Self, ResumeError> {
+        let bundle = saved.bundle.map(|text| Bundle::parse(text.as_bytes()));
+        let bundle = bundle.transpose().map_err(|_| ResumeError::Bundle)?;
+        let bundle = Newest(bundle.map(Arc::new));
+        let state = Snapshot::restore(saved.state.as_bytes(), &bundle)?;
+        let missing = Missing::ALL.iter().filter_map(|(missing, name)| {
+            let count = saved.missing.get(missing)?;
+            Some((*name, *count))
+        });
+        Ok(Self {
+            state: Some(state),
+            bundle,
+            replayed: saved.replayed,
+            redecided: Redecided {
+                intents: saved.intents,
+                same: saved.same,
+                missing: missing.collect(),
+                unenforced: saved.unenforced,
+                unenforced_same: saved.unenforced_same,
+            },
+            ..Self::new(inputs)
+        })
+    }
+
     pub(super) fn new(inputs: &'a dyn Inputs) -> Self {
         Self {
             inputs,
@@ -154,8 +242,8 @@ fn rerun(
         Revealed::Nothing => None,
         Revealed::Missing | Revealed::Erased => {
             let input = match revealed {
-                Revealed::Erased => "erased texts",
-                _ => "side frame",
+                Revealed::Erased => ERASED_TEXTS,
+                _ => SIDE_FRAME,
             };
             if enforced {
                 *redecided.missing.entry(input).or_default() += 1;
@@ -174,7 +262,7 @@ fn rerun(
     }
     if logged.reason.as_deref() == Some(CREDENTIAL_UNAVAILABLE) {
         // Policy permitted and the vault did not: the vault's word is not in the log.
-        *redecided.missing.entry("vault").or_default() += 1;
+        *redecided.missing.entry(VAULT).or_default() += 1;
         let same = again.verdict == RulingVerdict::Permit
             && again.rules == logged.rules
             && again.facts == logged.facts;

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Against;
 use super::frontier::Frontier;
 use super::heads::Heads;
 use super::report::{Findings, Gap, What};
-use crate::canonical::excerpt;
+use crate::canonical::{excerpt, serde_instant_opt};
 use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use crate::evidence::leaf::{EventBody, Leaf, ReadLeaf, genesis_prev};
 use crate::evidence::merkle::leaf_hash;
+use crate::evidence::receipt::KeptHead;
 use crate::evidence::record::{Record, stream_id, verify_batch};
 use crate::hash::{LeafHash, RecordHash, StreamId, TreeRoot};
+use crate::kept;
 use crate::public_key;
 
 /// The check as it goes through the leaves.
@@ -39,13 +42,32 @@ struct Suspicion {
     otherwise: Frontier,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stream {
+    /// None once it has ended: what is kept of it for ever is small.
+    open: Option<Box<Open>>,
+    /// Leaf of the first record that no signature covers yet.
+    unsigned_from: Option<u64>,
+}
+
+/// A stream that goes on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Open {
+    #[serde(with = "kept::ed25519")]
     key: VerifyingKey,
     next_seq: u64,
     head: RecordHash,
-    /// Leaf of the first record that no signature covers yet.
-    unsigned_from: Option<u64>,
-    ended: bool,
+}
+
+/// What a later check needs of this one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedStructure {
+    #[serde(with = "serde_instant_opt")]
+    last_time: Option<Timestamp>,
+    streams: BTreeMap<StreamId, Stream>,
 }
 
 /// What is known once all leaves were seen.
@@ -122,10 +144,51 @@ impl<'a> Structure<'a> {
         self.last = None;
     }
 
-    pub(super) fn finish(mut self, findings: &mut Findings) -> End {
+    /// A leaf that was verified before.
+    pub(super) fn passed(&mut self, seq: u64, bytes: &[u8], findings: &mut Findings) {
+        if seq == 0 {
+            match ReadLeaf::parse(bytes) {
+                Ok(read) => self.first(read.leaf(), findings),
+                Err(_) => self.read_heads(None, findings),
+            }
+        }
+        self.push(leaf_hash(bytes), findings);
+    }
+
+    /// What a later check needs; none while it is open whether the last leaf is wrong.
+    pub(super) fn save(&self) -> Option<SavedStructure> {
+        self.suspicion.is_none().then(|| SavedStructure {
+            last_time: self.last_time,
+            streams: self.streams.clone(),
+        })
+    }
+
+    /// Goes on behind leaves that have passed, where an earlier check ended.
+    pub(super) fn take_up(&mut self, saved: SavedStructure) {
+        (self.last_time, self.streams) = (saved.last_time, saved.streams);
+    }
+
+    pub(super) fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
+    /// The tree so far.
+    pub(super) fn head(&self) -> KeptHead {
+        KeptHead {
+            size: self.tree.size(),
+            root: self.tree.root(),
+        }
+    }
+
+    /// `late`: checkpoints that came after the leaves.
+    pub(super) fn finish(mut self, late: &[String], findings: &mut Findings) -> End {
         let leaves = self.tree.size();
         if leaves == 0 {
             self.read_heads(None, findings);
+        }
+        for note in late {
+            let (key, root) = (self.key.as_ref(), self.tree.root());
+            self.heads.late(note, key, (leaves, root), findings);
         }
         if let Some(Suspicion { seq, otherwise }) = self.suspicion.take() {
             // Nothing follows, so the signed root tells: does it fit if the leaf before had been another?
@@ -257,7 +320,7 @@ impl<'a> Structure<'a> {
                 }
             }
             Some(EventBody::StreamEnded { stream, .. }) => match self.streams.get_mut(stream) {
-                Some(stream) => stream.ended = true,
+                Some(stream) => stream.open = None,
                 None => findings.add(seq, What::StreamNotOpen),
             },
             _ => {}
@@ -271,19 +334,17 @@ impl<'a> Structure<'a> {
         hash: Option<RecordHash>,
         signature: Option<&str>,
     ) -> Result<(), What> {
-        let stream = self
-            .streams
-            .get_mut(&record.stream)
-            .filter(|stream| !stream.ended)
-            .ok_or(What::StreamNotOpen)?;
-        if record.seq != stream.next_seq || record.prev != stream.head {
+        let stream = self.streams.get_mut(&record.stream);
+        let stream = stream.ok_or(What::StreamNotOpen)?;
+        let open = stream.open.as_mut().ok_or(What::StreamNotOpen)?;
+        if record.seq != open.next_seq || record.prev != open.head {
             return Err(What::Stream { seq: record.seq });
         }
-        stream.head = hash.ok_or(What::Stream { seq: record.seq })?;
-        stream.next_seq += 1;
+        open.head = hash.ok_or(What::Stream { seq: record.seq })?;
+        open.next_seq += 1;
         match signature {
             Some(signature) => {
-                verify_batch(&stream.key, &stream.head, signature).map_err(What::Batch)?;
+                verify_batch(&open.key, &open.head, signature).map_err(What::Batch)?;
                 stream.unsigned_from = None;
             }
             None => {
@@ -311,11 +372,12 @@ impl<'a> Structure<'a> {
 impl Stream {
     fn new(key: VerifyingKey) -> Self {
         Self {
-            key,
-            next_seq: 0,
-            head: RecordHash::from_bytes([0; 32]),
+            open: Some(Box::new(Open {
+                key,
+                next_seq: 0,
+                head: RecordHash::from_bytes([0; 32]),
+            })),
             unsigned_from: None,
-            ended: false,
         }
     }
 }

@@ -1,50 +1,60 @@
 //! Verification of a log in one file, as the ledger exports it.
 //!
-//! *Flow.* All lines are read once: their sum, what they are, where blobs lie. Then the leaves are read again and verified as
-//! those of a directory are. A line that is damaged does not end that, so that the first leaf that is wrong is named too.
+//! *Flow.* One pass, [`super::once`]. Where that cannot tell, as somebody changed the file, all lines are read: their sum, what they
+//! are, where blobs lie. Then the leaves are read again and verified as those of a directory are. A line that is damaged does not end
+//! that, so that the first leaf that is wrong is named too.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use actpass_core::hash::{BlobDigest, hex};
-use actpass_core::verify::{Against, Verification};
+use actpass_core::verify::{Against, Anchor, Report, Verification};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
-use super::beside::{Blobs, Stored};
+use super::beside::{Blobs, Opening, Stored};
+use super::lines::{Form, Kind, Lines, failed};
+use super::once::{Once, VerifyError, verify_file};
+use super::resume::Resume;
 use super::{Files, Known, LogKey, Verified, VerifiedLog};
-use crate::export::{BlobLine, First, LINE_BYTES_MAX, Last, VERSION};
+use crate::export::{BlobLine, First};
 use crate::storage::StorageError;
-
-/// How lines of blobs and the last line begin; all others but the first are leaves.
-const BLOB: &[u8] = b"{\"blob\":";
-const LAST: &[u8] = b"{\"checkpoint\":";
 
 /// Verifies an exported log against what is known from elsewhere.
 ///
 /// # Errors
-/// [`StorageError::Io`] where the file cannot be read. What is wrong with what it holds is in [`Verified`].
-pub fn verify_export(path: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
+/// Where the file cannot be read, or what an earlier verification kept cannot be used. What is wrong with what it holds is in
+/// [`Verified`].
+pub fn verify_export(path: &Path, known: &Known<'_>) -> Result<Verified, VerifyError> {
+    let mut once = verify_file(path, known, known.resume)?;
+    if matches!(once, Once::Anew) {
+        once = verify_file(path, known, None)?;
+    }
+    match once {
+        Once::Said(verified) => Ok(*verified),
+        Once::Anew | Once::Unclear => Ok(verify_twice(path, known)?),
+    }
+}
+
+/// The same by reading it twice, which finds what lies beside the leaves wherever it stands.
+pub(super) fn verify_twice(path: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
     let read = Exported::read(path)?;
-    let first = match &read.first {
-        Ok(first) => first,
-        Err(_) => return Ok(Verified::damaged(read.damage(0, None, NO_EXPORT))),
+    let Ok(first) = &read.form.first else {
+        let damage = read.form.damage(path, 0, None, NO_EXPORT);
+        return Ok(Verified::damaged(damage));
     };
-    let origin = first.log.as_str();
-    let checkpoints: Vec<String> = read.last.iter().map(|it| it.checkpoint.clone()).collect();
-    let anchors = known.anchors_of(origin);
-    let key = known.key.and_then(|key| key.of(origin));
+    let last = read.form.last.iter();
+    let checkpoints: Vec<String> = last.map(|it| it.checkpoint.clone()).collect();
+    let mut anchors = known.anchors_of(&first.log);
+    anchors.extend(known.resume.and_then(Resume::signed).map(Anchor::Head));
+    let key = known.key.and_then(|key| key.of(&first.log));
     let against = Against {
         checkpoints: &checkpoints,
         anchors: &anchors,
         key: key.as_ref(),
     };
-    let inputs = Stored::new(&read, origin, known.texts);
+    let inputs = Stored::new(&read, &first.log, known.texts);
     let mut verification = Verification::new(&against, &inputs);
     let mut leaves = 0_u64;
     lines(path, |kind, _, line| {
@@ -55,32 +65,51 @@ pub fn verify_export(path: &Path, known: &Known<'_>) -> Result<Verified, Storage
         }
     })?;
     let report = verification.finish();
+    let held = (key.is_some(), anchors.len());
+    let opening = inputs.opening().clone();
+    Ok(verified(
+        path, read.form, known, report, held, opening, None,
+    ))
+}
+
+/// What was found in a file and in its log. `held`: whether the key was known, and how many heads were.
+pub(super) fn verified(
+    path: &Path,
+    form: Form,
+    known: &Known<'_>,
+    report: Report,
+    held: (bool, usize),
+    texts: Opening,
+    resumed: Option<u64>,
+) -> Verified {
+    let origin = form.first.as_ref().map_or("", |first| &first.log);
     let mut missing: Vec<String> = known.logs().map(str::to_owned).collect();
     missing.retain(|log| log != origin);
     missing.dedup();
     let named = report.origin.as_ref().is_none_or(|named| named == origin);
     let misnamed = (!named).then_some((0, None, OTHER_LOG));
-    let files = match (read.damaged.or(misnamed), &read.last) {
-        (Some((offset, leaf, what)), _) => Files::Damaged(read.damage(offset, leaf, what)),
+    let files = match (form.damaged.or(misnamed), &form.last) {
+        (Some((offset, leaf, what)), _) => Files::Damaged(form.damage(path, offset, leaf, what)),
         (None, None) => Files::CutExport {
             path: path.to_owned(),
-            offset: read.bytes,
+            offset: form.bytes,
         },
-        (None, Some(_)) => Files::Export { lines: read.count },
+        (None, Some(_)) => Files::Export { lines: form.count },
     };
     let log = VerifiedLog {
         origin: origin.to_owned(),
-        checkpoint: checkpoints.first().cloned(),
-        key_known: key.is_some(),
-        anchors: anchors.len(),
-        texts: inputs.opening().clone(),
+        checkpoint: form.last.map(|last| last.checkpoint),
+        key_known: held.0,
+        anchors: held.1,
+        texts,
+        resumed,
         report,
     };
-    Ok(Verified {
+    Verified {
         files,
         logs: vec![log],
         missing,
-    })
+    }
 }
 
 /// Shows the leaves of an exported log, in order, unverified.
@@ -108,8 +137,12 @@ pub fn exported_leaves(path: &Path, mut show: impl FnMut(&[u8])) -> Result<(), S
 
 /// Of several keys the one that the file says it is of; else the first, which it is then held against in vain.
 pub fn key_of(path: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, StorageError> {
-    let read = Exported::read(path)?;
-    let Ok(First { key, log, .. }) = &read.first else {
+    let mut form = Form::new();
+    let mut lines = opened(path)?;
+    if let Some(kind) = lines.next()? {
+        form.line(kind, lines.offset, lines.text(), false);
+    }
+    let Ok(First { key, log, .. }) = &form.first else {
         return Ok(keys.first().cloned());
     };
     let own = keys
@@ -118,95 +151,28 @@ pub fn key_of(path: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, StorageErr
     Ok(own.or(keys.first()).cloned())
 }
 
-const NO_EXPORT: &str = "it does not begin as an exported log of this version does";
-
-const FOLLOWED: &str = "something follows its last line";
+pub(super) const NO_EXPORT: &str = "it does not begin as an exported log of this version does";
 
 const OTHER_LOG: &str = "its first line names another log than its leaves";
 
-/// What a line is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    First,
-    Blob,
-    Leaf,
-    Last,
-}
-
-/// What was found on the first reading.
+/// What was found on the first of two readings.
 struct Exported<'a> {
     path: &'a Path,
-    first: Result<First, ()>,
-    last: Option<Last>,
-    /// The first byte of the first line that is wrong, the leaf that comes next there, and what is wrong.
-    damaged: Option<(u64, Option<u64>, &'static str)>,
+    form: Form,
     /// Where the newest line of each blob begins, and its length.
     blobs: HashMap<[u8; 32], (u64, usize)>,
-    count: u64,
-    bytes: u64,
 }
 
 impl<'a> Exported<'a> {
     fn read(path: &'a Path) -> Result<Self, StorageError> {
-        let mut read = Self {
-            path,
-            first: Err(()),
-            last: None,
-            damaged: None,
-            blobs: HashMap::new(),
-            count: 0,
-            bytes: 0,
-        };
-        let (mut sum, mut leaves) = (Sha256::new(), 0_u64);
-        let (mut found, mut whole) = (Vec::new(), 0_u64);
-        read.bytes = lines(path, |kind, offset, line| {
-            whole = after(offset, line);
-            let mut wrong = |what| found.push((offset, Some(leaves), what));
-            if read.last.is_some() {
-                wrong(FOLLOWED);
+        let (mut form, mut blobs) = (Form::new(), HashMap::new());
+        let bytes = lines(path, |kind, offset, line| {
+            if let Some((name, _)) = form.line(kind, offset, line, false) {
+                blobs.insert(name, (offset, line.len()));
             }
-            match kind {
-                Kind::First => {
-                    let first = spelled::<First>(line).filter(|first| first.export == VERSION);
-                    read.first = first.ok_or(());
-                }
-                Kind::Blob => match blob_name(line) {
-                    Some(name) => drop(read.blobs.insert(name, (offset, line.len()))),
-                    None => wrong("a line does not say what is kept beside the leaves"),
-                },
-                Kind::Leaf => leaves = leaves.saturating_add(1),
-                Kind::Last => match spelled::<Last>(line) {
-                    Some(last) => {
-                        if last.sha256 != hex(&sum.clone().finalize()) {
-                            wrong("the lines before are not those of its sum");
-                        }
-                        if read.first.as_ref().is_ok_and(|it| it.leaves != leaves) {
-                            wrong("it holds another number of leaves than its first line says");
-                        }
-                        read.last = Some(last);
-                    }
-                    None => wrong("its last line says neither sum nor checkpoint"),
-                },
-            }
-            sum.update(line);
-            sum.update(b"\n");
-            read.count = read.count.saturating_add(1);
         })?;
-        if read.last.is_some() && read.bytes > whole {
-            found.push((whole, Some(leaves), FOLLOWED));
-        }
-        read.damaged = found.first().copied();
-        Ok(read)
-    }
-
-    fn damage(&self, offset: u64, seq: Option<u64>, what: &str) -> StorageError {
-        StorageError::Damaged {
-            path: self.path.to_owned(),
-            offset,
-            log: self.first.as_ref().ok().map(|first| first.log.clone()),
-            seq,
-            what: what.to_owned(),
-        }
+        form.end(bytes);
+        Ok(Self { path, form, blobs })
     }
 }
 
@@ -228,58 +194,22 @@ impl Blobs for Exported<'_> {
         let blob = serde_json::from_slice::<BlobLine>(&line).ok();
         let bytes = blob.and_then(|line| STANDARD.decode(line.blob.bytes).ok());
         let what = "what is kept beside the leaves is no base64";
-        bytes.map(Some).ok_or(self.damage(offset, None, what))
+        bytes
+            .map(Some)
+            .ok_or(self.form.damage(self.path, offset, None, what))
     }
 }
 
 /// Shows every whole line with the byte it begins at, without its end; the number of bytes read.
 fn lines(path: &Path, mut show: impl FnMut(Kind, u64, &[u8])) -> Result<u64, StorageError> {
+    let mut lines = opened(path)?;
+    while let Some(kind) = lines.next()? {
+        show(kind, lines.offset, lines.text());
+    }
+    Ok(lines.bytes())
+}
+
+fn opened(path: &Path) -> Result<Lines<'_, BufReader<File>>, StorageError> {
     let file = File::open(path).map_err(|source| failed(path, "open", source))?;
-    let mut file = BufReader::new(file);
-    let (mut line, mut offset) = (Vec::new(), 0_u64);
-    loop {
-        line.clear();
-        let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        let read = (&mut file).take(bound).read_until(b'\n', &mut line);
-        let read = read.map_err(|source| failed(path, "read", source))?;
-        let Some((b'\n', text)) = line.split_last() else {
-            // The end, or a line that was cut off or has none.
-            return Ok(offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX)));
-        };
-        let kind = match text {
-            _ if offset == 0 => Kind::First,
-            text if text.starts_with(BLOB) => Kind::Blob,
-            text if text.starts_with(LAST) => Kind::Last,
-            _ => Kind::Leaf,
-        };
-        show(kind, offset, text);
-        offset = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-    }
-}
-
-fn failed(path: &Path, did: &'static str, source: std::io::Error) -> StorageError {
-    StorageError::Io {
-        path: path.to_owned(),
-        did,
-        source,
-    }
-}
-
-/// Where the line after this one begins.
-fn after(offset: u64, line: &[u8]) -> u64 {
-    let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-    offset.saturating_add(length).saturating_add(1)
-}
-
-/// What a line says, in the one spelling in which it is exported: whoever reads these lines with other tools finds no two readings.
-fn spelled<T: Serialize + DeserializeOwned>(line: &[u8]) -> Option<T> {
-    let value = serde_json::from_slice(line).ok()?;
-    (serde_json::to_vec(&value).ok()? == line).then_some(value)
-}
-
-fn blob_name(line: &[u8]) -> Option<[u8; 32]> {
-    let BlobLine { blob } = spelled(line)?;
-    let digest: BlobDigest = blob.name.parse().ok()?;
-    STANDARD.decode(blob.bytes).ok()?;
-    Some(*digest.as_bytes())
+    Ok(Lines::new(path, BufReader::new(file)))
 }

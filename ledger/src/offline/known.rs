@@ -6,6 +6,7 @@ use actpass_core::succession::Listed;
 use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
 
+use super::resume::Resume;
 use crate::heads::named;
 use crate::vault::Vault;
 
@@ -25,6 +26,8 @@ pub struct Known<'a> {
     pub texts: TextKeys<'a>,
     /// Is told now and then how many leaves were verified, and of how many.
     pub progress: Option<&'a dyn Fn(u64, u64)>,
+    /// Where it is kept how far a log is verified.
+    pub resume: Option<&'a Resume>,
 }
 
 /// The keys under which the texts beside the leaves are encrypted.

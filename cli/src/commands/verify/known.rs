@@ -128,6 +128,7 @@ impl Elsewhere {
                 Some(Err(why)) => TextKeys::Unusable(why),
             },
             progress: None,
+            resume: None,
         }
     }
 }

@@ -66,6 +66,12 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
         format!("  state       {}", level(report.state)),
         format!("  re-decision {}", redecided(report)),
     ];
+    if let Some(leaves) = log.resumed {
+        lines.push(format!(
+            "  resumed     behind leaf {}: an earlier verification took in the {leaves} leaves before, and they are the same",
+            leaves.saturating_sub(1)
+        ));
+    }
     let findings = report.findings.iter();
     lines.extend(findings.map(|finding| format!("  {}", escaped(&finding.to_string()))));
     let kept = u64::try_from(report.findings.len()).unwrap_or(u64::MAX);
@@ -223,6 +229,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "not_redecided": report.redecided.missing,
         "not_enforced": report.redecided.unenforced,
         "not_enforced_redecided": report.redecided.unenforced_same,
+        "resumed_from": log.resumed,
         "findings": findings,
         "found": report.found,
         "gaps": gaps,

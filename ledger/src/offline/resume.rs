@@ -1,0 +1,202 @@
+//! The file in which whoever verifies keeps how far a log is verified, so that a later verification goes on from there.
+//!
+//! It is the verifier's own, like a key or an anchor: who may write it may have leaves believed that nobody verified. The sum in
+//! it finds accidents.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use actpass_core::evidence::receipt::KeptHead;
+use actpass_core::hash::{hex, sha256};
+use actpass_core::verify::{ResumeError as SavedError, Saved};
+use serde::{Deserialize, Serialize};
+
+/// Version of the form.
+const VERSION: &str = "actpass.verify-state/1";
+
+/// What was verified by another program may not have been held to what this one asks.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// Why such a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// It cannot be read or written.
+    #[error("{did} `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operation.
+        did: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Its bytes are not those that were written.
+    #[error("`{}` is damaged, or is no such file; remove it to verify from the first leaf on", .0.display())]
+    Damaged(PathBuf),
+    /// Another program wrote it.
+    #[error(
+        "`{}` was kept by version {program} of this program, and this is {PROGRAM}; remove it to verify from the first leaf on",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version.
+        program: String,
+    },
+    /// It is of another log.
+    #[error("`{}` says how far log `{kept}` is verified, and this is log `{found}`; give each log a file of its own", path.display())]
+    OtherLog {
+        /// The file.
+        path: PathBuf,
+        /// Its log.
+        kept: String,
+        /// The log to verify.
+        found: String,
+    },
+    /// What it holds cannot be taken up.
+    #[error("`{}` cannot be taken up; remove it to verify from the first leaf on", path.display())]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SavedError,
+    },
+}
+
+/// Such a file.
+pub struct Resume {
+    path: PathBuf,
+    every: u64,
+    saved: RefCell<Option<Saved>>,
+    signed: Cell<Option<KeptHead>>,
+}
+
+/// Its first line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    v: String,
+    program: String,
+    /// Of the second.
+    sha256: String,
+}
+
+/// Its second line.
+#[derive(Serialize, Deserialize)]
+struct Body<S> {
+    /// The newest head that a signed checkpoint covered once the whole of it was verified: any later file must have it.
+    signed: Option<KeptHead>,
+    saved: S,
+}
+
+impl Resume {
+    /// The file at `path`, which need not be there yet; it is written anew every so many leaves.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be used.
+    pub fn open(path: &Path, every: u64) -> Result<Self, ResumeError> {
+        let read = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(failed(path, "read", source)),
+            Ok(bytes) => Some(parsed(path, &bytes)?),
+        };
+        let (signed, saved) = read.map_or((None, None), |read| (read.signed, Some(read.saved)));
+        Ok(Self {
+            path: path.to_owned(),
+            every: every.max(1),
+            saved: RefCell::new(saved),
+            signed: Cell::new(signed),
+        })
+    }
+
+    /// What was kept, once; it has to be of that log.
+    pub(super) fn take(&self, log: &str) -> Result<Option<Saved>, ResumeError> {
+        let saved = self.saved.take();
+        match saved.as_ref().map(Saved::log).filter(|kept| *kept != log) {
+            None => Ok(saved),
+            Some(kept) => Err(ResumeError::OtherLog {
+                path: self.path.clone(),
+                kept: kept.to_owned(),
+                found: log.to_owned(),
+            }),
+        }
+    }
+
+    /// The head that any later file must have.
+    pub(super) fn signed(&self) -> Option<KeptHead> {
+        self.signed.get()
+    }
+
+    /// Whether it is time to keep what was verified.
+    pub(super) fn is_due(&self, leaves: u64) -> bool {
+        leaves.is_multiple_of(self.every)
+    }
+
+    /// Keeps what was verified: wholly or not at all, whenever the power goes.
+    pub(super) fn keep(&self, saved: &Saved, signed: bool) -> Result<(), ResumeError> {
+        if signed {
+            self.signed.set(Some(saved.head()));
+        }
+        let signed = self.signed.get();
+        let write = || -> io::Result<()> {
+            let body = serde_json::to_vec(&Body { signed, saved })?;
+            let header = serde_json::to_vec(&Header {
+                v: VERSION.to_owned(),
+                program: PROGRAM.to_owned(),
+                sha256: hex(&sha256(&[&body])),
+            })?;
+            let dir = self.path.parent().filter(|it| !it.as_os_str().is_empty());
+            let dir = dir.unwrap_or(Path::new("."));
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(".new");
+            let part = dir.join(name);
+            let mut file = File::create(&part)?;
+            for bytes in [header.as_slice(), b"\n", &body, b"\n"] {
+                file.write_all(bytes)?;
+            }
+            file.sync_all()?;
+            std::fs::rename(&part, &self.path)?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(|source| failed(&self.path, "write", source))
+    }
+
+    pub(super) fn not_taken_up(&self, source: SavedError) -> ResumeError {
+        ResumeError::Saved {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+fn parsed(path: &Path, bytes: &[u8]) -> Result<Body<Saved>, ResumeError> {
+    let damaged = || ResumeError::Damaged(path.to_owned());
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let header = lines.next().unwrap_or_default();
+    let header: Header = serde_json::from_slice(header).map_err(|_| damaged())?;
+    if (header.v.as_str(), header.program.as_str()) != (VERSION, PROGRAM) {
+        return Err(ResumeError::Version {
+            path: path.to_owned(),
+            program: actpass_core::canonical::excerpt(&header.program),
+        });
+    }
+    let body = lines.next().and_then(|rest| rest.strip_suffix(b"\n"));
+    let body = body.ok_or_else(damaged)?;
+    if header.sha256 != hex(&sha256(&[body])) {
+        return Err(damaged());
+    }
+    serde_json::from_slice(body).map_err(|_| damaged())
+}
+
+fn failed(path: &Path, did: &'static str, source: io::Error) -> ResumeError {
+    ResumeError::Io {
+        path: path.to_owned(),
+        did,
+        source,
+    }
+}
