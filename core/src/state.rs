@@ -9,6 +9,7 @@ mod approvals;
 mod erasures;
 mod events;
 mod facts;
+mod gaps;
 mod history;
 mod intents;
 mod meters;
@@ -34,6 +35,7 @@ use crate::limits::Limit;
 
 pub use approvals::{Approval, ApprovalState, PENDING_APPROVALS_MAX, Vote};
 pub use erasures::{ERASURES_MAX, Erasure, month_of};
+pub use gaps::{GAPS_MAX, LOST_HEADS_MAX, LostPart};
 pub use intents::{IntentId, OpenIntent};
 pub use ruling::{CLOCK_SKEW_MAX, NOT_REVEALED, PERMIT_LIFE, RecordRefused};
 pub use snapshot::{STATE_VERSION, Snapshot, SnapshotError};
@@ -73,6 +75,8 @@ pub struct State {
     history: history::History,
     revoked: BTreeSet<String>,
     erasures: Vec<Erasure>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<LostPart>,
 }
 
 /// A bundle under audit that was active.
@@ -191,6 +195,7 @@ impl State {
             history: history::History::default(),
             revoked: BTreeSet::new(),
             erasures: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -263,7 +268,7 @@ impl State {
 
     /// Used and reserved on one limit now, and when the oldest part of it frees.
     pub fn used(&self, passport: &str, limit: &Limit, now: Timestamp) -> (i64, Option<Timestamp>) {
-        self.meters.on(passport, limit, now)
+        self.meters.on(passport, limit, now, self.used_up_since())
     }
 
     /// Takes a leaf in. Chain, tree and signatures are checked elsewhere; this checks what the leaf means.

@@ -11,6 +11,7 @@ mod beside;
 mod erased;
 mod frontier;
 mod heads;
+mod lost;
 mod replay;
 mod report;
 mod saved;
@@ -23,6 +24,7 @@ use crate::evidence::receipt::KeptHead;
 use crate::hash::{BlobDigest, BundleDigest};
 
 pub use beside::{GoneKey, Kept, Texts};
+pub use lost::LostHistory;
 pub use report::{Class, FINDINGS_MAX, Finding, Gap, Level, Redecided, Report, What};
 pub use saved::{ResumeError, Resumed, Saved};
 

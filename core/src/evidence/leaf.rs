@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
 use crate::evidence::record::{RECORD_BYTES_MAX, Record};
-use crate::hash::{BlobDigest, BundleDigest, DigestMac, LeafHash, RecordHash, StreamId, sha256};
+use crate::hash::{
+    BlobDigest, BundleDigest, DigestMac, LeafHash, RecordHash, StreamId, TreeRoot, sha256,
+};
 use crate::vote::SignedVote;
 
 pub use mac::{ActionMacs, MacKey};
@@ -240,11 +242,48 @@ pub enum EventBody {
         /// On what ground.
         why: String,
     },
+    /// The log goes on where a copy of it ended: what was logged after that is lost. Every stream ends here, its tail unknown, and
+    /// every question to people is over.
+    Gap {
+        /// Leaves that are left: the number of this one.
+        size: u64,
+        /// Root over them.
+        root: TreeRoot,
+        /// Heads that the log had and has no more, the smallest first, where any is known.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        lost: Vec<LostHead>,
+        /// What counts as used of limits from here on.
+        limits: GapLimits,
+        /// Who says so.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// The last group was torn by a crash and dropped; nobody was ever told that it was kept.
     Recovery {
         /// Bytes dropped.
         bytes: u64,
     },
+}
+
+/// A head that a log had once and has no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LostHead {
+    /// Number of leaves.
+    pub size: u64,
+    /// Root over them.
+    pub root: TreeRoot,
+}
+
+/// What counts as used of limits, where part of the log is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapLimits {
+    /// All of every limit, until what was used before the gap no longer counts towards it.
+    UsedUp,
+    /// What is logged: somebody knows that nothing else was.
+    AsLogged,
 }
 
 /// Orders the bundles of several writers, of which one at a time leads: first by term, then by count.

@@ -36,6 +36,18 @@ pub enum Period {
     Month,
 }
 
+impl Window {
+    /// When what was used at that time counts no more; the end of time where that is beyond it.
+    pub fn frees(self, at: Timestamp) -> Timestamp {
+        let empty = LimitState {
+            window: self,
+            buckets: BTreeMap::new(),
+            latest: Timestamp::UNIX_EPOCH,
+        };
+        empty.freed(empty.bucket(at)).unwrap_or(Timestamp::MAX)
+    }
+}
+
 impl std::fmt::Display for Window {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -59,6 +59,9 @@ pub struct Approval {
     pub(super) used: bool,
     /// The erasure that took its texts, where one did: nobody can answer what nobody can see.
     pub erased: Option<String>,
+    /// Whether part of the log is lost that may have answered or used it: it is to be asked anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// One person's answer.
@@ -87,7 +90,7 @@ pub enum ApprovalState {
     Pending,
     /// Everyone needed agreed; it may be used once.
     Granted,
-    /// Somebody said no, or what it was about was erased.
+    /// Somebody said no, what it was about was erased, or part of the log is lost since.
     Denied,
     /// Nobody answered, or nobody used it, in time.
     Expired,
@@ -114,7 +117,7 @@ impl Approval {
     pub fn state(&self, now: Timestamp) -> ApprovalState {
         if self.used {
             ApprovalState::Used
-        } else if self.erased.is_some() || self.votes.iter().any(|vote| !vote.grant) {
+        } else if self.lost || self.erased.is_some() || self.votes.iter().any(|vote| !vote.grant) {
             ApprovalState::Denied
         } else if now >= self.expires {
             ApprovalState::Expired

@@ -106,6 +106,7 @@ impl State {
                 self.keys.issuer_keys.clone_from(issuer_keys);
             }
             EventBody::Erasure { .. } => self.erase(event, at)?,
+            EventBody::Gap { .. } => self.lose(event, at)?,
             EventBody::Keys(keys) => self.keys.clone_from(keys),
             EventBody::Leased { .. }
             | EventBody::CredentialReleased { .. }
@@ -136,7 +137,7 @@ impl State {
         Ok(())
     }
 
-    fn end_stream(
+    pub(super) fn end_stream(
         &mut self,
         id: &StreamId,
         how: StreamEnd,

@@ -103,11 +103,12 @@ impl State {
         limit: &Limit,
         now: Timestamp,
     ) -> (i64, Option<Timestamp>) {
-        let enforced = self.meters.on(&passport.name, limit, now);
+        let used_up = self.used_up_since();
+        let enforced = self.meters.on(&passport.name, limit, now, used_up);
         if reckoned == Reckoned::Enforced {
             return enforced;
         }
-        let rehearsed = self.rehearsed.on(&passport.name, limit, now);
+        let rehearsed = self.rehearsed.on(&passport.name, limit, now, None);
         let frees = [enforced.1, rehearsed.1].into_iter().flatten().min();
         // Facts are written into leaves, whose integers end at 2^53−1.
         let used = enforced.0.saturating_add(rehearsed.0);

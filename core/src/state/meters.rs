@@ -50,15 +50,22 @@ pub(super) struct Held {
 pub(super) struct Meters(#[serde(with = "kept::pairs")] BTreeMap<MeterKey, LimitState>);
 
 impl Meters {
-    /// Used and reserved on a limit, and when the oldest part of it frees.
+    /// Used and reserved on a limit, and when the oldest part of it frees. `used_up`: since when all of it counts as used, where
+    /// what was used before is not known.
     pub(super) fn on(
         &self,
         passport: &str,
         limit: &Limit,
         now: Timestamp,
+        used_up: Option<Timestamp>,
     ) -> (i64, Option<Timestamp>) {
         let meter = self.0.get(&MeterKey::new(passport, limit));
-        meter.map_or((0, None), |meter| (meter.used_at(now), meter.frees_at(now)))
+        let (used, frees) =
+            meter.map_or((0, None), |meter| (meter.used_at(now), meter.frees_at(now)));
+        match unknown_until(limit, used_up, now) {
+            None => (used, frees),
+            until => (used.max(limit.max), frees.max(until)),
+        }
     }
 
     /// Holds what a permit reserves. Two limits over one window of a meter share a total, on which it is held once.
@@ -72,6 +79,7 @@ impl Meters {
         reservations: &[Reservation],
         lifted: &[LimitLeft],
         now: Timestamp,
+        used_up: Option<Timestamp>,
     ) -> Result<Vec<Held>, StateError> {
         let mut held: Vec<Held> = Vec::with_capacity(reservations.len());
         for Reservation { limit, amount, .. } in reservations {
@@ -94,7 +102,11 @@ impl Meters {
                     amount,
                 });
             }
-            let used = meter.used_at(now);
+            let known = meter.used_at(now);
+            let used = match unknown_until(limit, used_up, now) {
+                None => known,
+                Some(_) => known.max(limit.max.saturating_add(amount)),
+            };
             let may_exceed = || {
                 let over = LimitLeft {
                     meter: limit.meter.clone(),
@@ -150,6 +162,12 @@ impl Meters {
             }
         }
     }
+}
+
+/// Until when what was used of a limit before `used_up` may count; none where it does not any more.
+fn unknown_until(limit: &Limit, used_up: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let until = limit.window.frees(used_up?);
+    (now < until).then_some(until)
 }
 
 /// What an action that feeds these meters has to reserve: its sum on every limit it feeds.

@@ -160,9 +160,10 @@ impl State {
             }
             Some(_) => return Err(StateError::BadPermit("it asks for an approval")),
         };
+        let used_up = self.used_up_since();
         let held = self
             .meters
-            .reserve(&passport, &ruling.reservations, &lifted, now)?;
+            .reserve(&passport, &ruling.reservations, &lifted, now, used_up)?;
         self.history.permit(&action.capability, ruling.resource);
         let intent = OpenIntent {
             passport: stream.passport.clone(),
@@ -334,6 +335,7 @@ impl State {
                     sealed: false,
                     used: false,
                     erased: None,
+                    lost: false,
                 })
             }
             _ => Err(StateError::Form("an escalation that asks nobody")),

@@ -1,5 +1,6 @@
 mod erasures;
 mod forged;
+mod gaps;
 mod pods;
 mod random;
 mod snapshot;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::report::{Findings, What};
 use super::{Against, Anchor};
 use crate::evidence::checkpoint::{Checkpoint, CheckpointError, NoteVerifier};
+use crate::evidence::leaf::LostHead;
 use crate::hash::TreeRoot;
 
 const CHECKPOINT: &str = "checkpoint";
@@ -68,6 +69,23 @@ impl Heads {
 
     fn add(&mut self, size: u64, root: TreeRoot, source: &'static str) {
         self.roots.entry(size).or_default().push((root, source));
+    }
+
+    /// Passes over anchors that the log itself says it lost; how many there are.
+    pub(super) fn acknowledge(&mut self, lost: &[LostHead]) -> usize {
+        let mut known = 0;
+        for head in lost {
+            let Some(roots) = self.roots.get_mut(&head.size) else {
+                continue;
+            };
+            let before = roots.len();
+            roots.retain(|(root, source)| *root != head.root || *source != ANCHOR);
+            known += before - roots.len();
+            if roots.is_empty() {
+                self.roots.remove(&head.size);
+            }
+        }
+        known
     }
 
     /// Whether a head was given for this size.

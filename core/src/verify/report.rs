@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::beside::{Beside, Texts};
+use super::lost::LostHistory;
 use super::replay::Replay;
 use super::structure::End;
 use crate::action::ActionEvidenceError;
@@ -43,6 +44,8 @@ pub struct Report {
     pub found: u64,
     /// What could not be checked.
     pub gaps: Vec<Gap>,
+    /// Parts of the log that are lost, as it says itself, oldest first.
+    pub lost: Vec<LostHistory>,
 }
 
 impl Report {
@@ -55,7 +58,7 @@ impl Report {
     pub fn class(&self) -> Class {
         if self.found > 0 {
             Class::Invalid
-        } else if self.gaps.is_empty() {
+        } else if self.gaps.is_empty() && self.lost.is_empty() {
             Class::Valid
         } else {
             Class::Incomplete
@@ -280,6 +283,9 @@ pub enum What {
         /// `checkpoint` or `anchor`.
         source_name: &'static str,
     },
+    /// A gap that stands elsewhere than it says.
+    #[error("says that part of the log is lost after other leaves than those before it")]
+    Gap,
     /// Its claim does not follow from the leaves before it.
     #[error("does not follow from the log")]
     State(#[source] StateError),
@@ -373,6 +379,7 @@ pub(super) fn report(
         root,
         covered,
         mut gaps,
+        lost,
     } = end;
     let structure = if findings.structural() {
         Level::Broken
@@ -408,5 +415,6 @@ pub(super) fn report(
         findings,
         found,
         gaps,
+        lost,
     }
 }

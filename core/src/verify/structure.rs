@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Against;
 use super::frontier::Frontier;
 use super::heads::Heads;
+use super::lost::LostHistory;
 use super::report::{Findings, Gap, What};
 use crate::canonical::{excerpt, serde_instant_opt};
 use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
@@ -33,6 +34,7 @@ pub(super) struct Structure<'a> {
     last_time: Option<Timestamp>,
     suspicion: Option<Suspicion>,
     streams: BTreeMap<StreamId, Stream>,
+    lost: Vec<LostHistory>,
 }
 
 /// A leaf whose `prev` is not the hash of the one before. Which of the two was changed shows by what follows.
@@ -78,6 +80,7 @@ pub(super) struct End {
     pub(super) root: TreeRoot,
     pub(super) covered: u64,
     pub(super) gaps: Vec<Gap>,
+    pub(super) lost: Vec<LostHistory>,
 }
 
 impl<'a> Structure<'a> {
@@ -93,6 +96,7 @@ impl<'a> Structure<'a> {
             last_time: None,
             suspicion: None,
             streams: BTreeMap::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -220,6 +224,7 @@ impl<'a> Structure<'a> {
             root,
             covered,
             gaps,
+            lost: self.lost,
         }
     }
 
@@ -317,6 +322,25 @@ impl<'a> Structure<'a> {
                             .or_insert_with(|| Stream::new(key));
                     }
                     None => findings.add(seq, What::StreamKey),
+                }
+            }
+            Some(EventBody::Gap {
+                size, root, lost, ..
+            }) => {
+                for stream in self.streams.values_mut() {
+                    stream.ended = true;
+                }
+                if (*size, *root) != (seq, self.tree.root()) {
+                    findings.add(seq, What::Gap);
+                } else if let Some(part) = LostHistory::of(leaf) {
+                    // Only what is signed may stand against a head from elsewhere.
+                    let signed = self.heads.signed_to() > seq;
+                    let known = if signed {
+                        self.heads.acknowledge(lost)
+                    } else {
+                        0
+                    };
+                    self.lost.push(LostHistory { known, ..part });
                 }
             }
             Some(EventBody::StreamEnded { stream, .. }) => match self.streams.get_mut(stream) {

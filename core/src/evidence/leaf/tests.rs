@@ -89,6 +89,25 @@ fn events() -> Vec<EventBody> {
             by: text("ann"),
         },
         EventBody::Recovery { bytes: 12 },
+        EventBody::Gap {
+            size: 9,
+            root: TreeRoot::from_bytes([6; 32]),
+            lost: vec![LostHead {
+                size: 12,
+                root: TreeRoot::from_bytes([7; 32]),
+            }],
+            limits: GapLimits::UsedUp,
+            by: text("ann"),
+            why: text("the disk broke"),
+        },
+        EventBody::Gap {
+            size: 9,
+            root: TreeRoot::from_bytes([6; 32]),
+            lost: Vec::new(),
+            limits: GapLimits::AsLogged,
+            by: text("ann"),
+            why: text("moved"),
+        },
         EventBody::Erasure {
             id: text("ers_1"),
             subject: Some(DigestMac::from_bytes([5; 32])),

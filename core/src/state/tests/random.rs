@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::evidence::leaf::Leaf;
+use crate::evidence::leaf::{GapLimits, Leaf};
 use testlog::Sidecar;
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ enum Step {
     Vote { which: Index, user: u8, grant: bool },
     Resolve { which: Index, happened: bool },
     EndStream { by: Index },
+    Lose,
     Edit { max: i64 },
     Wait { seconds: u64 },
 }
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (which(), 0_u8..4, prop::bool::weighted(0.9)).prop_map(|(which, user, grant)| Step::Vote { which, user, grant }),
         1 => (which(), any::<bool>()).prop_map(|(which, happened)| Step::Resolve { which, happened }),
         1 => which().prop_map(|by| Step::EndStream { by }),
+        1 => Just(Step::Lose),
         1 => (50_000_i64..150_000).prop_map(|max| Step::Edit { max }),
         2 => (0_u64..1_200).prop_map(|seconds| Step::Wait { seconds }),
     ]
@@ -138,6 +140,15 @@ impl World {
                     .unwrap();
                 self.seeds += 1;
                 self.sidecars.push(self.log.open(self.seeds));
+            }
+            Step::Lose => {
+                let event = gaps::gap(&self.log, &[], GapLimits::UsedUp);
+                self.log.event(event).unwrap();
+                gaps::nothing_is_open(&self.log);
+                for sidecar in &mut self.sidecars {
+                    self.seeds += 1;
+                    *sidecar = self.log.open(self.seeds);
+                }
             }
             Step::Edit { max } => {
                 self.max = max;
