@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Events(EventsArgs),
     Tail(TailArgs),
     Export(ExportArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Fork(ForkArgs),
     Proof(ProofArgs),
     Doctor(DoctorArgs),
     /// Print the completions of a shell
@@ -281,6 +284,72 @@ pub(crate) struct ExportArgs {
     pub(crate) force: bool,
 }
 
+/// Copy log, vault and heads elsewhere, also while a run is active
+///
+/// The copy ends where the log was durable, and is verified before it takes the place of the one before; the same directory again gets
+/// only what is new. What was erased since goes from it too. Not in it are `keys/`: keep them apart, nothing can be restored without.
+///
+/// Example: actpass backup --to /mnt/elsewhere/actpass
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// State directory [default: that of --state-dir]
+    #[arg(value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Directory of the backup, made if absent; on another volume
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+/// Make a state directory of a backup
+///
+/// Copies it, and verifies all of it before there is a log. Put `keys/` back beside it. What came after the backup is lost, so
+/// nothing runs on it before `actpass fork` has put that into the log.
+///
+/// Example: actpass restore --from /mnt/elsewhere/actpass --to ~/.local/state/actpass
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Directory of the backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+
+    /// State directory to make: absent or empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+
+    /// Only what was logged up to an instant, such as 2026-05-01T09:00:00Z, or so many leaves
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<actpass_ledger::backup::Until>,
+}
+
+/// Go on with a log whose end is lost, and put that into it
+///
+/// For a log that is behind what was kept of it: restored from a backup, or put back as it was. Logs, signed, after how many leaves it
+/// goes on, which heads are lost, who says so and why. From there on every stream is over, what was permitted and is not settled is
+/// ambiguous, every question to people is to be asked anew, and every limit counts as used up until what was used before has left its
+/// window. `verify` says so for ever. Without --yes it only says what it would log.
+///
+/// Example: actpass fork --why "disk broke, case 17" --yes
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// Why. It stands in the log in clear: name a case, not a person
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
+
+    /// A head of the log that was kept elsewhere: a file of signed checkpoints, or SIZE:ROOT; may be repeated. The one that the state
+    /// directory keeps is known
+    #[arg(long, value_name = "HEAD")]
+    pub(crate) lost: Vec<String>,
+
+    /// Limits count as the log says, where somebody knows that nothing was used in the lost part
+    #[arg(long)]
+    pub(crate) limits_as_logged: bool,
+
+    /// Do it
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
 /// Keep one leaf of the log with the proof that it is there, as a file that anyone can check
 ///
 /// Writes a C2SP tlog-proof: the leaf, the hashes that lead from it to the root of the tree, and the signed checkpoint. It says what
@@ -487,6 +556,9 @@ mod tests {
             "doctor",
             "erase",
             "export",
+            "backup",
+            "restore",
+            "fork",
             "completions",
             "man",
         ]

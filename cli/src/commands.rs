@@ -1,12 +1,14 @@
 //! The commands beside `run`.
 
 pub(crate) mod approvals;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod credentials;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod events;
 pub(crate) mod export;
+pub(crate) mod fork;
 pub(crate) mod intents;
 pub(crate) mod limits;
 pub(crate) mod manual;

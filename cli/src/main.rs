@@ -121,6 +121,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             commands::credentials::credentials(command, &state, json).await
         }
         Command::Export(args) => commands::export::export(args, existing, json),
+        Command::Backup(args) => commands::backup::backup(&args, existing, json),
+        Command::Restore(args) => commands::backup::restore(&args, json),
+        Command::Fork(args) => commands::fork::fork(args, &existing()?, json),
         Command::Erase(args) => commands::erase::erase(args, &existing()?, json).await,
         Command::Limits => commands::limits::limits(&existing()?, json).await,
         Command::Completions { shell } => commands::manual::completions(shell),

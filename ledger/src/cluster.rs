@@ -6,6 +6,7 @@
 
 pub(crate) mod args;
 mod cache;
+pub(crate) mod commands;
 mod gate;
 mod kept_in;
 mod keys;
@@ -92,6 +93,7 @@ struct Serving {
 
 async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Serving> {
     let Args {
+        command: _,
         data,
         postgres_url,
         postgres_password_file,
@@ -102,6 +104,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         metrics_listen: _,
         log_format: _,
     } = args;
+    let data = data.context("--data is needed")?;
     let kept_in = KeptIn::new(
         &data,
         postgres_url.as_deref(),

@@ -10,6 +10,7 @@
 //! them reached first goes back, takes theirs in, and the jobs that looked at it are done again on that.
 
 mod batch;
+pub mod fork;
 mod keeping;
 mod log;
 mod scrubbing;

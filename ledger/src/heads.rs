@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, CheckpointError};
+use actpass_core::evidence::leaf::LostHead;
 
 use crate::engine::{Log, Logs};
 use crate::vault::PrivateFileError;
@@ -42,6 +43,16 @@ pub enum HeadsError {
         /// What is wrong with it.
         #[source]
         source: CheckpointError,
+    },
+    /// It was restored, and nobody said what was lost.
+    #[error(
+        "the log was restored from a backup of {made}, and what came after that is lost: put that into each log by `fork`, or put the log of before back; `{path}` says that it was restored"
+    )]
+    Restored {
+        /// The file that says so.
+        path: PathBuf,
+        /// When the backup was made.
+        made: String,
     },
     /// There is no such log any more.
     #[error(
@@ -85,7 +96,7 @@ pub enum HeadsError {
 
 fn anew(path: &Path) -> String {
     format!(
-        "remove `{}` and the log to begin anew on purpose, which forgets what was used of every limit",
+        "go on with what is here by `fork`, which puts into the log what was lost; or remove `{}` and the log to begin anew on purpose, which forgets what was used of every limit",
         path.display()
     )
 }
@@ -143,8 +154,51 @@ fn gone(path: &Path, note: &str) -> HeadsError {
     }
 }
 
+/// Beside the file of heads where the log was restored from a backup and does not say yet what was lost.
+pub(crate) const RESTORED: &str = "restored";
+
+/// The logs that were restored and do not say yet what was lost; none where nothing was restored.
+pub(crate) fn restored(path: &Path) -> Result<Vec<String>, HeadsError> {
+    let restored = private_file::read(&path.with_file_name(RESTORED), FILE_BYTES_MAX)?;
+    let text = restored.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = text.unwrap_or_default();
+    // First when the backup was made.
+    Ok(text.lines().skip(1).map(str::to_owned).collect())
+}
+
+/// Takes note that these logs say what was lost; once all do, a ledger may start.
+pub(crate) fn said_lost(path: &Path, logs: &[&str]) -> Result<(), HeadsError> {
+    let file = path.with_file_name(RESTORED);
+    let Some(bytes) = private_file::read(&file, FILE_BYTES_MAX)? else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let silent = |line: &&str| !logs.contains(line);
+    let made = text.lines().take(1);
+    let left: Vec<&str> = made.chain(text.lines().skip(1).filter(silent)).collect();
+    if left.len() > 1 {
+        let text = left.join("\n") + "\n";
+        return Ok(private_file::replace(&file, text.as_bytes())?);
+    }
+    let removed = std::fs::remove_file(&file);
+    removed.map_err(|source| PrivateFileError::Io {
+        path: file,
+        did: "remove",
+        source,
+    })?;
+    Ok(())
+}
+
 /// Holds the logs against the kept heads.
 pub(crate) fn check(path: &Path, logs: &Logs) -> Result<(), HeadsError> {
+    let restored = path.with_file_name(RESTORED);
+    if let Some(made) = private_file::read(&restored, FILE_BYTES_MAX)? {
+        let made = String::from_utf8_lossy(&made);
+        let made = made.lines().next().unwrap_or_default();
+        let made = made.escape_debug().to_string();
+        let path = restored;
+        return Err(HeadsError::Restored { path, made });
+    }
     for note in read(path)? {
         let log = logs.get(named(&note)).ok_or_else(|| gone(path, &note))?;
         check_one(path, log, &note)?;
@@ -152,19 +206,24 @@ pub(crate) fn check(path: &Path, logs: &Logs) -> Result<(), HeadsError> {
     Ok(())
 }
 
-fn check_one(path: &Path, log: &Log, note: &str) -> Result<(), HeadsError> {
-    let (path, name) = (path.to_owned(), log.origin().to_owned());
-    let head = match Checkpoint::verify(note, &log.verifier()) {
+fn check_one(path: &Path, here: &Log, note: &str) -> Result<(), HeadsError> {
+    let (path, name) = (path.to_owned(), here.origin().to_owned());
+    let head = match Checkpoint::verify(note, &here.verifier()) {
         Ok(head) => head,
         Err(source) => {
             let log = name;
             return Err(HeadsError::NotOurs { path, log, source });
         }
     };
-    let (size, found, root) = (head.size, log.size(), log.root_at(head.size));
+    let (size, found, root) = (head.size, here.size(), here.root_at(head.size));
     let log = name;
+    let lost = LostHead {
+        size,
+        root: head.root,
+    };
     match root {
         Some(root) if root == head.root => Ok(()),
+        _ if here.is_said_lost(&lost) => Ok(()),
         Some(_) => Err(HeadsError::Rewritten { path, log, size }),
         None => Err(HeadsError::CutShort {
             path,

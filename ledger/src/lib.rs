@@ -4,6 +4,7 @@
 //! [`vault`] keeps secrets. The state is a pure function of the log: [`actpass_core::state`].
 
 pub mod api;
+pub mod backup;
 pub mod engine;
 mod error;
 pub mod export;

@@ -11,11 +11,20 @@ use cluster::args::Args;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Args = match program::flags() {
+    let mut args: Args = match program::flags() {
         Ok(args) => args,
         Err(code) => return code,
     };
     args.log_format.start();
+    if let Some(command) = args.command.take() {
+        return match cluster::commands::run(command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "Not done");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match cluster::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,6 +18,7 @@ pub mod reader;
 pub mod segment;
 
 mod contents;
+pub(crate) mod cut;
 mod frame;
 mod index;
 mod scan;

@@ -113,7 +113,7 @@ fn check_head(state: &StateDir, origin: &str) -> anyhow::Result<()> {
 }
 
 /// The operating-system user, as votes name it.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let uid = nix::unistd::getuid();
     match nix::unistd::User::from_uid(uid) {
         Ok(Some(user)) => user.name,

@@ -64,7 +64,7 @@ pub(super) async fn load_or_make(
     })
 }
 
-fn signing_key(bytes: &[u8]) -> anyhow::Result<SigningKey> {
+pub(super) fn signing_key(bytes: &[u8]) -> anyhow::Result<SigningKey> {
     let text = std::str::from_utf8(bytes).ok().map(str::trim);
     let seed = text.and_then(|text| b64u_decode_array::<32>(text).ok());
     let seed = seed.map(Zeroizing::new).with_context(|| {

@@ -223,6 +223,20 @@ impl Sequencer {
         Ok(())
     }
 
+    /// Logs an event before anything else is.
+    pub(super) fn log_first(&mut self, origin: &str, event: EventBody) -> Result<(), ApiError> {
+        let mut staged = BTreeMap::new();
+        let mut staging = self.staging(&mut staged);
+        let now = staging.now(origin)?;
+        staging.event(origin, now, event, Vec::new())?;
+        match self.commit(staged) {
+            Committed::But(undone) if undone.lost.is_empty() && undone.unknown.is_empty() => Ok(()),
+            Committed::Full => Err(ApiError::NoSpace),
+            Committed::Poisoned => Err(ApiError::Poisoned),
+            _ => Err(ApiError::Stalled),
+        }
+    }
+
     /// Has the storage make room ahead, now that nobody waits.
     fn make_room(&mut self) {
         let sought = self.no_room.map(|at| at.elapsed());

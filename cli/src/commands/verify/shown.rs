@@ -1,7 +1,7 @@
 //! A verification as people read it, and as JSON.
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
-use actpass_core::verify::{Class, Level, Report};
+use actpass_core::verify::{Class, Level, LostHistory, Report};
 use actpass_ledger::offline::{Files, Opening, Verified, VerifiedLog};
 use actpass_ledger::storage::StorageError;
 use actpass_ledger::storage::reader::{Checked, Tail};
@@ -80,6 +80,8 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
     }
     let gaps = report.gaps.iter();
     lines.extend(gaps.map(|gap| format!("  not checked: {gap}")));
+    let lost = report.lost.iter();
+    lines.extend(lost.map(|lost| format!("  lost: {}", escaped(&lost.to_string()))));
     lines
 }
 
@@ -233,7 +235,19 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "findings": findings,
         "found": report.found,
         "gaps": gaps,
+        "lost": report.lost.iter().map(lost).collect::<Vec<Value>>(),
         "checkpoint": log.checkpoint,
+    })
+}
+
+/// A part that is lost, as the log says.
+fn lost(lost: &LostHistory) -> Value {
+    let heads = lost.heads.iter();
+    let heads = heads.map(|head| json!({ "size": head.size, "root": head.root }));
+    let heads: Vec<Value> = heads.collect();
+    json!({
+        "leaf": lost.leaf, "time": lost.time.to_string(), "heads": heads, "anchors": lost.known, "limits": lost.limits,
+        "by": lost.by, "why": lost.why,
     })
 }
 

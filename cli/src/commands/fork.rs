@@ -1,0 +1,81 @@
+//! `actpass fork`: goes on with a log whose end is lost, and puts that into it.
+
+use std::sync::Arc;
+
+use actpass_core::evidence::leaf::GapLimits;
+use actpass_ledger::engine::Parts;
+use actpass_ledger::engine::fork::{Fork, Given, Request, fork as logged, plan};
+use actpass_ledger::keys::Keys;
+use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
+use actpass_ledger::vault::{Kek, Vault};
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::show;
+use crate::args::ForkArgs;
+use crate::exit::Exit;
+use crate::run::ledger::user;
+use crate::state::StateDir;
+
+pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Result<Exit> {
+    let ForkArgs {
+        why,
+        lost,
+        limits_as_logged,
+        yes,
+    } = args;
+    let mut request = Request {
+        log: Some(format!("actpass/{}", state.tenant()?)),
+        by: user(),
+        why,
+        lost: Vec::new(),
+        limits: match limits_as_logged {
+            true => GapLimits::AsLogged,
+            false => GapLimits::UsedUp,
+        },
+    };
+    for head in lost {
+        let given = Given::read(&head).with_context(|| format!("the head `{head}`"))?;
+        request.lost.extend(given);
+    }
+    let mut parts = parts(state)?;
+    let forks = match yes {
+        true => logged(parts, &request)?,
+        false => plan(&mut parts, &request)?,
+    };
+    if json {
+        let logs: Vec<Value> = forks.iter().map(shown).collect();
+        show::json(&json!({"done": yes, "logs": logs}))?;
+        return Ok(Exit::Ok);
+    }
+    for fork in &forks {
+        show::line(&fork.to_string())?;
+    }
+    show::line(match yes {
+        true => "Logged.",
+        false => "Nothing was logged; add --yes.",
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The ledger of the state directory; nothing is made that is not there.
+fn parts(state: &StateDir) -> anyhow::Result<Parts> {
+    let storage = SegmentStorage::open(&state.log(), SegmentOptions::default());
+    let storage = storage.context("the log cannot be opened")?;
+    let key = Keys::load(&state.keys(), "log")?;
+    let path = state.keys().join("log.key");
+    Ok(Parts {
+        storage: Box::new(storage),
+        vault: Arc::new(Vault::open(&state.vault(), Kek::from_file(&state.kek())?)?),
+        log_key: key.with_context(|| format!("`{}` is not there; put it back", path.display()))?,
+        metrics: Arc::default(),
+        heads: Some(state.head()),
+    })
+}
+
+fn shown(fork: &Fork) -> Value {
+    let heads = fork.lost.iter();
+    let heads = heads.map(|head| json!({"size": head.size, "root": head.root}));
+    let heads: Vec<Value> = heads.collect();
+    json!({"log": fork.log, "size": fork.size, "root": fork.root, "lost": heads, "said": fork.said})
+}

@@ -1,0 +1,121 @@
+//! What a directory of backups says of the copy that counts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::BackupError;
+use crate::vault::private_file;
+
+/// Its name in the directory.
+pub(super) const FILE: &str = "backup.json";
+
+/// Version of the form.
+const VERSION: &str = "actpass.backup/1";
+
+/// Largest one: 200 bytes for each of a million segments.
+const BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// What one copy holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    v: String,
+    /// Name of its directory.
+    pub copy: String,
+    /// When it was made.
+    pub made: Timestamp,
+    /// The logs in it.
+    pub logs: Vec<LogIn>,
+    /// Its files, by path in the copy.
+    pub(super) files: BTreeMap<String, FileIn>,
+}
+
+/// One log in a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogIn {
+    /// Its name.
+    pub log: String,
+    /// How many leaves it has there.
+    pub leaves: u64,
+    /// The root over them, in hex.
+    pub root: String,
+    /// Its newest signed checkpoint there.
+    pub checkpoint: String,
+}
+
+/// One file in a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileIn {
+    pub(super) bytes: u64,
+    /// SHA-256, in hex.
+    pub(super) sha256: String,
+}
+
+impl Manifest {
+    pub(super) fn new(
+        copy: String,
+        made: Timestamp,
+        logs: Vec<LogIn>,
+        files: BTreeMap<String, FileIn>,
+    ) -> Self {
+        Self {
+            v: VERSION.to_owned(),
+            copy,
+            made,
+            logs,
+            files,
+        }
+    }
+
+    /// Number of the copy after this one.
+    pub(super) fn next(&self) -> u32 {
+        let number = self.copy.strip_prefix("copy-");
+        let number: Option<u32> = number.and_then(|number| number.parse().ok());
+        number.map_or(1, |number| number.saturating_add(1))
+    }
+
+    /// That of a directory, if there is one.
+    pub(super) fn read(dir: &Path) -> Result<Option<Self>, BackupError> {
+        let path = dir.join(FILE);
+        let Some(bytes) = private_file::read(&path, BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let wrong = |what: String| BackupError::Manifest {
+            path: path.clone(),
+            what,
+        };
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        if manifest.v != VERSION {
+            let v = manifest.v.escape_debug();
+            return Err(wrong(format!("version `{v}`, this build reads {VERSION}")));
+        }
+        // Names lead to files that are read, linked and written.
+        let names = || manifest.files.keys().chain([&manifest.copy]);
+        let strange = names().find(|name| !is_plain(name)).cloned();
+        match strange {
+            Some(name) => Err(wrong(format!("it names `{}`", name.escape_debug()))),
+            None => Ok(Some(manifest)),
+        }
+    }
+
+    pub(super) fn write(&self, dir: &Path) -> Result<(), BackupError> {
+        let path = dir.join(FILE);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| BackupError::Manifest {
+            path: path.clone(),
+            what: error.to_string(),
+        })?;
+        Ok(private_file::replace(&path, &text)?)
+    }
+}
+
+/// Whether a path stays in its directory, and spells each part in one way.
+fn is_plain(path: &str) -> bool {
+    path.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'))
+}

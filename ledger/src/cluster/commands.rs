@@ -1,0 +1,103 @@
+//! What `actpass-ledger` does in place of serving.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use actpass_core::evidence::leaf::GapLimits;
+use actpass_ledger::backup::{Until, backup, restore};
+use actpass_ledger::engine::Parts;
+use actpass_ledger::engine::fork::{self, Given, Request};
+use actpass_ledger::vault::Kek;
+use anyhow::Context;
+use zeroize::Zeroizing;
+
+use super::args::{Command, Fork};
+use super::kept_in::KeptIn;
+use super::{HEADS, keys};
+
+/// Does it, and says what came of it on standard output.
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    let said = match command {
+        Command::Backup { data, to } => backup(&data, &to)?.to_string(),
+        Command::Restore {
+            from,
+            to,
+            until,
+            log,
+        } => restore(&from, &to, until.map(|it| of(it, log)).as_ref())?.to_string(),
+        Command::Fork(args) => fork(*args)?,
+    };
+    Ok(writeln!(std::io::stdout(), "{said}")?)
+}
+
+/// A number of leaves is of the log that was named.
+fn of(until: Until, log: Option<String>) -> Until {
+    match until {
+        Until::Size { leaves, .. } => {
+            let log = log.as_deref().map(origin);
+            Until::Size { log, leaves }
+        }
+        time @ Until::Time(_) => time,
+    }
+}
+
+fn origin(tenant: &str) -> String {
+    format!("actpass/{tenant}")
+}
+
+fn fork(args: Fork) -> anyhow::Result<String> {
+    let Fork {
+        data,
+        postgres_url,
+        postgres_password_file,
+        postgres_ca_file,
+        log,
+        all: _,
+        by,
+        why,
+        lost,
+        limits_as_logged,
+        log_key,
+        kek,
+        yes,
+    } = args;
+    let kept_in = KeptIn::new(
+        &data,
+        postgres_url.as_deref(),
+        postgres_password_file.as_deref(),
+        postgres_ca_file.as_deref(),
+    )?;
+    let mut given = Vec::new();
+    for head in lost {
+        given.extend(Given::read(&head).with_context(|| format!("the head `{head}`"))?);
+    }
+    let request = Request {
+        log: log.as_deref().map(origin),
+        by,
+        why,
+        lost: given,
+        limits: match limits_as_logged {
+            true => GapLimits::AsLogged,
+            false => GapLimits::UsedUp,
+        },
+    };
+    let seed = std::fs::read(&log_key).with_context(|| format!("read `{}`", log_key.display()))?;
+    let kek = Kek::from_file(&kek)?;
+    let mut parts = Parts {
+        storage: kept_in.storage()?,
+        vault: Arc::new(kept_in.vault(kek)?),
+        log_key: keys::signing_key(&Zeroizing::new(seed))?,
+        metrics: Arc::default(),
+        heads: Some(data.join(HEADS)),
+    };
+    let forks = match yes {
+        true => fork::fork(parts, &request)?,
+        false => fork::plan(&mut parts, &request)?,
+    };
+    let mut lines: Vec<String> = forks.iter().map(ToString::to_string).collect();
+    lines.push(match yes {
+        true => "Logged.".to_owned(),
+        false => "Nothing was logged; add --yes.".to_owned(),
+    });
+    Ok(lines.join("\n"))
+}

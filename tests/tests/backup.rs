@@ -1,0 +1,389 @@
+//! A state directory is copied while a process writes it, the copying and the way back are killed, and bytes of the copy change:
+//! what is restored is what was copied, whole, or nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use actpass_core::verify::Class;
+use actpass_ledger::offline::{Known, verify_dir};
+use actpass_ledger::storage::{Entry, SegmentReader};
+use actpass_tests::parts::compiled;
+use actpass_tests::{actpass, program, scaled};
+use serde_json::Value;
+
+const POLICY: &str = r#"apiVersion: actpass.org/v1alpha1
+kind: Upstream
+metadata: {name: shop}
+spec:
+  hosts: [api.shop.example]
+  actions:
+    - {name: read, match: {http: {method: GET, path: "/v1/**"}}, effect: Read}
+---
+apiVersion: actpass.org/v1alpha1
+kind: Passport
+metadata: {name: clerk}
+spec:
+  agentId: clerk
+  owner: owner@example.com
+  purpose: NTH
+  scope: [{capability: shop.read}]
+---
+apiVersion: actpass.org/v1alpha1
+kind: ActionPolicy
+metadata: {name: all}
+spec:
+  targetRefs: [{kind: Passport, name: clerk}]
+  rules: [{name: reads, decision: Allow, capabilities: [shop.read]}]
+"#;
+
+/// A state directory that a ledger's sequencer can write to, and a directory for its copies.
+struct State {
+    dir: tempfile::TempDir,
+    bundles: Vec<PathBuf>,
+}
+
+impl State {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let bundles = (0..2).map(|nth| {
+            let policy = POLICY.replace("NTH", &format!("number {nth}"));
+            let bundle = compiled(&policy, "local/default/1").unwrap();
+            let file = dir.path().join(format!("{nth}.json"));
+            fs::write(&file, bundle.bytes()).unwrap();
+            file
+        });
+        let bundles = bundles.collect();
+        fs::create_dir(dir.path().join("state")).unwrap();
+        Self { dir, bundles }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A process that logs, one leaf after the other, until it is killed.
+    fn serve(&self) -> Child {
+        Command::new(program("appender"))
+            .arg(self.path("state"))
+            .args(&self.bundles)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Logs that many leaves and ends.
+    fn grow(&self, leaves: usize) {
+        let mut ledger = self.serve();
+        let said = BufReader::new(ledger.stdout.take().unwrap());
+        said.lines().take(leaves).for_each(drop);
+        end(ledger);
+    }
+
+    fn backup(&self) -> Command {
+        let mut command = Command::new(actpass());
+        command.arg("backup").arg(self.path("state"));
+        command.arg("--to").arg(self.path("backup"));
+        command.arg("--output=json");
+        command
+    }
+
+    fn restore(&self, to: &str) -> Command {
+        let mut command = Command::new(actpass());
+        command
+            .arg("restore")
+            .arg("--from")
+            .arg(self.path("backup"));
+        command.arg("--to").arg(self.path(to)).arg("--output=json");
+        command
+    }
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn json(output: &Output) -> Value {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// All leaves, in order, by their bytes.
+fn leaves(log: &Path) -> Vec<Vec<u8>> {
+    let mut leaves = Vec::new();
+    let mut reader = SegmentReader::open_read_only(log).unwrap();
+    let mut visit = |entry: Entry<'_>| {
+        if let Entry::Leaf { bytes, .. } = entry {
+            leaves.push(bytes.to_vec());
+        }
+        ControlFlow::Continue(())
+    };
+    reader.replay(&mut visit).unwrap();
+    leaves
+}
+
+/// All files below a directory, by path.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut all, mut open) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_owned();
+                all.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+fn valid(log: &Path) -> bool {
+    verify_dir(log, &Known::default()).unwrap().class() == Class::Valid
+}
+
+#[test]
+fn what_is_restored_is_what_was_copied_to_the_byte_and_a_ledger_does_not_start_on_it_unasked() {
+    let state = State::new();
+    state.grow(300);
+    let made = json(&state.backup().output().unwrap());
+    let restored = json(&state.restore("again").output().unwrap());
+    assert_eq!(made["logs"], restored["logs"]);
+    let (before, after) = (files(&state.path("state")), files(&state.path("again")));
+    for (name, bytes) in &before {
+        let name_text = name.to_str().unwrap();
+        let not_kept = name_text == "kek"
+            || name_text == "log/LOCK"
+            || name_text.starts_with("log/states")
+            || bytes.iter().all(|byte| *byte == 0);
+        if !not_kept && name_text != "head" {
+            assert_eq!(after.get(name), Some(bytes), "{name_text}");
+        }
+    }
+    assert!(!after.contains_key(Path::new("kek")), "no key is copied");
+    assert_eq!(
+        leaves(&state.path("state/log")),
+        leaves(&state.path("again/log"))
+    );
+
+    fs::copy(state.path("state/kek"), state.path("again/kek")).unwrap();
+    let ledger = Command::new(program("appender"))
+        .arg(state.path("again"))
+        .args(&state.bundles)
+        .output()
+        .unwrap();
+    let why = String::from_utf8_lossy(&ledger.stderr);
+    assert!(!ledger.status.success() && why.contains("fork"), "{why}");
+}
+
+#[test]
+fn copied_beside_a_process_that_writes_it_is_a_whole_log_each_time_and_only_what_is_new_is_copied()
+{
+    let state = State::new();
+    let mut ledger = state.serve();
+    let mut said = BufReader::new(ledger.stdout.take().unwrap()).lines();
+    let (mut least, mut kept) = (0, 0);
+    for _ in 0..scaled(40) {
+        said.by_ref().take(60).for_each(drop);
+        // Somebody takes what it says on.
+        let heard = std::thread::scope(|scope| {
+            let copied = scope.spawn(|| state.backup().output().unwrap());
+            let mut heard = 0;
+            while !copied.is_finished() {
+                heard += usize::from(said.next().is_some());
+            }
+            let made = json(&copied.join().unwrap());
+            let leaves = made["logs"][0]["leaves"].as_u64().unwrap();
+            assert!(leaves > least, "{leaves} after {least}");
+            (least, kept) = (leaves, made["kept"].as_u64().unwrap());
+            let copy = PathBuf::from(made["copy"].as_str().unwrap());
+            assert!(valid(&copy.join("log")));
+            heard
+        });
+        assert!(heard > 0, "nothing was written meanwhile");
+    }
+    end(ledger);
+    assert!(kept > 0, "full segments are there already");
+    let (all, copy) = (leaves(&state.path("state/log")), copy_of(&state));
+    assert!(all.starts_with(&leaves(&copy.join("log"))));
+}
+
+/// The copy that counts.
+fn copy_of(state: &State) -> PathBuf {
+    let manifest = fs::read(state.path("backup/backup.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    state
+        .path("backup")
+        .join(manifest["copy"].as_str().unwrap())
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_the_one_before_and_the_next_one_clears_up() {
+    let state = State::new();
+    state.grow(200);
+    json(&state.backup().output().unwrap());
+    let mut last = leaves(&copy_of(&state).join("log"));
+    let mut killed = 0;
+    for nth in 0..scaled(200) {
+        state.grow(20);
+        let child = state.backup().stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(nth as u64 * 7 % 60));
+        let before = copy_of(&state);
+        end(child);
+        killed += usize::from(copy_of(&state) == before);
+        let to = format!("restored-{nth}");
+        json(&state.restore(&to).output().unwrap());
+        let found = leaves(&state.path(&to).join("log"));
+        assert!(found.starts_with(&last), "a backup that was there is gone");
+        last = found;
+        fs::remove_dir_all(state.path(&to)).unwrap();
+    }
+    assert!(killed > 0, "each was done before it was killed");
+    json(&state.backup().output().unwrap());
+    let there = fs::read_dir(state.path("backup")).unwrap();
+    let there = there.filter(|it| it.as_ref().unwrap().path().is_dir());
+    assert_eq!(there.count(), 1, "what the killed ones left is gone");
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_no_log_or_all_of_it_and_is_done_again() {
+    let state = State::new();
+    state.grow(600);
+    json(&state.backup().output().unwrap());
+    let all = leaves(&copy_of(&state).join("log"));
+    let mut cut_short = 0;
+    for nth in 0..scaled(200) {
+        let to = format!("again-{nth}");
+        let child = state.restore(&to).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(nth as u64 * 11 % 70));
+        end(child);
+        if !state.path(&to).join("log").exists() {
+            cut_short += 1;
+            json(&state.restore(&to).output().unwrap());
+        }
+        assert_eq!(leaves(&state.path(&to).join("log")), all);
+        assert!(
+            !state.path(&to).join("restoring").exists()
+                || state.path(&to).join("restored").exists()
+        );
+        fs::remove_dir_all(state.path(&to)).unwrap();
+    }
+    assert!(cut_short > 0, "each was done before it was killed");
+}
+
+#[test]
+fn a_byte_that_changed_in_a_backup_is_found_and_copied_anew() {
+    let state = State::new();
+    state.grow(300);
+    json(&state.backup().output().unwrap());
+    let names: Vec<PathBuf> = files(&copy_of(&state)).into_keys().collect();
+    for (nth, name) in names.iter().enumerate() {
+        let path = copy_of(&state).join(name);
+        let bytes = fs::read(&path).unwrap();
+        let mut changed = bytes.clone();
+        let at = changed.len() * (nth + 1) / (names.len() + 1);
+        changed[at] ^= 4;
+        fs::write(&path, &changed).unwrap();
+        let to = format!("again-{nth}");
+        let why = refused(&state.restore(&to).output().unwrap());
+        assert!(why.contains("is not what was written"), "{why}");
+        assert!(!state.path(&to).join("log").exists());
+    }
+    // The heads of before are what a new copy is held against: without them it is not made unseen.
+    let head = copy_of(&state).join("head");
+    let why = refused(&state.backup().output().unwrap());
+    assert!(why.contains("not valid"), "{why}");
+    fs::copy(state.path("state/head"), head).unwrap();
+    state.grow(10);
+    json(&state.backup().output().unwrap());
+    json(&state.restore("again").output().unwrap());
+    assert_eq!(
+        leaves(&state.path("state/log")),
+        leaves(&state.path("again/log"))
+    );
+}
+
+#[test]
+fn a_log_is_restored_up_to_a_leaf_or_an_instant_and_no_further() {
+    let state = State::new();
+    state.grow(300);
+    json(&state.backup().output().unwrap());
+    let all = leaves(&state.path("state/log"));
+    for until in [2, 150, all.len() - 1] {
+        let to = format!("until-{until}");
+        let restored = state.restore(&to).arg(format!("--until={until}")).output();
+        assert_eq!(json(&restored.unwrap())["logs"][0]["leaves"], until);
+        assert!(valid(&state.path(&to).join("log")));
+        assert_eq!(leaves(&state.path(&to).join("log")), all[..until]);
+        let leaf: Value = serde_json::from_slice(&all[until]).unwrap();
+        let before: Value = serde_json::from_slice(&all[until - 1]).unwrap();
+        assert!(before["h"]["time"].as_str() < leaf["h"]["time"].as_str());
+        let to = format!("before-{until}");
+        let instant = format!("--until={}", before["h"]["time"].as_str().unwrap());
+        json(&state.restore(&to).arg(instant).output().unwrap());
+        assert_eq!(leaves(&state.path(&to).join("log")), all[..until]);
+    }
+    let why = refused(&state.restore("none").arg("--until=0").output().unwrap());
+    assert!(why.contains("nothing of the log is left"), "{why}");
+}
+
+#[test]
+fn a_place_that_would_be_lost_with_it_or_holds_something_else_is_refused() {
+    let state = State::new();
+    state.grow(20);
+    let inside = |to: &str| {
+        let mut command = Command::new(actpass());
+        command.arg("backup").arg(state.path("state"));
+        command.arg("--to").arg(state.path(to)).output().unwrap()
+    };
+    for to in ["state/backup", "state", ".", "state/log/x"] {
+        let why = refused(&inside(to));
+        assert!(why.contains("is not apart from"), "{to}: {why}");
+    }
+    assert!(!state.path("state/backup").exists());
+    fs::create_dir(state.path("home")).unwrap();
+    fs::write(state.path("home/letter"), "dear").unwrap();
+    assert!(refused(&inside("home")).contains("`letter`"));
+    json(&state.backup().output().unwrap());
+    let why = refused(&state.restore("home").output().unwrap());
+    assert!(why.contains("`letter`"), "{why}");
+}
+
+#[test]
+fn a_backup_is_not_replaced_by_a_log_that_is_behind_it_or_another() {
+    let state = State::new();
+    state.grow(100);
+    json(&state.backup().output().unwrap());
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    let whole = leaves(&copy_of(&state).join("log"));
+    json(&state.restore("until").arg("--until=50").output().unwrap());
+    fs::rename(state.path("state"), state.path("lost")).unwrap();
+    fs::rename(state.path("until"), state.path("state")).unwrap();
+    let why = refused(&state.backup().output().unwrap());
+    assert!(why.contains("name another directory"), "{why}");
+    assert_eq!(leaves(&copy_of(&state).join("log")), whole);
+}
