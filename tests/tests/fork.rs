@@ -1,0 +1,265 @@
+//! A log that is behind what was kept of it: no ledger starts on it until the log itself says what is lost, and then nobody takes it for
+//! a log without a gap.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests stand outside their functions"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use actpass_core::hash::b64u_encode;
+use actpass_tests::home::SHOP;
+use actpass_tests::parts::compiled;
+use actpass_tests::{actpass, program, scaled};
+use ed25519_dalek::SigningKey;
+use serde_json::Value;
+
+/// A state directory that `appender` writes and `actpass` knows.
+struct State {
+    dir: tempfile::TempDir,
+    bundles: Vec<PathBuf>,
+}
+
+impl State {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let policies = [SHOP.to_owned(), SHOP.replace("Read the shop", "Look")];
+        let bundles = policies.iter().enumerate().map(|(nth, policy)| {
+            let bundle = compiled(policy, "local/default/1").unwrap();
+            let file = dir.path().join(format!("{nth}.json"));
+            fs::write(&file, bundle.bytes()).unwrap();
+            file
+        });
+        let bundles = bundles.collect();
+        let state = Self { dir, bundles };
+        fs::create_dir_all(state.path("state/keys")).unwrap();
+        fs::write(state.path("state/cluster-id"), "1").unwrap();
+        state.log(20).unwrap();
+        // The key that `appender` signs with.
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let (seed, public) = (b64u_encode(&key.to_bytes()), key.verifying_key());
+        let line = format!(
+            "actpass.ed25519/1 {seed} {}\n",
+            b64u_encode(public.as_bytes())
+        );
+        private(&state.path("state/keys/log.key"), line.as_bytes());
+        fs::copy(state.path("state/kek"), state.path("state/keys/kek")).unwrap();
+        state
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Has a ledger log that many leaves, or says why none starts.
+    fn log(&self, leaves: usize) -> Result<(), String> {
+        let mut ledger = Command::new(program("appender"))
+            .arg(self.path("state"))
+            .args(&self.bundles)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(ledger.stdout.take().unwrap());
+        let heard = said.lines().take(leaves).count();
+        // The head that is kept beside the log is written at the start and then every five seconds.
+        ledger.kill().unwrap();
+        let ended = ledger.wait_with_output().unwrap();
+        match heard == leaves {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&ended.stderr).into_owned()),
+        }
+    }
+
+    fn actpass(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(actpass());
+        command.arg("--state-dir").arg(self.path("state"));
+        command.args(words).output().unwrap()
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let done = self.actpass(&[words, &["--output=json"]].concat());
+        serde_json::from_slice(&done.stdout)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&done.stderr).into_owned()))
+    }
+
+    /// The log as it is now, to be put back later.
+    fn copied(&self, name: &str) {
+        copy(&self.path("state/log/segments"), &self.path(name));
+    }
+
+    /// Puts an older copy of the log in the place of the log, and leaves all beside it.
+    fn put_back(&self, name: &str) {
+        fs::remove_dir_all(self.path("state/log")).unwrap();
+        copy(&self.path(name), &self.path("state/log/segments"));
+    }
+
+    /// A log of which the end is lost, though its head is kept: its leaves now, and those of the head.
+    fn behind() -> (Self, u64, u64) {
+        let state = Self::new();
+        state.copied("old");
+        let left = state.leaves();
+        state.log(30).unwrap();
+        // A start writes the head down.
+        state.log(1).unwrap();
+        let kept = fs::read_to_string(state.path("state/head")).unwrap();
+        let kept: u64 = kept.lines().nth(1).unwrap().parse().unwrap();
+        fs::copy(state.path("state/head"), state.path("anchor")).unwrap();
+        state.put_back("old");
+        assert!(left < kept, "{left} of {kept}");
+        (state, left, kept)
+    }
+
+    fn leaves(&self) -> u64 {
+        let log = self.path("state/log");
+        self.json(&["verify", log.to_str().unwrap()])["logs"][0]["leaves"]
+            .as_u64()
+            .unwrap()
+    }
+}
+
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+const WHY: &[&str] = &["fork", "--why=case 17"];
+const DONE: &[&str] = &["fork", "--why=case 17", "--yes"];
+
+#[test]
+fn a_log_that_is_behind_its_kept_head_goes_on_only_by_saying_so() {
+    let (state, left, kept) = State::behind();
+    let why = state.log(1).unwrap_err();
+    assert!(
+        why.contains("was cut short") && why.contains("`fork`"),
+        "{why}"
+    );
+
+    let plan = state.json(WHY);
+    assert_eq!(plan["done"], false, "{plan}");
+    assert_eq!(plan["logs"][0]["size"], left);
+    assert_eq!(plan["logs"][0]["lost"][0]["size"], kept);
+    assert_eq!(state.leaves(), left, "nothing was logged yet");
+    assert!(state.log(1).is_err());
+
+    let done = state.json(DONE);
+    assert_eq!(done["done"], true, "{done}");
+    assert_eq!(state.leaves(), left + 1);
+    state.log(40).unwrap();
+    let again = state.actpass(DONE);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("nothing is known to be lost"), "{said}");
+}
+
+#[test]
+fn a_log_with_a_gap_never_looks_like_one_without() {
+    let (state, left, kept) = State::behind();
+    assert_eq!(state.json(DONE)["done"], true);
+    state.log(40).unwrap();
+    let anchor = state.path("anchor");
+    let verify = ["verify", "--anchor", anchor.to_str().unwrap()];
+    let found = state.json(&verify);
+    assert_eq!(found["class"], "incomplete", "{found}");
+    let lost = &found["logs"][0]["lost"][0];
+    assert_eq!((&lost["leaf"], &lost["anchors"]), (&left.into(), &1.into()));
+    assert_eq!(lost["heads"][0]["size"], kept);
+    assert_eq!(
+        (&lost["why"], &lost["limits"]),
+        (&"case 17".into(), &"used_up".into())
+    );
+    let text = state.actpass(&verify);
+    assert_eq!(text.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(text.contains("  lost: what was logged after"), "{text}");
+}
+
+#[test]
+fn a_head_that_no_gap_names_is_still_a_log_that_was_cut() {
+    let (state, left, kept) = State::behind();
+    assert_eq!(state.json(DONE)["done"], true);
+    // Another log of the same key, as long as the lost one: the head of a second log, of which nobody said that it is lost.
+    let other = State::new();
+    other.log(usize::try_from(kept + left).unwrap()).unwrap();
+    other.log(1).unwrap();
+    let head = other.path("state/head");
+    let found = state.json(&["verify", "--anchor", head.to_str().unwrap()]);
+    assert_eq!(found["class"], "invalid", "{found}");
+}
+
+#[test]
+fn what_was_restored_from_a_backup_goes_on_only_by_saying_so() {
+    let state = State::new();
+    state.log(30).unwrap();
+    let to = state.path("backup");
+    let made = state.json(&["backup", "--to", to.to_str().unwrap()]);
+    let leaves = made["logs"][0]["leaves"].as_u64().unwrap();
+    state.log(30).unwrap();
+    for beside in ["keys", "kek"] {
+        fs::rename(state.path("state").join(beside), state.path(beside)).unwrap();
+    }
+    fs::remove_dir_all(state.path("state")).unwrap();
+    let into = state.path("state");
+    let mut restored = Command::new(actpass());
+    restored.args(["restore", "--from"]).arg(&to);
+    restored.arg("--to").arg(&into);
+    assert!(restored.output().unwrap().status.success());
+    for beside in ["keys", "kek"] {
+        fs::rename(state.path(beside), state.path("state").join(beside)).unwrap();
+    }
+    let why = state.log(1).unwrap_err();
+    assert!(
+        why.contains("restored from a backup") && why.contains("`fork`"),
+        "{why}"
+    );
+    let done = state.json(DONE);
+    assert_eq!(done["logs"][0]["size"], leaves, "{done}");
+    state.log(10).unwrap();
+    let found = state.json(&["verify"]);
+    assert_eq!(found["class"], "incomplete", "{found}");
+    assert_eq!(found["logs"][0]["lost"][0]["leaf"], leaves);
+}
+
+#[test]
+fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
+    let (state, left, _) = State::behind();
+    state.copied("before");
+    let mut undone = 0;
+    for nth in 0..scaled(100) {
+        state.put_back("before");
+        let mut child = Command::new(actpass())
+            .arg("--state-dir")
+            .arg(state.path("state"))
+            .args(DONE)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(nth as u64 * 7 % 50));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = state.leaves() > left;
+        undone += usize::from(!said);
+        assert_eq!(state.log(1).is_ok(), said, "it starts where it is said");
+        if !said {
+            assert_eq!(state.json(DONE)["done"], true);
+        }
+        let found = state.json(&["verify"]);
+        assert_eq!(found["logs"][0]["lost"].as_array().unwrap().len(), 1);
+        fs::copy(state.path("anchor"), state.path("state/head")).unwrap();
+    }
+    assert!(undone > 0, "each was done before it was killed");
+}
