@@ -92,7 +92,8 @@ FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "event.genesis": "origin:text log_key:text issuer_keys:{text}", "event.keys": "issuer_keys:{text} vote_keys:{text}",
     "event.bundle": "digest:hash revision?:revision", "event.stream_ended": "stream:hash how:=closed,expired_tail_known,expired_tail_unknown",
     "event.stream_opened": "stream:hash key:text passport:text agent:text jti:text expires:time issuer?:text pod_uid?:text",
-    "event.sealed": "approval:text stream:hash seq:count blob:hash bytes:count", "event.recovery": "bytes:count",
+    "event.sealed": "approval:text stream:hash seq:count blob:hash bytes:count", "event.recovery": "bytes:count", "head": "root:hash size:count",
+    "event.gap": "size:count root:hash lost?:[head] limits:=used_up,as_logged by:text why:text",
     "event.erasure": "id:text subject?:hash generation?:count before?:time by:text why:text",
     "event.vote": "approval:text grant:bool user:text groups:[text] signed?:stamped", "stamped": "key_id:text signature:text vote:stamp",
     "stamp": "approval_uid:text digest:text grant:bool groups:[text] time:time user:text", "event.revoked": "passport:text by:text why:text",
@@ -148,9 +149,8 @@ def opened(note, key):
         refuse("no key for it, or no signed note")
     own = [data[4:] for name, _, data in lines if (name, data[:4]) == (key[0], key_hash(*key))]
     origin, size, root = text.split("\n") if len(own) == 1 and signed(key[1], (text + "\n").encode(), own[0]) else refuse("not signed by the key")
-    if origin != key[0] or not re.fullmatch("0|[1-9][0-9]{0,19}", size) or int(size) >= 2**64 or len(unbase64(root)) != 32:
-        refuse("no checkpoint of this log")
-    return int(size), unbase64(root)
+    sound = origin == key[0] and re.fullmatch("0|[1-9][0-9]{0,19}", size) and int(size) < 2**64 and len(unbase64(root)) == 32
+    return (int(size), unbase64(root)) if sound else refuse("no checkpoint of this log")
 
 claimed = lambda note: int(size[1]) if (size := re.match("[^\n]*\n([0-9]{1,99})(\n|$)", note)) and int(size[1]) < 2**64 else 0
 
@@ -168,7 +168,7 @@ class Log:
         self.name, self.notes, self.blobs, self.given, self.origin = name, notes, blobs, given, None
         self.findings, self.gaps, self.roots, self.streams, self.signed_to = {}, {}, {}, {}, 0
         self.tree = self.before = (0, ())
-        self.last = self.time = self.suspicion = None
+        self.last = self.time = self.suspicion = self.own = None
         self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
 
     def heads(self, leaf=None):
@@ -187,7 +187,7 @@ class Log:
             try:
                 size, found = opened(note, key)
                 self.roots.setdefault(size, []).append(found)
-                self.signed_to = max(self.signed_to, size if of == "checkpoint" else 0)
+                self.signed_to, self.own = (size, found) if of == "checkpoint" else (self.signed_to, self.own)
             except WRONG as why:
                 self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
 
@@ -198,10 +198,9 @@ class Log:
         except WRONG as why:
             self.find(seq, f"is not a leaf: {why}")
             self.suspicion = None
-        if seq == 0:
-            self.heads(leaf)
-        if leaf:
-            self.place(seq, leaf["h"], leaf["r"]["kind"])
+        seq == 0 and self.heads(leaf)
+        leaf and self.place(seq, leaf["h"], leaf["r"]["kind"])
+        leaf and leaf["r"]["kind"] == "gap" and not self.findings and self.gap(seq, leaf["r"]["body"])
         self.before, self.tree, self.last = self.tree, pushed(self.tree, hashed), hashed
         if self.suspicion:
             self.suspicion = self.suspicion[0], pushed(self.suspicion[1], hashed)
@@ -228,9 +227,18 @@ class Log:
             self.find(seq, "is not later than the leaf before it")
         self.time = h["time"]
 
-    def resolve(self, before):
-        if self.suspicion:  # A broken link: its own `prev` was changed, or the leaf before it, where what follows fits that.
-            self.find(self.suspicion[0] - before, "was changed, or does not follow the leaf before it")
+    def gap(self, seq, body):
+        """Part of the log is lost: whatever was open is over, and anchors are passed over that a signed gap names."""
+        lost, sizes = [(it["size"], it["root"]) for it in body.get("lost", [])], [it["size"] for it in body.get("lost", [])]
+        if (body["size"], body["root"]) != (seq, root(self.tree).hex()) or [seq, *sizes] != sorted({seq, *sizes}) or len(sizes) > 16:
+            self.find(seq, "says that part of the log is lost after other leaves than those before it, or others than can be")
+        passed = lambda size, found: self.signed_to > seq and found != self.own and (size, found.hex()) in lost
+        self.roots = {size: kept for size, found in self.roots.items() if (kept := [it for it in found if not passed(size, it)])}
+        self.gaps[seq], self.open, self.asked = f"what was logged after the first {seq} leaves is lost, as leaf {seq} says", {}, {}
+        self.streams = {name: stream | {"ended": True} for name, stream in self.streams.items()}
+
+    def resolve(self, before):  # A broken link: its own `prev` was changed, or the leaf before it, where what follows fits that.
+        self.suspicion and self.find(self.suspicion[0] - before, "was changed, or does not follow the leaf before it")
         self.suspicion = None
 
     def stream(self, leaf, r, body):
@@ -243,11 +251,10 @@ class Log:
             self.streams[name]["ended"] = True
         elif "d" in leaf:
             stream = self.streams[name]
-            if stream["ended"] or (r["seq"], r["prev"]) != (stream["next"], stream["head"].hex()) or len(written(r)) > 24576:
-                refuse("does not continue a stream that is open")
+            (stream["ended"] or (r["seq"], r["prev"]) != (stream["next"], stream["head"].hex()) or len(written(r)) > 24576) and refuse("does not continue a stream that is open")
             stream["next"], stream["head"] = r["seq"] + 1, sha256(b"actpass.record/1\0", written(r))
-            if "s" in leaf and not signed(stream["key"], b"actpass.batch/1\0" + name.encode() + b"\0" + stream["head"], unbase64(leaf["s"], url=True)):
-                refuse("its batch signature does not fit")
+            batch = b"actpass.batch/1\0" + name.encode() + b"\0" + stream["head"]
+            "s" in leaf and not signed(stream["key"], batch, unbase64(leaf["s"], url=True)) and refuse("its batch signature does not fit")
             stream["unsigned"] = None if "s" in leaf else stream["unsigned"] or leaf["h"]["seq"]
 
     def beside(self, seq, r, body, d):
@@ -303,14 +310,12 @@ class Log:
         size = self.tree[0]
         if size == 0:
             self.gaps["leaves"] = self.heads() or "the log has no leaves"
-        if self.suspicion:
-            self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
+        self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
         if max(self.roots, default=0) > size:
             self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")
         if self.signed_to < size:
             self.gaps["head"] = f"no signed checkpoint covers leaf {self.signed_to} and what follows"
-        for name in [name for name, stream in self.streams.items() if stream["unsigned"]]:
-            self.gaps[name] = f"no batch signature covers the last records of stream {name}"
+        self.gaps |= {name: f"no batch signature covers the last records of stream {name}" for name, stream in self.streams.items() if stream["unsigned"]}
 
 # Exported files, and what is known of them from elsewhere.
 def spelled(line, *names):
@@ -333,8 +338,7 @@ def read(data):
             elif line.startswith(b'{"checkpoint":'):
                 it = spelled(line, "checkpoint", "sha256")
                 last = it["checkpoint"] if fits([it["checkpoint"], it["sha256"]], "[text]") else refuse("no last line")
-                if it["sha256"] != summed.hexdigest() or first and first["leaves"] != len(leaves):
-                    refuse("another sum, or another number of leaves")
+                (it["sha256"] != summed.hexdigest() or first and first["leaves"] != len(leaves)) and refuse("another sum, or another number of leaves")
             else:
                 leaves.append(line)
         except WRONG:
@@ -368,8 +372,7 @@ def main():
         words = open(args.key, encoding="utf-8").read().split() if args.key else None
         key = words and (verifier(words[0]) if "+" in words[0] else (None, unbase64(words[0], url=True)))
         notes = [re.findall("(?:(?!\u2014).*\n)*(?:\u2014.*\n?)+", open(path, encoding="utf-8").read()) for path in args.anchor]
-        if words == [] or key and not point(key[1]) or [] in notes:
-            refuse("no Ed25519 public key, or no signed checkpoint")
+        (words == [] or key and not point(key[1]) or [] in notes) and refuse("no Ed25519 public key, or no signed checkpoint")
         answers = [{"file": path} | verified(path, key, sum(notes, [])) for path in args.file]
     except (SystemExit, OSError, ValueError) as why:
         print(f"actpass_verify: {why}", file=sys.stderr)

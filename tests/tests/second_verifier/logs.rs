@@ -1,7 +1,8 @@
 //! The logs that the vectors are made of.
 
+use actpass_core::evidence::checkpoint::Checkpoint;
 use actpass_core::evidence::leaf::{
-    EventBody, Revision, Ruling, RulingVerdict, StreamEnd, TrustedKeys,
+    EventBody, GapLimits, LostHead, Revision, Ruling, RulingVerdict, StreamEnd, TrustedKeys,
 };
 use actpass_core::evidence::record::{Body, Judged, Note, Outcome, OutcomeResult, Refusal};
 use actpass_core::hash::{DigestMac, b64u_encode};
@@ -82,6 +83,43 @@ pub(crate) fn small() -> Logbook {
     assert_eq!(used.unwrap().verdict, RulingVerdict::Permit);
     log.record(&mut sidecar, outcome(5, OutcomeResult::Ok), true)
         .unwrap();
+    log
+}
+
+/// The small log as it goes on after six leaves, of which the last permits something: the rest is lost, and somebody says so.
+pub(crate) fn forked() -> Logbook {
+    let mut log = Logbook::new(LOCAL, 200).unwrap();
+    log.activate(policy(LOCAL, "enforce"), None).unwrap();
+    let mut sidecar = Sidecar::new(1);
+    log.event(sidecar.opened(None)).unwrap();
+    for (what, signed) in [(note("started", ""), false), (note("fence", "held"), true)] {
+        log.record(&mut sidecar, what, signed).unwrap();
+    }
+    let refund = refund(LOCAL, 5_000, "ch_1").unwrap();
+    log.intent(&mut sidecar, &refund).unwrap();
+    let whole = small();
+    let head = |note: &str, log: &Logbook| Checkpoint::verify(note, &log.signer().verifier());
+    let left = head(&log.checkpoint(None).unwrap(), &log).unwrap();
+    let before = head(&whole.checkpoint(Some(left.size)).unwrap(), &whole);
+    assert_eq!(before.unwrap(), left, "one log up to there");
+    let lost = head(&whole.checkpoint(None).unwrap(), &whole).unwrap();
+    log.event(EventBody::Gap {
+        size: left.size,
+        root: left.root,
+        lost: vec![LostHead {
+            size: lost.size,
+            root: lost.root,
+        }],
+        limits: GapLimits::UsedUp,
+        by: "owner@example.com".to_owned(),
+        why: "case 17".to_owned(),
+    })
+    .unwrap();
+    let mut anew = Sidecar::new(2);
+    log.event(anew.opened(None)).unwrap();
+    for text in ["one", "two", "three", "four", "five"] {
+        log.record(&mut anew, note("fence", text), true).unwrap();
+    }
     log
 }
 

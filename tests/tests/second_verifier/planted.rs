@@ -9,7 +9,7 @@ use super::answers::{Elsewhere, of, script};
 use super::vectors::published;
 
 /// Lines of the second verifier, and what is left of them.
-const PLANTED: [(&str, &str); 20] = [
+const PLANTED: [(&str, &str); 22] = [
     (
         "(body := f\"{of}.{value['kind']}\") in FORMS and",
         "(body := f\"{of}.{value['kind']}\") and",
@@ -39,6 +39,11 @@ const PLANTED: [(&str, &str); 20] = [
     ("body[of] <= self.erased[of]", "False"),
     ("self.asked = {each: it for", "_ = {each: it for"),
     ("if not sound or (said", "if False and (said"),
+    ("and (size, found.hex()) in lost", ""),
+    (
+        "(body[\"size\"], body[\"root\"]) != (seq, root(self.tree).hex())",
+        "False",
+    ),
 ];
 
 /// The vectors that a verifier answers otherwise than is published.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::{Answer, Elsewhere, of_program, of_script};
 use super::edits::{remade, with_leaf};
-use super::logs::{audit, cluster, erasable, example, keys, local, small};
+use super::logs::{audit, cluster, erasable, example, forked, keys, local, small};
 
 /// Where they are published.
 pub(crate) fn published() -> PathBuf {
@@ -89,7 +89,62 @@ fn vectors() -> Vec<Vector> {
     all.extend(changed());
     all.extend(made_anew());
     all.extend(lies());
+    all.extend(gaps());
     all
+}
+
+/// Logs whose end is lost.
+fn gaps() -> Vec<Vector> {
+    let file = forked().exported(None).unwrap().into_bytes();
+    let wrong = |seq| ("invalid", Some(seq));
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut export = parsed(&forked());
+        with_leaf(&mut export, 6, &keys(), change);
+        export.bytes().unwrap()
+    };
+    let rooted = changed(&|leaf| set(leaf, "/r/body/root", json!("00".repeat(32))));
+    let unnamed = changed(&|leaf| {
+        leaf["r"]["body"].as_object_mut().unwrap().remove("lost");
+    });
+    let against = |name, about, file, anchor, verdict| Vector {
+        anchor: Some(anchor),
+        ..vector(name, about, file, verdict)
+    };
+    vec![
+        vector(
+            "forked.jsonl",
+            "six leaves of the small log, and a gap that names its head",
+            file.clone(),
+            INCOMPLETE,
+        ),
+        against(
+            "forked_lost.jsonl",
+            "the same, held against the head that the gap names",
+            file.clone(),
+            "lost.txt",
+            INCOMPLETE,
+        ),
+        against(
+            "forked_other.jsonl",
+            "the same, held against a head that no gap names",
+            file,
+            "anchor.txt",
+            wrong(8),
+        ),
+        against(
+            "forked_unnamed.jsonl",
+            "a gap that names no head, held against one that is lost",
+            unnamed,
+            "lost.txt",
+            wrong(11),
+        ),
+        vector(
+            "forked_root.jsonl",
+            "a gap that names another root than that of the leaves before it",
+            rooted,
+            wrong(6),
+        ),
+    ]
 }
 
 fn good() -> Vec<Vector> {
@@ -663,6 +718,10 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         (
             "anchor.txt".to_owned(),
             log.checkpoint(Some(9)).unwrap().into_bytes(),
+        ),
+        (
+            "lost.txt".to_owned(),
+            log.checkpoint(None).unwrap().into_bytes(),
         ),
     ]);
     let mut expected = Vec::new();
