@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod commitment;
 pub mod leaf;
+pub mod log_keys;
 pub mod merkle;
 pub mod proof;
 pub mod reason;

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Bundle;
 use crate::canonical::{serde_instant, serde_instant_opt};
 use crate::evidence::leaf::{Entry, Leaf, ReadLeaf, Revision, StreamEnd, TrustedKeys};
+use crate::evidence::log_keys::{LogKeyRefused, LogKeys};
 use crate::hash::{BundleDigest, RecordHash, StreamId};
 use crate::kept;
 use crate::limits::Limit;
@@ -57,6 +58,8 @@ pub trait Bundles {
 pub struct State {
     log: String,
     keys: TrustedKeys,
+    /// None where the first leaf names none that can be used.
+    log_keys: LogKeys,
     #[serde(skip)]
     active: Option<Arc<Bundle>>,
     /// Of the active bundle, where it has one.
@@ -150,6 +153,9 @@ pub enum StateError {
     /// A record that does not continue its stream's hash chain.
     #[error("stream {0}: record {1} does not continue the chain")]
     BrokenChain(StreamId, u64),
+    /// A log key that does not follow the one in force.
+    #[error("the log key does not follow")]
+    LogKey(#[from] LogKeyRefused),
     /// More is reserved than a limit allows.
     #[error("limit on `{meter}` is overspent: {used} of {max}")]
     Overspent {
@@ -183,6 +189,7 @@ impl State {
         Self {
             log: log.to_owned(),
             keys: TrustedKeys::default(),
+            log_keys: LogKeys::default(),
             active: None,
             revision: None,
             streams: BTreeMap::new(),
@@ -207,6 +214,11 @@ impl State {
     /// Keys that the log names as believed now.
     pub fn keys(&self) -> &TrustedKeys {
         &self.keys
+    }
+
+    /// The keys that sign its checkpoints, by size.
+    pub fn log_keys(&self) -> &LogKeys {
+        &self.log_keys
     }
 
     /// The active bundle.

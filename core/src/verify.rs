@@ -140,11 +140,12 @@ impl<'a> Verification<'a> {
         inputs: &'a dyn Inputs,
         saved: Saved,
     ) -> Result<Self, ResumeError> {
-        Ok(Self {
-            ahead: Some(Box::new(Ahead::read(saved, inputs)?)),
-            resumed: Resumed::NotYet,
-            ..Self::new(against, inputs)
-        })
+        let ahead = Ahead::read(saved, inputs)?;
+        let mut verification = Self::new(against, inputs);
+        verification.structure.expect(&ahead.structure);
+        verification.ahead = Some(Box::new(ahead));
+        verification.resumed = Resumed::NotYet;
+        Ok(verification)
     }
 
     /// How it stands to an earlier one.

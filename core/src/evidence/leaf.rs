@@ -97,6 +97,13 @@ pub enum EventBody {
         /// Keys passports are signed with: `kid` to base64url public key.
         issuer_keys: std::collections::BTreeMap<String, String>,
     },
+    /// Another key signs checkpoints from the tree on that holds this leaf; see [`log_keys`](crate::evidence::log_keys).
+    LogKey {
+        /// It, as a C2SP verifier key.
+        key: String,
+        /// By the key in force before, base64url.
+        by: String,
+    },
     /// Keys believed from here on, all of them: whatever rests on a key follows the leaf that names it.
     Keys(TrustedKeys),
     /// A bundle became the active one.

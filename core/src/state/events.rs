@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{ApprovalState, Bundles, State, StateError, Stream, Vote};
 use crate::evidence::leaf::{EventBody, LeafHeader, StreamEnd};
+use crate::evidence::log_keys::{self, LogKeys};
 use crate::hash::{RecordHash, StreamId, b64u_decode_array, sha256};
 use crate::passport::ABSENT;
 
@@ -102,9 +103,16 @@ impl State {
                 }
                 self.close_intent(&id, !happened, *happened);
             }
-            EventBody::Genesis { issuer_keys, .. } => {
+            EventBody::Genesis {
+                issuer_keys,
+                log_key,
+                ..
+            } => {
                 self.keys.issuer_keys.clone_from(issuer_keys);
+                let first = log_keys::named(log_key, &self.log);
+                self.log_keys = first.map(LogKeys::of).unwrap_or_default();
             }
+            EventBody::LogKey { key, by } => self.log_keys.rotate(at.seq, key, by)?,
             EventBody::Erasure { .. } => self.erase(event, at)?,
             EventBody::Gap { .. } => self.lose(event, at)?,
             EventBody::Keys(keys) => self.keys.clone_from(keys),

@@ -11,7 +11,7 @@ use crate::canonical::{self, CanonicalError};
 use crate::hash::BundleDigest;
 
 /// Version of the form. Another one is not read: the log is taken in instead.
-pub const STATE_VERSION: &str = "actpass.state/1";
+pub const STATE_VERSION: &str = "actpass.state/2";
 
 /// A state as it is written down; its bundle by name.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,11 +1,14 @@
 //! Heads that a log is held against: its own checkpoints, and anchors from elsewhere.
+//!
+//! Which key has to have signed one is known once the leaves that it covers were read, so each is opened then.
 
 use std::collections::BTreeMap;
 
 use super::report::{Findings, What};
 use super::{Against, Anchor};
-use crate::evidence::checkpoint::{Checkpoint, CheckpointError, NoteVerifier};
+use crate::evidence::checkpoint::{Checkpoint, CheckpointError};
 use crate::evidence::leaf::LostHead;
+use crate::evidence::log_keys::LogKeys;
 use crate::hash::TreeRoot;
 
 const CHECKPOINT: &str = "checkpoint";
@@ -13,36 +16,78 @@ const ANCHOR: &str = "anchor";
 
 /// Roots by size, with where they come from.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(super) struct Heads<'a> {
     roots: BTreeMap<u64, Vec<(TreeRoot, &'static str)>>,
     signed_to: u64,
+    /// Heads that the log says it lost, each behind the leaf that says so.
+    lost: Vec<(u64, LostHead)>,
+    /// Anchors that were passed over for such a leaf, by size and root.
+    passed: Vec<(u64, u64, TreeRoot)>,
+    /// Notes that are not opened yet, by the size that they claim.
+    waiting: BTreeMap<u64, Vec<(&'a str, &'static str)>>,
 }
 
-impl Heads {
-    /// Reads all heads; a signature that does not hold is a finding at the last leaf it would cover, or the first.
-    pub(super) fn read(
-        against: &Against<'_>,
-        verifier: Option<&NoteVerifier>,
-        findings: &mut Findings,
-    ) -> Self {
+impl<'a> Heads<'a> {
+    pub(super) fn new(against: &'a Against<'_>) -> Self {
         let mut heads = Self::default();
         for note in against.checkpoints {
-            if let Some(Checkpoint { size, root, .. }) = read(note, verifier, findings) {
-                heads.signed_to = heads.signed_to.max(size);
-                heads.add(size, root, CHECKPOINT);
-            }
+            heads.wait(note, CHECKPOINT);
         }
         for anchor in against.anchors {
             match anchor {
                 Anchor::Head(head) => heads.add(head.size, head.root, ANCHOR),
-                Anchor::Checkpoint(note) => {
-                    if let Some(Checkpoint { size, root, .. }) = read(note, verifier, findings) {
-                        heads.add(size, root, ANCHOR);
-                    }
-                }
+                Anchor::Checkpoint(note) => heads.wait(note, ANCHOR),
             }
         }
         heads
+    }
+
+    fn wait(&mut self, note: &'a str, source: &'static str) {
+        let claimed = size_claimed(note);
+        self.waiting
+            .entry(claimed)
+            .or_default()
+            .push((note, source));
+    }
+
+    /// Opens those of trees of at most so many leaves. `vouched`: whether these keys count as the log's. A signature that does not
+    /// hold is a finding at the last leaf it would cover, or the first.
+    pub(super) fn open(
+        &mut self,
+        size: u64,
+        keys: &LogKeys,
+        vouched: bool,
+        findings: &mut Findings,
+    ) {
+        while let Some(next) = self
+            .waiting
+            .first_entry()
+            .filter(|next| *next.key() <= size)
+        {
+            let (claimed, notes) = next.remove_entry();
+            for (note, source) in notes {
+                let lost = (source == ANCHOR).then(|| self.lost_anchor(note, keys));
+                let opened = lost.flatten();
+                let opened = opened.or_else(|| read(note, claimed, keys, findings));
+                let Some(Checkpoint { size, root, .. }) = opened else {
+                    continue;
+                };
+                if vouched && source == CHECKPOINT {
+                    self.signed_to = self.signed_to.max(size);
+                }
+                self.add(size, root, source);
+            }
+        }
+    }
+
+    /// One of what is lost: whichever of the log's keys was in force there.
+    fn lost_anchor(&self, note: &str, keys: &LogKeys) -> Option<Checkpoint> {
+        let claimed = size_claimed(note);
+        if self.lost.iter().all(|(_, head)| head.size != claimed) {
+            return None;
+        }
+        let mut opened = (keys.iter()).filter_map(|(_, key)| Checkpoint::verify(note, key).ok());
+        opened.find(|it| self.leaf_of(it.size, it.root).is_some())
     }
 
     /// Takes in a checkpoint of the log that came after its leaves, and holds the tree against it. Roots of smaller trees are gone
@@ -50,16 +95,19 @@ impl Heads {
     pub(super) fn late(
         &mut self,
         note: &str,
-        verifier: Option<&NoteVerifier>,
+        (keys, vouched): (&LogKeys, bool),
         (leaves, tree): (u64, TreeRoot),
         findings: &mut Findings,
     ) {
-        let Some(Checkpoint { size, root, .. }) = read(note, verifier, findings) else {
+        let claimed = size_claimed(note);
+        let Some(Checkpoint { size, root, .. }) = read(note, claimed, keys, findings) else {
             return;
         };
         if size >= leaves {
             let whole = !findings.any();
-            self.signed_to = self.signed_to.max(size);
+            if vouched {
+                self.signed_to = self.signed_to.max(size);
+            }
             self.add(size, root, CHECKPOINT);
             if size == leaves && whole {
                 self.check(size, tree, findings);
@@ -68,24 +116,53 @@ impl Heads {
     }
 
     fn add(&mut self, size: u64, root: TreeRoot, source: &'static str) {
+        if let Some(leaf) = self.leaf_of(size, root).filter(|_| source == ANCHOR) {
+            return self.passed.push((leaf, size, root));
+        }
         self.roots.entry(size).or_default().push((root, source));
     }
 
-    /// Passes over anchors that the log itself says it lost; how many there are.
-    pub(super) fn acknowledge(&mut self, lost: &[LostHead]) -> usize {
-        let mut known = 0;
+    /// Passes over anchors of heads that this leaf says the log lost, if a checkpoint covers the leaf: only what is signed may stand
+    /// against a head from elsewhere, and that shows later.
+    pub(super) fn acknowledge(&mut self, leaf: u64, lost: &[LostHead]) {
         for head in lost {
-            let Some(roots) = self.roots.get_mut(&head.size) else {
+            self.lost.push((leaf, head.clone()));
+            let Some(roots) = self.roots.remove(&head.size) else {
                 continue;
             };
-            let before = roots.len();
-            roots.retain(|(root, source)| *root != head.root || *source != ANCHOR);
-            known += before - roots.len();
-            if roots.is_empty() {
-                self.roots.remove(&head.size);
+            for (root, source) in roots {
+                self.add(head.size, root, source);
             }
         }
-        known
+    }
+
+    /// The leaf that says that the log lost this head.
+    fn leaf_of(&self, size: u64, root: TreeRoot) -> Option<u64> {
+        let mut lost = self.lost.iter();
+        lost.find(|(_, head)| (head.size, head.root) == (size, root))
+            .map(|(leaf, _)| *leaf)
+    }
+
+    /// How many anchors were passed over for that leaf.
+    pub(super) fn known(&self, leaf: u64) -> usize {
+        let signed = |of: &&(u64, u64, TreeRoot)| of.0 == leaf && leaf < self.signed_to;
+        self.passed.iter().filter(signed).count()
+    }
+
+    /// Finds what was passed over and no signature speaks for.
+    pub(super) fn unacknowledged(&mut self, leaves: u64, findings: &mut Findings) {
+        for (leaf, size, root) in std::mem::take(&mut self.passed) {
+            if leaf < self.signed_to {
+                continue;
+            }
+            match size > leaves {
+                true => self.roots.entry(size).or_default().push((root, ANCHOR)),
+                false => {
+                    let source_name = ANCHOR;
+                    findings.add(size.saturating_sub(1), What::Root { size, source_name });
+                }
+            }
+        }
     }
 
     /// Whether a head was given for this size.
@@ -128,22 +205,19 @@ impl Heads {
     }
 }
 
+/// What a note says, where it is signed with the key for the tree it claims to be of; else that is a finding.
 fn read(
     note: &str,
-    verifier: Option<&NoteVerifier>,
+    claimed: u64,
+    keys: &LogKeys,
     findings: &mut Findings,
 ) -> Option<Checkpoint> {
-    let verified = match verifier {
-        Some(verifier) => Checkpoint::verify(note, verifier),
+    let opened = match keys.at(claimed) {
+        Some(key) => Checkpoint::verify(note, key),
         None => Err(CheckpointError::NoSignature("unknown".to_owned())),
     };
-    verified
-        .map_err(|error| {
-            findings.add(
-                size_claimed(note).saturating_sub(1),
-                What::Checkpoint(error),
-            )
-        })
+    opened
+        .map_err(|error| findings.add(claimed.saturating_sub(1), What::Checkpoint(error)))
         .ok()
 }
 

@@ -3,15 +3,19 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use crate::canonical::serde_instant;
 use crate::evidence::leaf::{EventBody, GapLimits, Leaf, LostHead};
 
 /// One part that is lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LostHistory {
     /// The leaf that says so: those before it are left.
     pub leaf: u64,
     /// When that was logged.
+    #[serde(with = "serde_instant")]
     pub time: Timestamp,
     /// Heads that the log had and has no more.
     pub heads: Vec<LostHead>,

@@ -10,6 +10,7 @@ use super::structure::End;
 use crate::action::ActionEvidenceError;
 use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use crate::evidence::leaf::LeafError;
+use crate::evidence::log_keys::{LogKeyRefused, LogKeys};
 use crate::evidence::record::BatchError;
 use crate::hash::{BundleDigest, StreamId, TreeRoot};
 use crate::state::StateError;
@@ -22,8 +23,10 @@ pub const FINDINGS_MAX: usize = 64;
 pub struct Report {
     /// Name of the log; `None` where there is no first leaf to tell.
     pub origin: Option<String>,
-    /// The key its checkpoints were held against: the given one, else the one its first leaf names.
+    /// The key it was held against: the given one, else the one its first leaf names.
     pub key: Option<NoteVerifier>,
+    /// The keys that its checkpoints are signed with, by size, as far as they follow one another.
+    pub keys: LogKeys,
     /// Leaves read.
     pub leaves: u64,
     /// Root over them, as computed here.
@@ -246,9 +249,14 @@ pub enum What {
     /// The key named in the log is no key, or another log's.
     #[error("names a log key that cannot be used")]
     LogKey(#[source] CheckpointError),
-    /// The key named in the log is not the one known from elsewhere.
-    #[error("names another log key than the one it is held against")]
+    /// No key named in the log is the one known from elsewhere.
+    #[error(
+        "names another log key than the one it is held against, and none that follows is that one"
+    )]
     OtherLogKey,
+    /// A key is announced that does not follow the one in force.
+    #[error("announces a log key that does not follow the one before")]
+    NextLogKey(#[source] LogKeyRefused),
     /// A record out of its stream's order or chain.
     #[error("record {seq} does not continue its stream")]
     Stream {
@@ -375,6 +383,7 @@ pub(super) fn report(
     let End {
         origin,
         key,
+        keys,
         leaves,
         root,
         covered,
@@ -405,6 +414,7 @@ pub(super) fn report(
     Report {
         origin,
         key,
+        keys,
         leaves,
         root,
         covered,

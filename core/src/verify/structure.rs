@@ -12,8 +12,9 @@ use super::heads::Heads;
 use super::lost::LostHistory;
 use super::report::{Findings, Gap, What};
 use crate::canonical::{excerpt, serde_instant_opt};
-use crate::evidence::checkpoint::{CheckpointError, NoteVerifier};
+use crate::evidence::checkpoint::NoteVerifier;
 use crate::evidence::leaf::{EventBody, Leaf, ReadLeaf, genesis_prev};
+use crate::evidence::log_keys::{self, LogKeys};
 use crate::evidence::merkle::leaf_hash;
 use crate::evidence::receipt::KeptHead;
 use crate::evidence::record::{Record, stream_id, verify_batch};
@@ -25,8 +26,9 @@ use crate::public_key;
 pub(super) struct Structure<'a> {
     against: &'a Against<'a>,
     origin: Option<String>,
-    key: Option<NoteVerifier>,
-    heads: Heads,
+    /// Those that the leaves name so far.
+    keys: LogKeys,
+    heads: Heads<'a>,
     /// The tree so far, and as it was before the last leaf.
     tree: Frontier,
     before_last: Frontier,
@@ -70,12 +72,15 @@ pub(super) struct SavedStructure {
     #[serde(with = "serde_instant_opt")]
     last_time: Option<Timestamp>,
     streams: BTreeMap<StreamId, Stream>,
+    keys: LogKeys,
+    lost: Vec<LostHistory>,
 }
 
 /// What is known once all leaves were seen.
 pub(super) struct End {
     pub(super) origin: Option<String>,
     pub(super) key: Option<NoteVerifier>,
+    pub(super) keys: LogKeys,
     pub(super) leaves: u64,
     pub(super) root: TreeRoot,
     pub(super) covered: u64,
@@ -88,8 +93,8 @@ impl<'a> Structure<'a> {
         Self {
             against,
             origin: None,
-            key: None,
-            heads: Heads::default(),
+            keys: LogKeys::default(),
+            heads: Heads::new(against),
             tree: Frontier::default(),
             before_last: Frontier::default(),
             last: None,
@@ -121,6 +126,7 @@ impl<'a> Structure<'a> {
                 self.first(leaf, findings);
             }
             self.place(seq, leaf, findings);
+            self.next_key(seq, leaf, findings);
             let follows = self.chain(seq, leaf, findings);
             self.time(seq, leaf, follows, findings);
             // A leaf in the wrong place says nothing of the streams in the right one.
@@ -130,7 +136,7 @@ impl<'a> Structure<'a> {
         } else {
             self.suspicion = None;
             if seq == 0 {
-                self.read_heads(None, findings);
+                self.begin(None);
             }
         }
         self.push(hash, findings);
@@ -141,7 +147,7 @@ impl<'a> Structure<'a> {
     pub(super) fn unreadable(&mut self, seq: u64, why: &str, findings: &mut Findings) {
         findings.add(seq, What::Unreadable(excerpt(why)));
         if seq == 0 {
-            self.read_heads(None, findings);
+            self.begin(None);
         }
         self.suspicion = None;
         self.push(LeafHash::from_bytes([0; 32]), findings);
@@ -151,10 +157,12 @@ impl<'a> Structure<'a> {
     /// A leaf that was verified before.
     pub(super) fn passed(&mut self, seq: u64, bytes: &[u8], findings: &mut Findings) {
         if seq == 0 {
+            let keys = std::mem::take(&mut self.keys);
             match ReadLeaf::parse(bytes) {
                 Ok(read) => self.first(read.leaf(), findings),
-                Err(_) => self.read_heads(None, findings),
+                Err(_) => self.begin(None),
             }
+            self.keys = keys;
         }
         self.push(leaf_hash(bytes), findings);
     }
@@ -164,7 +172,18 @@ impl<'a> Structure<'a> {
         self.suspicion.is_none().then(|| SavedStructure {
             last_time: self.last_time,
             streams: self.streams.clone(),
+            keys: self.keys.clone(),
+            lost: self.lost.clone(),
         })
+    }
+
+    /// What heads of leaves that are about to pass are held against: the keys that these leaves name, and what they say is lost.
+    pub(super) fn expect(&mut self, saved: &SavedStructure) {
+        self.keys.clone_from(&saved.keys);
+        self.lost.clone_from(&saved.lost);
+        for part in &saved.lost {
+            self.heads.acknowledge(part.leaf, &part.heads);
+        }
     }
 
     /// Goes on behind leaves that have passed, where an earlier check ended.
@@ -188,12 +207,21 @@ impl<'a> Structure<'a> {
     pub(super) fn finish(mut self, late: &[String], findings: &mut Findings) -> End {
         let leaves = self.tree.size();
         if leaves == 0 {
-            self.read_heads(None, findings);
+            self.begin(None);
+        }
+        self.open_heads(u64::MAX, findings);
+        let vouched = self.vouched();
+        if !vouched {
+            findings.add(0, What::OtherLogKey);
         }
         for note in late {
-            let (key, root) = (self.key.as_ref(), self.tree.root());
-            self.heads.late(note, key, (leaves, root), findings);
+            let (keys, root) = ((&self.keys, vouched), self.tree.root());
+            self.heads.late(note, keys, (leaves, root), findings);
         }
+        for part in &mut self.lost {
+            part.known = self.heads.known(part.leaf);
+        }
+        self.heads.unacknowledged(leaves, findings);
         if let Some(Suspicion { seq, otherwise }) = self.suspicion.take() {
             // Nothing follows, so the signed root tells: does it fit if the leaf before had been another?
             let before = self
@@ -217,9 +245,12 @@ impl<'a> Structure<'a> {
             .filter_map(|(stream, state)| Some((*stream, state.unsigned_from?)));
         gaps.extend(unsigned.map(|(stream, from)| Gap::Unsigned { stream, from }));
         let (root, covered) = (self.tree.root(), self.heads.signed_to().min(leaves));
+        let first = self.keys.at(0);
+        let key = self.against.key.or(first).cloned();
         End {
             origin: self.origin,
-            key: self.key,
+            key,
+            keys: self.keys,
             leaves,
             root,
             covered,
@@ -237,32 +268,45 @@ impl<'a> Structure<'a> {
         }) = leaf.event()
         else {
             findings.add(0, What::Genesis);
-            return self.read_heads(None, findings);
+            return self.begin(None);
         };
         if *origin != leaf.h.log {
             findings.add(0, What::Log(excerpt(origin)));
         }
-        let named = NoteVerifier::from_vkey(log_key).and_then(|key| match key.name() == origin {
-            true => Ok(key),
-            false => Err(CheckpointError::Origin {
-                expected: origin.clone(),
-                found: excerpt(key.name()),
-            }),
-        });
-        match named {
-            Ok(named) if given.is_some_and(|given| *given != named) => {
-                findings.add(0, What::OtherLogKey)
+        match log_keys::named(log_key, origin) {
+            Ok(named) => self.begin(Some(named)),
+            Err(error) => {
+                findings.add(0, What::LogKey(error));
+                self.begin(None);
             }
-            Ok(named) => return self.read_heads(Some(&named), findings),
-            Err(error) => findings.add(0, What::LogKey(error)),
         }
-        self.read_heads(None, findings);
     }
 
-    /// A key known from elsewhere is believed before one that the log names.
-    fn read_heads(&mut self, named: Option<&NoteVerifier>, findings: &mut Findings) {
-        self.key = self.against.key.or(named).cloned();
-        self.heads = Heads::read(self.against, self.key.as_ref(), findings);
+    /// Where the log names no key, one known from elsewhere is the one that its heads are held against.
+    fn begin(&mut self, named: Option<NoteVerifier>) {
+        let first = named.or_else(|| self.against.key.cloned());
+        self.keys = first.map(LogKeys::of).unwrap_or_default();
+    }
+
+    /// A key that follows counts also behind what is wrong: who signed for it did so for this log.
+    fn next_key(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {
+        if let Some(EventBody::LogKey { key, by }) = leaf.event()
+            && let Err(refused) = self.keys.rotate(seq, key, by)
+        {
+            findings.add(seq, What::NextLogKey(refused));
+        }
+    }
+
+    /// Whether the key that is known from elsewhere is one of the log's so far. What was signed before it counts under what it signed
+    /// itself, or those that followed it.
+    fn vouched(&self) -> bool {
+        let given = self.against.key;
+        given.is_none_or(|given| self.keys.holds(given))
+    }
+
+    fn open_heads(&mut self, size: u64, findings: &mut Findings) {
+        let vouched = self.vouched();
+        self.heads.open(size, &self.keys, vouched, findings);
     }
 
     fn place(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {
@@ -328,19 +372,13 @@ impl<'a> Structure<'a> {
                 size, root, lost, ..
             }) => {
                 for stream in self.streams.values_mut() {
-                    stream.ended = true;
+                    stream.open = None;
                 }
                 if (*size, *root) != (seq, self.tree.root()) {
                     findings.add(seq, What::Gap);
                 } else if let Some(part) = LostHistory::of(leaf) {
-                    // Only what is signed may stand against a head from elsewhere.
-                    let signed = self.heads.signed_to() > seq;
-                    let known = if signed {
-                        self.heads.acknowledge(lost)
-                    } else {
-                        0
-                    };
-                    self.lost.push(LostHistory { known, ..part });
+                    self.heads.acknowledge(seq, lost);
+                    self.lost.push(part);
                 }
             }
             Some(EventBody::StreamEnded { stream, .. }) => match self.streams.get_mut(stream) {
@@ -386,6 +424,7 @@ impl<'a> Structure<'a> {
             suspicion.otherwise.push(hash);
         }
         let size = self.tree.size();
+        self.open_heads(size, findings);
         // Where the chain is broken already, the root cannot fit, and says nothing new.
         if self.heads.at(size) && !findings.any() && self.suspicion.is_none() {
             self.heads.check(size, self.tree.root(), findings);

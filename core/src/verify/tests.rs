@@ -1,3 +1,5 @@
+mod log_keys;
+
 use std::time::Duration;
 
 use super::*;

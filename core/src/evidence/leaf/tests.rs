@@ -108,6 +108,10 @@ fn events() -> Vec<EventBody> {
             by: text("ann"),
             why: text("moved"),
         },
+        EventBody::LogKey {
+            key: text("k"),
+            by: text("s"),
+        },
         EventBody::Erasure {
             id: text("ers_1"),
             subject: Some(DigestMac::from_bytes([5; 32])),

@@ -19,12 +19,12 @@ fn a_kept_state_without_its_bundle_is_refused() {
 fn a_state_of_another_version_is_not_read() {
     let (log, ..) = granted();
     let text = String::from_utf8(kept(&log)).unwrap();
-    let later = text.replace(STATE_VERSION, "actpass.state/2");
+    let later = text.replace(STATE_VERSION, "actpass.state/9");
     assert_ne!(later, text);
     let refused = Snapshot::restore(later.as_bytes(), &log.bundles).unwrap_err();
     assert_eq!(
         refused,
-        SnapshotError::Version("actpass.state/2".to_owned())
+        SnapshotError::Version("actpass.state/9".to_owned())
     );
 }
 
