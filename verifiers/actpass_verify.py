@@ -90,6 +90,7 @@ FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "environment?:text fault?:fault host:host meters?:[meter] method:text passport:text path_template:text port:u16 tenant:text upstream:text",
     "meter": "name:text unit:unit amount:int", "money": "currency:currency minor:minor", "revision": "term:count count:count",
     "event.genesis": "origin:text log_key:text issuer_keys:{text}", "event.keys": "issuer_keys:{text} vote_keys:{text}",
+    "event.log_key": "key:text by:text",
     "event.bundle": "digest:hash revision?:revision", "event.stream_ended": "stream:hash how:=closed,expired_tail_known,expired_tail_unknown",
     "event.stream_opened": "stream:hash key:text passport:text agent:text jti:text expires:time issuer?:text pod_uid?:text",
     "event.sealed": "approval:text stream:hash seq:count blob:hash bytes:count", "event.recovery": "bytes:count", "head": "root:hash size:count",
@@ -165,43 +166,51 @@ root = lambda tree: functools.reduce(lambda right, left: sha256(b"\1", left, rig
 class Log:
     """A log, leaf by leaf. The first thing found at a leaf stands; the first bad leaf is the lowest that has one."""
     def __init__(self, name, notes, blobs, given):
-        self.name, self.notes, self.blobs, self.given, self.origin = name, notes, blobs, given, None
+        self.name, self.notes, self.blobs, self.given, self.origin = name, sorted(notes, key=lambda it: claimed(it[1])), blobs, given, None
         self.findings, self.gaps, self.roots, self.streams, self.signed_to = {}, {}, {}, {}, 0
         self.tree = self.before = (0, ())
-        self.last = self.time = self.suspicion = self.own = None
+        self.last, self.time, self.suspicion, self.keys, self.lost, self.passed = None, None, None, [given] * bool(given), {}, []
         self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
 
-    def heads(self, leaf=None):
-        """The first leaf names the log and its key; a key known from elsewhere is believed before it."""
-        key = self.given
-        try:
-            if leaf:
-                self.origin, body = self.given[0] if self.given else leaf["h"]["log"], leaf["r"]["body"]
-                named = verifier(body["log_key"])
-                if leaf["r"]["kind"] != "genesis" or not named[0] == body["origin"] == leaf["h"]["log"] or self.given and self.given != named:
-                    refuse("is another log's, or not the one given")
-                key = named
-        except WRONG as why:
-            self.find(0, f"must name the log and its key: {why}")
-        for of, note in self.notes:
-            try:
-                size, found = opened(note, key)
-                self.roots.setdefault(size, []).append(found)
-                self.signed_to, self.own = (size, found) if of == "checkpoint" else (self.signed_to, self.own)
-            except WRONG as why:
-                self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
+    def key(self, seq, log, r, body):
+        """The first leaf names the log and its key, and each key signs for the next."""
+        named = verifier(body["log_key" if seq == 0 else "key"])
+        if not named[0] == log == (body["origin"] if r["kind"] == "genesis" else self.keys[0][0]) or named in self.keys[seq == 0:] or len(self.keys) > 255 or \
+                seq and not signed(self.keys[-1][1], b"actpass.log_key/1\0" + body["key"].encode(), unbase64(body["by"], url=True)):
+            refuse("names a key of another log, or one that does not follow")
+        self.keys = self.keys * (seq > 0) + [named]
+
+    def heads(self, size=2**64):
+        """What was signed over at most so many leaves: each with the key in force then."""
+        while self.notes and claimed(self.notes[0][1]) <= size:
+            of, note = self.notes.pop(0)
+            is_lost = of == "anchor" and claimed(note) in (it[0] for it in self.lost)  # Then any of the keys may have signed it.
+            for key in (self.keys or [None])[-1:] + self.keys[:-1] * is_lost:
+                try:
+                    of_size, found = opened(note, key)
+                    leaf = self.lost.get((of_size, found.hex())) if is_lost else None
+                    leaf or key in [None, *self.keys[-1:]] or refuse("its key is not the one in force")
+                    self.passed.append((leaf, of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
+                    self.signed_to = max(self.signed_to, of_size if of == "checkpoint" and self.given in [None, *self.keys] else 0)
+                    break
+                except WRONG as why:
+                    wrong = f"the {of} over it cannot be believed: {why}"
+            else:
+                self.find(max(claimed(note) - 1, 0), wrong)
 
     def leaf(self, line):
         seq, hashed, leaf = self.tree[0], sha256(b"\0", line), None
         try:
             leaf = read_leaf(line)
+            self.origin = self.origin if seq else (self.given or [leaf["h"]["log"]])[0]
+            seq and leaf["r"]["kind"] != "log_key" or self.key(seq, leaf["h"]["log"], leaf["r"], leaf["r"]["body"])
         except WRONG as why:
-            self.find(seq, f"is not a leaf: {why}")
-            self.suspicion = None
-        seq == 0 and self.heads(leaf)
+            self.find(seq, f"is not a leaf, or names no log and key that can follow: {why}")
+            self.suspicion = leaf and self.suspicion
         leaf and self.place(seq, leaf["h"], leaf["r"]["kind"])
         leaf and leaf["r"]["kind"] == "gap" and not self.findings and self.gap(seq, leaf["r"]["body"])
         self.before, self.tree, self.last = self.tree, pushed(self.tree, hashed), hashed
+        self.heads(seq + 1)
         if self.suspicion:
             self.suspicion = self.suspicion[0], pushed(self.suspicion[1], hashed)
         elif not self.findings and any(found != root(self.tree) for found in self.roots.get(seq + 1, [])):
@@ -232,8 +241,7 @@ class Log:
         lost, sizes = [(it["size"], it["root"]) for it in body.get("lost", [])], [it["size"] for it in body.get("lost", [])]
         if (body["size"], body["root"]) != (seq, root(self.tree).hex()) or [seq, *sizes] != sorted({seq, *sizes}) or len(sizes) > 16:
             self.find(seq, "says that part of the log is lost after other leaves than those before it, or others than can be")
-        passed = lambda size, found: self.signed_to > seq and found != self.own and (size, found.hex()) in lost
-        self.roots = {size: kept for size, found in self.roots.items() if (kept := [it for it in found if not passed(size, it)])}
+        self.lost |= {it: seq for it in lost}
         self.gaps[seq], self.open, self.asked = f"what was logged after the first {seq} leaves is lost, as leaf {seq} says", {}, {}
         self.streams = {name: stream | {"ended": True} for name, stream in self.streams.items()}
 
@@ -307,9 +315,12 @@ class Log:
             self.open = {each: grant for each, grant in self.open.items() if each[0] != r.get("stream", body.get("stream"))}
 
     def end(self):
-        size = self.tree[0]
+        size = self.heads() or self.tree[0]
+        self.given in [None, *self.keys] or self.find(0, "names another key than the one given, and none that follows is that one")
         if size == 0:
-            self.gaps["leaves"] = self.heads() or "the log has no leaves"
+            self.gaps["leaves"] = "the log has no leaves"
+        for _, at, found in [it for it in self.passed if it[0] >= self.signed_to]:
+            self.roots.setdefault(at, []).append(found) if at > size else self.find(at - 1, "has another root than an anchor, and nothing signed says that it is lost")
         self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
         if max(self.roots, default=0) > size:
             self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")

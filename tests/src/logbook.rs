@@ -11,6 +11,7 @@ use actpass_core::evidence::leaf::{
     CredentialRef, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, RulingApproval,
     genesis_prev,
 };
+use actpass_core::evidence::log_keys::vouch;
 use actpass_core::evidence::merkle::{Tree, leaf_hash};
 use actpass_core::evidence::record::{Body, Chain, Containment, Judged, sign_batch, stream_id};
 use actpass_core::hash::{BlobDigest, BundleDigest, LeafHash, StreamId, b64u_encode, sha256};
@@ -123,6 +124,21 @@ impl Logbook {
     /// Signs its checkpoints.
     pub fn signer(&self) -> NoteSigner {
         NoteSigner::new(format!("actpass/{}", self.tenant), self.log_key.clone())
+    }
+
+    /// Has the key of that seed follow the one in force, which signs for it.
+    ///
+    /// # Errors
+    /// Where it does not follow.
+    pub fn rotate(&mut self, log_seed: u8) -> anyhow::Result<()> {
+        let next = SigningKey::from_bytes(&[log_seed; 32]);
+        let origin = format!("actpass/{}", self.tenant);
+        let named = NoteSigner::new(origin, next.clone()).verifier();
+        let by = vouch(&self.log_key, &named);
+        let key = named.to_vkey();
+        self.event(EventBody::LogKey { key, by })?;
+        self.log_key = next;
+        Ok(())
     }
 
     /// Lets time pass.
@@ -306,12 +322,25 @@ impl Logbook {
     /// Where the log never had that size.
     pub fn checkpoint(&self, covered: Option<u64>) -> anyhow::Result<String> {
         let size = covered.unwrap_or_else(|| self.tree.size());
+        self.signed(size, &self.signer())
+    }
+
+    /// The same, signed by the key of that seed.
+    ///
+    /// # Errors
+    /// Where the log never had that size.
+    pub fn checkpoint_by(&self, log_seed: u8, size: u64) -> anyhow::Result<String> {
+        let key = SigningKey::from_bytes(&[log_seed; 32]);
+        self.signed(size, &NoteSigner::new(self.signer().name(), key))
+    }
+
+    fn signed(&self, size: u64, signer: &NoteSigner) -> anyhow::Result<String> {
         let checkpoint = Checkpoint {
-            origin: format!("actpass/{}", self.tenant),
+            origin: signer.name().to_owned(),
             size,
             root: self.tree.root_at(size).context("it never had that size")?,
         };
-        Ok(checkpoint.sign(&self.signer()))
+        Ok(checkpoint.sign(signer))
     }
 
     fn ruled(

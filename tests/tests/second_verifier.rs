@@ -20,5 +20,7 @@ mod logs;
 mod mutated;
 #[path = "second_verifier/planted.rs"]
 mod planted;
+#[path = "second_verifier/rotated.rs"]
+mod rotated;
 #[path = "second_verifier/vectors.rs"]
 mod vectors;

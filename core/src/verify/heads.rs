@@ -126,7 +126,7 @@ impl<'a> Heads<'a> {
     /// against a head from elsewhere, and that shows later.
     pub(super) fn acknowledge(&mut self, leaf: u64, lost: &[LostHead]) {
         for head in lost {
-            self.lost.push((leaf, head.clone()));
+            self.lost.push((leaf, *head));
             let Some(roots) = self.roots.remove(&head.size) else {
                 continue;
             };
@@ -206,12 +206,7 @@ impl<'a> Heads<'a> {
 }
 
 /// What a note says, where it is signed with the key for the tree it claims to be of; else that is a finding.
-fn read(
-    note: &str,
-    claimed: u64,
-    keys: &LogKeys,
-    findings: &mut Findings,
-) -> Option<Checkpoint> {
+fn read(note: &str, claimed: u64, keys: &LogKeys, findings: &mut Findings) -> Option<Checkpoint> {
     let opened = match keys.at(claimed) {
         Some(key) => Checkpoint::verify(note, key),
         None => Err(CheckpointError::NoSignature("unknown".to_owned())),

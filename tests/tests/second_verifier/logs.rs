@@ -123,6 +123,25 @@ pub(crate) fn forked() -> Logbook {
     log
 }
 
+/// Ten leaves; from leaf 3 on the second key signs, from leaf 7 on the third.
+pub(crate) fn rotated() -> Logbook {
+    let mut log = Logbook::new(LOCAL, 200).unwrap();
+    let mut sidecar = Sidecar::new(1);
+    log.event(sidecar.opened(None)).unwrap();
+    log.record(&mut sidecar, note("started", ""), true).unwrap();
+    log.rotate(201).unwrap();
+    for _ in 0..3 {
+        log.record(&mut sidecar, note("fence", "held"), true)
+            .unwrap();
+    }
+    log.rotate(202).unwrap();
+    for _ in 0..2 {
+        log.record(&mut sidecar, note("fence", "held"), true)
+            .unwrap();
+    }
+    log
+}
+
 /// Every kind of leaf that local mode makes.
 pub(crate) fn local() -> Logbook {
     let mut log = Logbook::new(LOCAL, 200).unwrap();

@@ -9,7 +9,7 @@ use super::answers::{Elsewhere, of, script};
 use super::vectors::published;
 
 /// Lines of the second verifier, and what is left of them.
-const PLANTED: [(&str, &str); 22] = [
+const PLANTED: [(&str, &str); 26] = [
     (
         "(body := f\"{of}.{value['kind']}\") in FORMS and",
         "(body := f\"{of}.{value['kind']}\") and",
@@ -28,7 +28,10 @@ const PLANTED: [(&str, &str); 22] = [
     ("\"s\" in leaf and not signed(", "False and not signed("),
     ("found != root(self.tree) for", "False for"),
     ("if max(self.roots, default=0) > size:", "if False:"),
-    ("or self.given and self.given != named", ""),
+    ("self.given in [None, *self.keys] or", "True or"),
+    ("named in self.keys[seq == 0:] or", ""),
+    ("seq and not signed(", "False and not signed("),
+    ("(self.keys or [None])[-1:]", "(self.keys or [None])[:1]"),
     ("it[\"sha256\"] != summed.hexdigest()", "False"),
     ("first[\"leaves\"] != len(leaves)", "False"),
     (
@@ -39,7 +42,11 @@ const PLANTED: [(&str, &str); 22] = [
     ("body[of] <= self.erased[of]", "False"),
     ("self.asked = {each: it for", "_ = {each: it for"),
     ("if not sound or (said", "if False and (said"),
-    ("and (size, found.hex()) in lost", ""),
+    (
+        "self.lost.get((of_size, found.hex())) if is_lost else None",
+        "of == \"anchor\"",
+    ),
+    ("if it[0] >= self.signed_to", "if False"),
     (
         "(body[\"size\"], body[\"root\"]) != (seq, root(self.tree).hex())",
         "False",

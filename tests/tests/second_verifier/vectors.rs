@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::answers::{Answer, Elsewhere, of_program, of_script};
 use super::edits::{remade, with_leaf};
 use super::logs::{audit, cluster, erasable, example, forked, keys, local, small};
+use super::rotated;
 
 /// Where they are published.
 pub(crate) fn published() -> PathBuf {
@@ -18,21 +19,21 @@ pub(crate) fn published() -> PathBuf {
 }
 
 /// One vector.
-struct Vector {
-    name: &'static str,
-    about: &'static str,
-    file: Vec<u8>,
+pub(super) struct Vector {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) file: Vec<u8>,
     /// What it is held against, by the names of other files.
-    key: Option<&'static str>,
-    anchor: Option<&'static str>,
-    verdict: &'static str,
-    first_bad: Option<u64>,
+    pub(super) key: Option<&'static str>,
+    pub(super) anchor: Option<&'static str>,
+    pub(super) verdict: &'static str,
+    pub(super) first_bad: Option<u64>,
     /// The claim without which a verifier finds nothing wrong.
-    claim: Option<&'static str>,
+    pub(super) claim: Option<&'static str>,
 }
 
 /// A vector that is held against nothing.
-fn vector(
+pub(super) fn vector(
     name: &'static str,
     about: &'static str,
     file: Vec<u8>,
@@ -76,10 +77,10 @@ fn forged(seq: usize, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     altered(|export| with_leaf(export, seq, &keys(), change))
 }
 
-const VALID: (&str, Option<u64>) = ("valid", None);
+pub(super) const VALID: (&str, Option<u64>) = ("valid", None);
 const INCOMPLETE: (&str, Option<u64>) = ("incomplete", None);
 
-fn wrong(seq: u64) -> (&'static str, Option<u64>) {
+pub(super) fn wrong(seq: u64) -> (&'static str, Option<u64>) {
     ("invalid", Some(seq))
 }
 
@@ -90,6 +91,7 @@ fn vectors() -> Vec<Vector> {
     all.extend(made_anew());
     all.extend(lies());
     all.extend(gaps());
+    all.extend(rotated::vectors());
     all
 }
 
@@ -724,6 +726,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
             log.checkpoint(None).unwrap().into_bytes(),
         ),
     ]);
+    files.extend(rotated::beside());
     let mut expected = Vec::new();
     for it in vectors() {
         let exit = match it.verdict {
