@@ -217,9 +217,11 @@ impl<'a> Copy<'a> {
 
     fn take(&mut self) -> Result<(BTreeMap<String, manifest::FileIn>, Vec<LogIn>), BackupError> {
         let anchors = match &self.before {
-            Some((dir, _)) => heads::read(&dir.join(HEADS))?,
-            None => Vec::new(),
+            Some((dir, _)) => files::read_if_there(&dir.join(HEADS))?,
+            None => None,
         };
+        let anchors = anchors.map(|bytes| heads::notes(&String::from_utf8_lossy(&bytes)));
+        let anchors = anchors.unwrap_or_default();
         let mut damaged = None;
         for _ in 0..TRIES_MAX {
             let vault = vault_files(self.data)?;

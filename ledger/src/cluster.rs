@@ -164,7 +164,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
 /// Takes back what the kubelet adds to the modes of a volume's files each time it is mounted for an `fsGroup`. The vault
 /// refuses files that others may read.
 fn close_to_others(data: &Path) -> anyhow::Result<()> {
-    let mut files = [CREDENTIALS, TENANTS, HEADS, CURSOR]
+    let mut files = [CREDENTIALS, TENANTS, HEADS, CURSOR, RESTORED]
         .map(|file| data.join(file))
         .to_vec();
     match std::fs::read_dir(data.join(TEXTS)) {
@@ -190,3 +190,4 @@ const TENANTS: &str = "vault/tenants.json";
 const TEXTS: &str = "vault/texts";
 const HEADS: &str = "head";
 const CURSOR: &str = "cursor";
+const RESTORED: &str = "restored";

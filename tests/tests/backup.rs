@@ -387,3 +387,28 @@ fn a_backup_is_not_replaced_by_a_log_that_is_behind_it_or_another() {
     assert!(why.contains("name another directory"), "{why}");
     assert_eq!(leaves(&copy_of(&state).join("log")), whole);
 }
+
+#[test]
+fn the_vault_of_a_copy_that_is_replaced_is_written_over() {
+    let state = State::new();
+    state.grow(20);
+    json(&state.backup().output().unwrap());
+    let vault = copy_of(&state).join("vault");
+    let names: Vec<PathBuf> = files(&vault).into_keys().collect();
+    assert!(
+        names.iter().any(|name| name.starts_with("texts")),
+        "{names:?}"
+    );
+    // Another name for each file, under which what becomes of its bytes can be seen.
+    let seen = |nth: usize| state.path(&format!("seen-{nth}"));
+    for (nth, name) in names.iter().enumerate() {
+        fs::hard_link(vault.join(name), seen(nth)).unwrap();
+        assert!(fs::read(seen(nth)).unwrap().iter().any(|byte| *byte != 0));
+    }
+    json(&state.backup().output().unwrap());
+    assert!(!vault.exists());
+    for (nth, name) in names.iter().enumerate() {
+        let left = fs::read(seen(nth)).unwrap();
+        assert!(left.iter().all(|byte| *byte == 0), "{name:?}");
+    }
+}

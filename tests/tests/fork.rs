@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use actpass_core::hash::b64u_encode;
-use actpass_tests::home::SHOP;
+use actpass_tests::home::{Home, SHOP, User, text};
 use actpass_tests::parts::compiled;
 use actpass_tests::{actpass, program, scaled};
 use ed25519_dalek::SigningKey;
@@ -119,9 +119,9 @@ impl State {
 
     fn leaves(&self) -> u64 {
         let log = self.path("state/log");
-        self.json(&["verify", log.to_str().unwrap()])["logs"][0]["leaves"]
-            .as_u64()
-            .unwrap()
+        let found = self.json(&["verify", log.to_str().unwrap()]);
+        let leaves = found.pointer("/logs/0/leaves");
+        leaves.and_then(Value::as_u64).unwrap()
     }
 }
 
@@ -262,4 +262,58 @@ fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
         fs::copy(state.path("anchor"), state.path("state/head")).unwrap();
     }
     assert!(undone > 0, "each was done before it was killed");
+}
+
+/// `actpass` in this home, which has to do what it is told.
+fn done(home: &Home, words: &[&str]) -> String {
+    let output = home.actpass(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn an_agent_runs_on_what_was_restored_once_the_log_says_what_is_lost() {
+    let home = Home::new(User::own(), SHOP).unwrap();
+    assert!(home.script("true").unwrap().status.success());
+    done(&home, &["backup", "--to", "backup"]);
+    // A sidecar that sees heads which the backup has not, and is killed.
+    let mut run = home.run(&["sleep", "60"]);
+    let mut run = run.stdout(Stdio::null()).spawn().unwrap();
+    let rings = home.path().join("state/rings");
+    let ring = || fs::read_dir(&rings).unwrap().next();
+    for _ in 0..200 {
+        if ring().is_some() && home.log().unwrap().matches("stream_opened").count() > 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(ring().is_some(), "a killed run leaves its ring");
+
+    let at = |name: &str| home.path().join(name);
+    fs::rename(at("state"), at("lost")).unwrap();
+    done(&home, &["restore", "--from", "backup", "--to", "state"]);
+    copy(&at("lost/keys"), &at("state/keys"));
+    copy(&at("lost/rings"), &at("state/rings"));
+    let refused = home.script("true").unwrap();
+    assert!(text(&refused).contains("`fork`"), "{}", text(&refused));
+
+    let fork = ["fork", "--why=case 17", "--lost", "lost/head", "--yes"];
+    let said = done(&home, &fork);
+    assert!(said.contains("lost: it had"), "{said}");
+    let again = home.script("true").unwrap();
+    assert!(again.status.success(), "{}", text(&again));
+    let mut left = fs::read_dir(at("state/rings")).unwrap();
+    let ring = |path: PathBuf| path.extension().is_some_and(|it| it == "ring");
+    assert!(
+        left.all(|entry| !ring(entry.unwrap().path())),
+        "the stream of before is over"
+    );
+    let verify = ["verify", "--anchor", "lost/head", "--output=json"];
+    let found = home.actpass(&verify).output().unwrap();
+    assert_eq!(found.status.code(), Some(2), "{}", text(&found));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found.pointer("/logs/0/lost/0/anchors"), Some(&1.into()));
 }
