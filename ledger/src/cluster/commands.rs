@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::args::{Command, Fork};
 use super::kept_in::KeptIn;
-use super::{HEADS, keys};
+use super::{HEADS, close_to_others, keys};
 
 /// Does it, and says what came of it on standard output.
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
@@ -67,6 +67,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
         postgres_password_file.as_deref(),
         postgres_ca_file.as_deref(),
     )?;
+    close_to_others(&data)?;
     let mut given = Vec::new();
     for head in lost {
         given.extend(Given::read(&head).with_context(|| format!("the head `{head}`"))?);
