@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actpass_core::hash::b64u_encode;
 use actpass_tests::home::{Home, SHOP, User, text};
@@ -238,8 +238,12 @@ fn what_was_restored_from_a_backup_goes_on_only_by_saying_so() {
 fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
     let (state, left, _) = State::behind();
     state.copied("before");
+    let begun = Instant::now();
+    assert_eq!(state.json(WHY)["done"], false);
+    let whole = begun.elapsed();
+    let rounds = scaled(100);
     let mut undone = 0;
-    for nth in 0..scaled(100) {
+    for nth in 0..rounds {
         state.put_back("before");
         let mut child = Command::new(actpass())
             .arg("--state-dir")
@@ -248,7 +252,8 @@ fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(nth as u64 * 7 % 50));
+        // From before its beginning to behind its end.
+        std::thread::sleep(whole * 2 * nth / rounds);
         child.kill().unwrap();
         child.wait().unwrap();
         let said = state.leaves() > left;
@@ -256,6 +261,7 @@ fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
         assert_eq!(state.log(1).is_ok(), said, "it starts where it is said");
         if !said {
             assert_eq!(state.json(DONE)["done"], true);
+            state.log(1).unwrap();
         }
         let found = state.json(&["verify"]);
         assert_eq!(found["logs"][0]["lost"].as_array().unwrap().len(), 1);
