@@ -4,6 +4,9 @@
 //! Every byte of every file is held against checksums and chain. Then the leaves are read a second time, up to where
 //! the first reading ended, and each log is verified by [`actpass_core::verify`] against its newest signed
 //! checkpoint and the anchors given for it. A writer may be at work meanwhile.
+//!
+//! What lies beside the leaves is held until the leaf that names it, which stands right behind it, so that memory does not grow with
+//! the log. Where something of that is missing or left over, it is looked for wherever it lies, which takes 60 bytes for each.
 
 mod beside;
 mod export;
@@ -15,7 +18,6 @@ mod resume;
 mod stage;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::checkpoint::NoteVerifier;
@@ -23,7 +25,7 @@ use actpass_core::verify::{Against, Anchor, Class, Report, Verification};
 
 use crate::engine::checkpoint_name;
 use crate::storage::reader::{Checked, SegmentReader, Tail};
-use crate::storage::{Entry, StorageError};
+use crate::storage::{BlobKind, Entry, StorageError};
 
 pub use beside::Opening;
 use beside::Stored;
@@ -32,6 +34,7 @@ pub use exporting::{ExportError, export_dir};
 pub use known::{Known, LogKey, LogKeyError, TextKeys};
 pub use once::{VerifyError, verify_stream};
 pub use resume::{Resume, ResumeError};
+use stage::Stage;
 
 /// What the verification of a directory found.
 #[derive(Debug)]
@@ -123,27 +126,49 @@ impl Verified {
 /// [`StorageError::Io`] where the directory cannot be read. What is wrong with what it holds is no error but in
 /// [`Verified`].
 pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
-    let mut stored = SegmentReader::open_read_only(dir)?;
-    let checked = match stored.check() {
+    let mut lean = SegmentReader::open_read_only(dir)?;
+    let read = lean.check_lean();
+    match verify_read(dir, known, &lean, read, true)? {
+        Some(verified) => Ok(verified),
+        None => {
+            let mut stored = SegmentReader::open_read_only(dir)?;
+            let read = stored.check();
+            let verified = verify_read(dir, known, &stored, read, false)?;
+            Ok(verified.unwrap_or_else(|| Verified::absent(known)))
+        }
+    }
+}
+
+/// Verifies the logs of a directory whose files were checked; none where what was held beside the leaves does not suffice.
+fn verify_read(
+    dir: &Path,
+    known: &Known<'_>,
+    stored: &SegmentReader,
+    checked: Result<Checked, StorageError>,
+    lean: bool,
+) -> Result<Option<Verified>, StorageError> {
+    let checked = match checked {
         Ok(checked) => checked,
         Err(error @ StorageError::Io { .. }) => return Err(error),
-        Err(error) => return Ok(Verified::damaged(error)),
+        Err(error) => return Ok(Some(Verified::damaged(error))),
     };
+    let stages: Vec<Stage> = checked.logs.iter().map(|_| Stage::default()).collect();
     let mut missing: Vec<String> = known.logs().map(str::to_owned).collect();
     missing.retain(|name| !checked.logs.iter().any(|(log, _)| log == name));
     missing.dedup();
 
     let mut kept = Vec::new();
-    for (origin, head) in &checked.logs {
+    for ((origin, head), stage) in checked.logs.iter().zip(&stages) {
         let checkpoint = match stored.blob(&checkpoint_name(origin)) {
             Ok(checkpoint) => checkpoint.map(|it| String::from_utf8_lossy(&it).into_owned()),
             Err(error @ StorageError::Io { .. }) => return Err(error),
-            Err(error) => return Ok(Verified::damaged(error)),
+            Err(error) => return Ok(Some(Verified::damaged(error))),
         };
         let checkpoints: Vec<String> = checkpoint.into_iter().collect();
         let key = known.key.and_then(|key| key.of(origin));
         kept.push(Kept {
-            inputs: Stored::new(&stored, origin, known.texts),
+            inputs: Stored::new(if lean { stage } else { stored }, origin, known.texts),
+            stage,
             origin,
             size: head.size,
             checkpoints,
@@ -159,37 +184,52 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
             key: kept.key.as_ref(),
         })
         .collect();
-    let mut running: BTreeMap<&str, (u64, Verification<'_>)> = kept
+    let mut running: BTreeMap<&str, (u64, &Stage, Verification<'_>)> = kept
         .iter()
         .zip(&against)
         .map(|(kept, against)| {
             let verification = Verification::new(against, &kept.inputs);
-            (kept.origin, (kept.size, verification))
+            (kept.origin, (kept.size, kept.stage, verification))
         })
         .collect();
     let of: u64 = checked.logs.iter().map(|(_, head)| head.size).sum();
     let mut leaves = 0_u64;
     // What a writer has added since the first reading has no checkpoint here.
-    let mut show = |entry: Entry<'_>| {
-        if let Entry::Leaf { log, seq, bytes } = entry
-            && let Some((size, verification)) = running.get_mut(log)
-            && seq < *size
-        {
-            verification.leaf(bytes);
-            leaves = leaves.saturating_add(1);
-            known.verified(leaves, of);
+    let mut show = |entry: Entry<'_>| match entry {
+        Entry::Leaf { log, bytes, .. } => {
+            if let Some((left, _, verification)) = running.get_mut(log).filter(|it| it.0 > 0) {
+                *left = left.saturating_sub(1);
+                verification.leaf(bytes);
+                leaves = leaves.saturating_add(1);
+                known.verified(leaves, of);
+            }
         }
-        ControlFlow::Continue(())
+        Entry::Blob {
+            log,
+            kind,
+            name,
+            bytes,
+        } => {
+            if lean
+                && kind != BlobKind::State
+                && let Some((_, stage, _)) = running.get(log).filter(|it| it.0 > 0)
+            {
+                stage.hold(*name, bytes.to_vec());
+            }
+        }
     };
-    match SegmentReader::open_read_only(dir)?.replay(&mut show) {
+    match SegmentReader::open_to_follow(dir)?.read_on(&mut show) {
         Ok(_) => {}
         Err(error @ StorageError::Io { .. }) => return Err(error),
-        Err(error) => return Ok(Verified::damaged(error)),
+        Err(error) => return Ok(Some(Verified::damaged(error))),
+    }
+    if lean && !stages.iter().all(Stage::suffices) {
+        return Ok(None);
     }
     let logs = kept
         .iter()
         .filter_map(|kept| {
-            let (_, verification) = running.remove(kept.origin)?;
+            let (_, _, verification) = running.remove(kept.origin)?;
             Some(VerifiedLog {
                 origin: kept.origin.to_owned(),
                 checkpoint: kept.checkpoints.first().cloned(),
@@ -205,11 +245,11 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
         Tail::Clean => Files::Whole(checked),
         Tail::Torn { .. } => Files::Torn(checked),
     };
-    Ok(Verified {
+    Ok(Some(Verified {
         files,
         logs,
         missing,
-    })
+    }))
 }
 
 impl Verified {
@@ -234,6 +274,7 @@ impl Verified {
 /// One log, and what it is held against.
 struct Kept<'a> {
     inputs: Stored<'a>,
+    stage: &'a Stage,
     origin: &'a str,
     size: u64,
     checkpoints: Vec<String>,

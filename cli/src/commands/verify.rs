@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::verify::Class;
 use actpass_ledger::heads;
-use actpass_ledger::offline::{Known, Resume, Verified, verify_dir, verify_export, verify_stream};
+use actpass_ledger::offline::{
+    Known, Resume, Verified, VerifyError, verify_dir, verify_export, verify_stream,
+};
 use anyhow::bail;
 use known::Elsewhere;
 
@@ -28,39 +30,14 @@ pub(crate) fn verify(
     let resume = args.resume.as_deref();
     let resume = resume.map(|file| Resume::open(file, args.resume_every));
     let resume = resume.transpose()?;
-    if args.log.as_deref() == Some(Path::new("-")) {
-        let mut elsewhere = Elsewhere::default();
-        elsewhere.add(&args.anchor, args.key.as_deref())?;
-        let verified = watched(&elsewhere, resume.as_ref(), |known| {
+    let given = args.log.as_deref();
+    if given == Some(Path::new("-")) {
+        return of_export(args, resume.as_ref(), json, |known| {
             verify_stream(std::io::stdin().lock(), known)
-        })?;
-        return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
+        });
     }
-    if let Some(file) = args.log.as_deref().filter(|path| path.is_file()) {
-        let without_anchors = || match args.anchor.is_empty()
-            && args.save_anchor.is_none()
-            && resume.is_none()
-        {
-            true => Ok(()),
-            false => bail!(
-                "a report or proof has one leaf of a log: anchors are for logs; leave out --anchor, --save-anchor and --resume"
-            ),
-        };
-        let key = args.key.as_deref();
-        if let Some(text) = single::read(file)? {
-            without_anchors()?;
-            return single::verify(&text, file, key, state().ok().as_ref(), json);
-        }
-        if let Some(report) = proof::read(file)? {
-            without_anchors()?;
-            return proof::verify(&report, file, key, json);
-        }
-        let mut elsewhere = Elsewhere::default();
-        elsewhere.add(&args.anchor, args.key.as_deref())?;
-        let verified = watched(&elsewhere, resume.as_ref(), |known| {
-            verify_export(file, known)
-        })?;
-        return said(&verified, &elsewhere, args.save_anchor.as_deref(), json);
+    if let Some(file) = given.filter(|path| path.is_file()) {
+        return of_file(args, file, state, resume.as_ref(), json);
     }
     if resume.is_some() {
         bail!("--resume is for an exported log: make one by `actpass export`");
@@ -85,6 +62,46 @@ pub(crate) fn verify(
         true => watched(&elsewhere, None, |known| verify_dir(&dir, known))?,
         false => Verified::absent(&elsewhere.known()),
     };
+    said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
+}
+
+/// Checks a file of any of the kinds that we write.
+fn of_file(
+    args: &VerifyArgs,
+    file: &Path,
+    state: impl FnOnce() -> anyhow::Result<StateDir>,
+    resume: Option<&Resume>,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let of_logs = !args.anchor.is_empty() || args.save_anchor.is_some() || resume.is_some();
+    let without_anchors = || match of_logs {
+        false => Ok(()),
+        true => bail!(
+            "a report or proof has one leaf of a log: anchors are for logs; leave out --anchor, --save-anchor and --resume"
+        ),
+    };
+    let key = args.key.as_deref();
+    if let Some(text) = single::read(file)? {
+        without_anchors()?;
+        return single::verify(&text, file, key, state().ok().as_ref(), json);
+    }
+    if let Some(report) = proof::read(file)? {
+        without_anchors()?;
+        return proof::verify(&report, file, key, json);
+    }
+    of_export(args, resume, json, |known| verify_export(file, known))
+}
+
+/// Checks an exported log, against what the command line names.
+fn of_export(
+    args: &VerifyArgs,
+    resume: Option<&Resume>,
+    json: bool,
+    verify: impl FnOnce(&Known<'_>) -> Result<Verified, VerifyError>,
+) -> anyhow::Result<Exit> {
+    let mut elsewhere = Elsewhere::default();
+    elsewhere.add(&args.anchor, args.key.as_deref())?;
+    let verified = watched(&elsewhere, resume, verify)?;
     said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
 }
 

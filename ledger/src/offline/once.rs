@@ -156,7 +156,8 @@ fn pass(
         End::Seen(_) => Vec::new(),
         End::ToCome => found.iter().cloned().collect(),
     };
-    let saved = verification.save().filter(|_| stage.is_used_up());
+    let to_save = known.resume.filter(|_| stage.is_used_up());
+    let saved = to_save.and_then(|_| verification.save());
     let report = verification.finish_under(&late);
     if unclear(&report, &stage, end) {
         return Ok(Once::Unclear);
@@ -164,7 +165,7 @@ fn pass(
     if resumed.is_some() && report.found > 0 && matches!(end, End::Seen(_)) {
         return Ok(Once::Anew);
     }
-    if let (Some(resume), Some(saved)) = (known.resume, &saved)
+    if let (Some(resume), Some(saved)) = (to_save, &saved)
         && report.found == 0
         && form.damaged.is_none()
     {
@@ -179,7 +180,7 @@ fn pass(
 /// Whether what lies beside the leaves has to be looked for elsewhere. Who cannot look says what they found, if that is enough.
 fn unclear(report: &Report, stage: &Stage, end: End<'_>) -> bool {
     match end {
-        End::Seen(_) => !stage.found_all() || !stage.is_used_up(),
+        End::Seen(_) => !stage.suffices(),
         End::ToCome => report.found == 0 && !stage.is_used_up(),
     }
 }

@@ -42,10 +42,9 @@ impl Stage {
         }
     }
 
-    /// Whether everything was there when its leaf came.
-    pub(super) fn found_all(&self) -> bool {
-        let held = self.0.borrow();
-        !held.missed && !held.over
+    /// Whether everything was there when its leaf came, and nothing is left.
+    pub(super) fn suffices(&self) -> bool {
+        !self.0.borrow().missed && self.is_used_up()
     }
 
     /// Whether nothing is left that no leaf has named.
@@ -93,14 +92,14 @@ mod tests {
         stage.hold([1; 32], vec![2]);
         assert!(!stage.is_used_up());
         assert_eq!(stage.blob(&[1; 32]).unwrap(), Some(vec![2]));
-        assert!(stage.is_used_up() && stage.found_all());
-        assert!(!stage.holds(&[1; 32]) && !stage.found_all());
+        assert!(stage.suffices());
+        assert!(!stage.holds(&[1; 32]) && !stage.suffices());
 
         let stage = Stage::default();
         for name in 0..70 {
             stage.hold([name; 32], vec![0; 1 << 20]);
         }
-        assert!(!stage.found_all() && !stage.is_used_up());
+        assert!(!stage.suffices());
         assert!(stage.0.borrow().bytes <= HELD_BYTES_MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::contents::{Contents, Mark, Part, Summary};
 use super::frame::{Frame, GroupId};
-use super::{Entry, Head, leaf_hash};
+use super::{BlobKind, Entry, Head, leaf_hash};
 
 /// The state after some number of whole groups. Written groups and groups read back go through the same
 /// [`Index::apply`].
@@ -26,6 +26,8 @@ pub(super) struct Index {
     numbers: HashMap<String, u32>,
     /// Where blobs lie, for who looks them up here.
     blobs: Option<HashMap<[u8; 32], Place>>,
+    /// Of blobs only those that each append writes anew, which are few.
+    states_only: bool,
     /// What each segment holds, for who keeps index files.
     contents: Option<BTreeMap<u32, Contents>>,
     /// Number of the log written last.
@@ -50,6 +52,14 @@ impl Index {
         Self {
             blobs: Some(HashMap::new()),
             ..Self::default()
+        }
+    }
+
+    /// One that knows where states lie, so that it does not grow with the log.
+    pub(super) fn of_states() -> Self {
+        Self {
+            states_only: true,
+            ..Self::of_blobs()
         }
     }
 
@@ -132,7 +142,9 @@ impl Index {
                 bytes,
             } => {
                 let (log, _) = slot(&mut self.logs, log)?;
-                if let Some(blobs) = &mut self.blobs {
+                if let Some(blobs) = &mut self.blobs
+                    && (!self.states_only || kind == BlobKind::State)
+                {
                     blobs.insert(*name, place);
                 }
                 if let Some(contents) = in_segment(&mut self.contents, place) {

@@ -111,8 +111,20 @@ impl SegmentReader {
     /// # Errors
     /// As [`SegmentReader::replay`], and [`StorageError::Unexpected`].
     pub fn check(&mut self) -> Result<Checked, StorageError> {
+        self.check_into(Index::of_blobs())
+    }
+
+    /// The same in memory that does not grow with the log: of blobs it remembers only states, such as checkpoints.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::check`].
+    pub fn check_lean(&mut self) -> Result<Checked, StorageError> {
+        self.check_into(Index::of_states())
+    }
+
+    fn check_into(&mut self, index: Index) -> Result<Checked, StorageError> {
         let (io, dir) = (&*self.io, &self.segments);
-        self.index = Index::of_blobs().keeping_contents();
+        self.index = index.keeping_contents();
         self.next = check_sealed(io, dir, &mut self.index)?;
         let index = &mut self.index;
         let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());

@@ -19,14 +19,25 @@ struct Version {
     v: String,
 }
 
+/// How an exported log begins.
+const EXPORT: &[u8] = b"{\"export\":";
+
 /// The report in a file, if it is one. An exported log is many documents, one per line.
 pub(super) fn read(path: &Path) -> anyhow::Result<Option<Report>> {
     let failed = || format!("read `{}`", path.display());
-    let file = File::open(path).with_context(failed)?;
+    let mut file = File::open(path)
+        .with_context(failed)?
+        .take(REPORT_BYTES_MAX);
     let mut all = Vec::new();
-    file.take(REPORT_BYTES_MAX)
+    (&mut file)
+        .take(EXPORT.len() as u64)
         .read_to_end(&mut all)
         .with_context(failed)?;
+    // A log may be long, and is not to be read into memory.
+    if all == EXPORT {
+        return Ok(None);
+    }
+    file.read_to_end(&mut all).with_context(failed)?;
     match serde_json::from_slice(&all) {
         Ok(Version { v }) if v == REPORT_VERSION => {}
         _ => return Ok(None),
