@@ -109,7 +109,7 @@ pub(crate) async fn start_on(
             SegmentOptions::default(),
         )?),
         vault,
-        log_key: log_key.clone(),
+        log_key: log_key.clone().into(),
         heads: Some(dir.join("head")),
         issuer_keys: fixed(IssuerKeys::from([(
             issuer_id.clone(),

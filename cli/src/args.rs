@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Secrets in the vault; their values are write-only
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// Keys of the log
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Where the limits stand
     Limits,
     Erase(EraseArgs),
@@ -457,6 +460,16 @@ pub(crate) enum ApprovalsCommand {
         /// Its id
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the keys that sign the log, the newest first
+    List,
+    /// Have another key sign the log from now on
+    ///
+    /// The key in use signs for it in the log. Where an `actpass run` goes on, the next one brings the key into use.
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

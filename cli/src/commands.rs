@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod intents;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod manual;
 pub(crate) mod proof;

@@ -125,6 +125,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(args) => commands::backup::restore(&args, json),
         Command::Fork(args) => commands::fork::fork(args, &existing()?, json),
         Command::Erase(args) => commands::erase::erase(args, &existing()?, json).await,
+        Command::Keys(command) => commands::keys::keys(&command, &existing()?, json).await,
         Command::Limits => commands::limits::limits(&existing()?, json).await,
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(&dir),

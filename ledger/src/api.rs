@@ -23,7 +23,6 @@ use actpass_core::passport::jws::IssuerKeys;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
-use ed25519_dalek::VerifyingKey;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -47,7 +46,7 @@ pub(crate) struct Context {
     pub(crate) issuer_keys: watch::Receiver<IssuerKeys>,
     pub(crate) people: Arc<People>,
     /// Public half of the key that checkpoints are signed with.
-    pub(crate) log_key: VerifyingKey,
+    pub(crate) log_keys: crate::keys::Ring,
     /// Streams opened since the start, and the logs they write to.
     pub(crate) streams: Arc<Mutex<BTreeMap<StreamId, String>>>,
     /// Where leaves are read that lie on disk.

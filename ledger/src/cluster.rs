@@ -137,7 +137,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
     let config = Config {
         storage,
         vault,
-        log_key: keys.log_key,
+        log_key: keys.log_key.into(),
         heads: Some(data.join(HEADS)),
         issuer_keys: trust.issuer_keys,
         people: People::Reviewed {

@@ -29,12 +29,12 @@ use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
 use actpass_core::hash::{BlobDigest, LeafHash};
 use actpass_core::state::ApprovalState;
-use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ApiError;
 use crate::heads::{self, Keeper};
+use crate::keys::Ring;
 use crate::metrics::{Metrics, Waiting};
 use crate::storage::{Blob, BlobKind, LogGroup, Place, Sealed, Storage, StorageError};
 use crate::vault::Vault;
@@ -128,8 +128,8 @@ pub struct Parts {
     pub storage: Box<dyn Storage>,
     /// Secrets, sealing, keyed digests.
     pub vault: Arc<Vault>,
-    /// Signs checkpoints.
-    pub log_key: SigningKey,
+    /// Sign checkpoints.
+    pub log_key: Ring,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// File that keeps the heads signed last; beside the log, not in it.
@@ -164,6 +164,7 @@ impl Engine {
         let mut sequencer = Sequencer::new(parts, logs, keeper, sizes.clone(), poison, scrubbing);
         sequencer.record_recovery();
         sequencer.record_erasures()?;
+        sequencer.rotate_log_keys();
         let worker = std::thread::Builder::new()
             .name("sequencer".to_owned())
             .spawn(move || sequencer.run(jobs))
@@ -311,6 +312,15 @@ impl Engine {
         .await
     }
 
+    /// Whether every log is signed with the newest key.
+    ///
+    /// # Errors
+    /// That the ledger has stopped.
+    pub async fn signs_with_newest(&self) -> Result<bool, ApiError> {
+        self.query(|logs| Ok(logs.values().all(|log| log.next_key().is_none())))
+            .await
+    }
+
     /// Makes a bundle the active one of its tenant, and the tenant's log where it is new. `revision` orders the bundles of
     /// several writers; there is none where only one can write.
     ///
@@ -413,7 +423,7 @@ impl Engine {
 
 /// What a log needs to be taken up.
 struct Keys<'a> {
-    log: &'a SigningKey,
+    log: &'a Ring,
     vault: &'a Vault,
     /// Tells hashes of leaves that a log need not keep.
     sealed: Option<Arc<Sealed>>,

@@ -208,7 +208,9 @@ pub(crate) fn check(path: &Path, logs: &Logs) -> Result<(), HeadsError> {
 
 fn check_one(path: &Path, here: &Log, note: &str) -> Result<(), HeadsError> {
     let (path, name) = (path.to_owned(), here.origin().to_owned());
-    let head = match Checkpoint::verify(note, &here.verifier()) {
+    let verifier = here.verifier_at(claimed(note)).cloned();
+    let verifier = verifier.unwrap_or_else(|| here.verifier());
+    let head = match Checkpoint::verify(note, &verifier) {
         Ok(head) => head,
         Err(source) => {
             let log = name;
@@ -232,6 +234,12 @@ fn check_one(path: &Path, here: &Log, note: &str) -> Result<(), HeadsError> {
             found,
         }),
     }
+}
+
+/// The size that a note claims: one that is signed has it there.
+fn claimed(note: &str) -> u64 {
+    let size = note.lines().nth(1);
+    size.and_then(|size| size.parse().ok()).unwrap_or_default()
 }
 
 /// Writes the heads, on a thread of its own. Dropping it writes the last.

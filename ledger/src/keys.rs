@@ -3,6 +3,8 @@
 //! A file is one line, `actpass.ed25519/1 <seed> <public key>`, both base64url. The public key is there so that a damaged
 //! file is noticed instead of silently being another key.
 
+mod ring;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -12,6 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::vault::PrivateFileError;
 use crate::vault::private_file;
+
+pub use ring::Ring;
 
 /// Longest file: 18 + 43 + 1 + 43 + 1 bytes are 106.
 const FILE_BYTES_MAX: u64 = 256;
@@ -38,6 +42,9 @@ pub enum KeyError {
     /// The file could not be read or written, or others may read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
+    /// So many keys followed one another that no log takes another.
+    #[error("there are as many keys `{0}` as one log can have")]
+    TooMany(String),
     /// The system gave no random bytes.
     #[error("draw randomness: {0}")]
     Randomness(String),

@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use actpass_core::passport::jws::IssuerKeys;
 use actpass_transport::server::{self, IdentityError, Shown};
-use ed25519_dalek::SigningKey;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::engine::{Engine, OpenError, Parts};
+use crate::keys::Ring;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
 use crate::tail::{Passing, Target};
@@ -48,8 +48,8 @@ pub struct Config {
     pub storage: Box<dyn Storage>,
     /// Secrets.
     pub vault: Vault,
-    /// Signs checkpoints.
-    pub log_key: SigningKey,
+    /// Sign checkpoints; a log that is signed with another than the newest goes on with that from its next leaf on.
+    pub log_key: Ring,
     /// File that keeps the heads signed last, outside the log; none where something else guards the log.
     pub heads: Option<PathBuf>,
     /// Keys passports are signed with, as they change.
@@ -109,7 +109,7 @@ impl Ledger {
             evidence_to,
         } = config;
         let directory = storage.directory();
-        let (verifying, source) = (log_key.verifying_key(), api::Source::of(&*storage));
+        let (log_keys, source) = (log_key.clone(), api::Source::of(&*storage));
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
         let parts = Parts {
@@ -134,7 +134,7 @@ impl Ledger {
             metrics: metrics.clone(),
             issuer_keys,
             people: Arc::new(people),
-            log_key: verifying,
+            log_keys,
             streams: Arc::new(Mutex::new(BTreeMap::new())),
             evidence: Arc::new(api::Evidence::new(source, stopped.clone())),
             erasing: Arc::default(),

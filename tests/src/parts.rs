@@ -201,7 +201,7 @@ impl Parts {
         let config = Config {
             storage,
             vault: self.vault()?,
-            log_key: self.log_key.clone(),
+            log_key: self.log_key.clone().into(),
             heads,
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),

@@ -192,7 +192,7 @@ impl Tenants {
         let config = Config {
             storage: Box::new(opened(&dir.path().join("log"))?),
             vault: Vault::open(&dir.path().join("vault"), kek)?,
-            log_key: log_key.clone(),
+            log_key: log_key.clone().into(),
             heads: None,
             issuer_keys,
             people: People::Reviewed {

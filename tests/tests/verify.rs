@@ -8,6 +8,8 @@
 
 #[path = "verify/beside.rs"]
 mod beside;
+#[path = "verify/rotation.rs"]
+mod rotation;
 #[path = "verify/state.rs"]
 mod state;
 

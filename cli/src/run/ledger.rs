@@ -7,7 +7,7 @@ use actpass_core::hash::b64u_encode;
 use actpass_core::passport::jws::{IssuerKeys, key_id};
 use actpass_ledger::api::{People, Token};
 use actpass_ledger::heads;
-use actpass_ledger::keys::Keys;
+use actpass_ledger::keys::{Keys, Ring};
 use actpass_ledger::storage::Storage;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
@@ -44,7 +44,7 @@ impl Opened {
             );
         }
         let (log_key, issuer) = (
-            Keys::load_or_make(&state.keys(), "log")?,
+            Ring::load_or_make(&state.keys(), "log")?,
             Keys::load_or_make(&state.keys(), "issuer")?,
         );
         if !state.kek().exists() && state.vault().join("credentials.json").exists() {
@@ -65,7 +65,7 @@ impl Opened {
             IssuerKeys::from([(key_id(&issuer.verifying_key()), issuer.verifying_key())]);
         let listener =
             std::net::TcpListener::bind(("127.0.0.1", 0)).context("no socket on 127.0.0.1")?;
-        let verifying = log_key.verifying_key();
+        let verifying = log_key.newest().verifying_key();
         let config = Config {
             storage: Box::new(storage),
             vault,
@@ -82,6 +82,9 @@ impl Opened {
             b64u_encode(issuer.verifying_key().as_bytes()),
         )]);
         ledger.engine().make_log(&origin, keys).await?;
+        if ledger.engine().signs_with_newest().await? {
+            Ring::settle(&state.keys(), "log")?;
+        }
         Ok(Self {
             ledger,
             certificate,

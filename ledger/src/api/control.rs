@@ -434,7 +434,11 @@ pub(super) async fn ready(State(context): State<Context>) -> Result<&'static str
 
 /// `GET /v1/keys`: the keys that checkpoints are signed with. Public, so anybody may ask.
 pub(super) async fn keys(State(context): State<Context>) -> Json<serde_json::Value> {
-    Json(json!({ "keys": [b64u_encode(context.log_key.as_bytes())] }))
+    let keys = context.log_keys.all();
+    let keys: Vec<String> = keys
+        .map(|key| b64u_encode(key.verifying_key().as_bytes()))
+        .collect();
+    Json(json!({ "keys": keys }))
 }
 
 /// Keys as a log names them: id to base64url.

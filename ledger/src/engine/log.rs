@@ -14,16 +14,19 @@ use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner, NoteVerifier};
 use actpass_core::evidence::leaf::{
     ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, genesis_prev,
 };
+use actpass_core::evidence::log_keys::vouch;
 use actpass_core::evidence::merkle::{self, LeafHashes, Tree};
 use actpass_core::evidence::record::Record;
 use actpass_core::evidence::tile::TilePath;
 use actpass_core::hash::{BundleDigest, DigestMac, LeafHash, StreamId, TreeRoot};
 use actpass_core::state::{Bundles, State, StateError};
+use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Keys;
 use crate::error::ApiError;
 use crate::heads::HeadsError;
+use crate::keys::Ring;
 use crate::storage::{Head, LogGroup, Sealed, StorageError};
 use crate::vault::VaultError;
 
@@ -46,7 +49,7 @@ pub struct Log {
     bundles: BundleMap,
     /// Up to where it is durable, and what it goes back to where a group is not kept.
     durable: Durable,
-    signer: NoteSigner,
+    keys: Ring,
     checkpoint: String,
     mac_key: MacKey,
     answered: BTreeMap<StreamId, VecDeque<Answered>>,
@@ -122,16 +125,16 @@ pub enum OpenError {
         #[source]
         source: Box<BundleError>,
     },
-    /// A log that another ledger began, or one whose key is not the one in use.
+    /// A log that another ledger began or went on with, under a key that is not one of ours.
     #[error(
-        "log `{log}` was begun under key {named} and the log key here is {ours}; put back the log that belongs to this key, or the `log.key` that belongs to this log"
+        "log `{log}` is signed with key {named} and the log key here is {ours}; put back the log that belongs to this key, or the key that belongs to this log"
     )]
     OtherKey {
         /// The log.
         log: String,
-        /// Id of the key that its first leaf names, or what it says instead.
+        /// Id of the key in force, or what the log says instead.
         named: String,
-        /// Id of the key in use.
+        /// Ids of the keys that are held, the newest first.
         ours: String,
     },
     /// The leaves are not those that were signed last.
@@ -164,7 +167,7 @@ impl Log {
             head: genesis_prev(origin),
             last_time: Timestamp::UNIX_EPOCH,
             bundles: BundleMap::default(),
-            signer: NoteSigner::new(origin, keys.log.clone()),
+            keys: keys.log.clone(),
             checkpoint: String::new(),
             mac_key: MacKey::new(*keys.vault.digest_key(tenant)?),
             answered: BTreeMap::new(),
@@ -217,9 +220,25 @@ impl Log {
         self.tree.clone()
     }
 
-    /// Verifies its checkpoints.
+    /// Verifies its newest checkpoint.
     pub(crate) fn verifier(&self) -> NoteVerifier {
-        self.signer.verifier()
+        let first = || NoteVerifier::new(&self.origin, self.keys.newest().verifying_key());
+        let in_force = self.state.log_keys().in_force();
+        in_force.cloned().unwrap_or_else(first)
+    }
+
+    /// Verifies the checkpoint of that size; none where the log names no key.
+    pub(crate) fn verifier_at(&self, size: u64) -> Option<&NoteVerifier> {
+        self.state.log_keys().at(size)
+    }
+
+    /// The newest key, where the log has another in force; with the signature of that one.
+    pub(super) fn next_key(&self) -> Option<EventBody> {
+        let next = NoteVerifier::new(&self.origin, self.keys.newest().verifying_key());
+        let in_force = self.state.log_keys().in_force().filter(|it| **it != next)?;
+        let before = self.keys.get(in_force.key())?;
+        let (key, by) = (next.to_vkey(), vouch(before, &next));
+        Some(EventBody::LogKey { key, by })
     }
 
     /// Its checkpoint key, as a C2SP verifier key.
@@ -423,23 +442,24 @@ impl Log {
             size: self.tree.size(),
             root: self.tree.root(),
         };
-        checkpoint.sign(&self.signer)
+        // That it is held was seen when the leaves were taken in; with no other does anything verify.
+        let key = self.keys.get(self.verifier().key());
+        let key = key.unwrap_or(self.keys.newest()).clone();
+        checkpoint.sign(&NoteSigner::new(&self.origin, key))
     }
 
-    /// Whether it was begun under our key. `first` is its first leaf.
-    fn check_key(&self, first: &[u8]) -> Result<(), OpenError> {
-        let named = match Leaf::parse(first).ok().as_ref().and_then(Leaf::event) {
-            Some(EventBody::Genesis { log_key, .. }) => log_key.clone(),
-            _ => String::new(),
-        };
-        if named == self.vkey() {
+    /// Whether the key in force is one of ours.
+    fn check_key(&self) -> Result<(), OpenError> {
+        let named = self.state.log_keys().in_force();
+        if named.is_some_and(|named| self.keys.get(named.key()).is_some()) {
             return Ok(());
         }
-        let named = NoteVerifier::from_vkey(&named);
+        let id = |key: &SigningKey| NoteVerifier::new(&self.origin, key.verifying_key()).id();
+        let ours: Vec<String> = self.keys.all().map(id).collect();
         Err(OpenError::OtherKey {
             log: self.origin.clone(),
-            named: named.map_or_else(|_| "of no known form".to_owned(), |named| named.id()),
-            ours: self.signer.verifier().id(),
+            named: named.map_or_else(|| "of no known form".to_owned(), NoteVerifier::id),
+            ours: ours.join(", "),
         })
     }
 
@@ -451,7 +471,7 @@ impl Log {
         };
         let note = stored.ok_or_else(|| unsigned("it holds no checkpoint".to_owned()))?;
         let note = String::from_utf8_lossy(note);
-        let signed = Checkpoint::verify(&note, &self.signer.verifier());
+        let signed = Checkpoint::verify(&note, &self.verifier());
         let signed = signed.map_err(|error| unsigned(error.to_string()))?;
         match (signed.size, signed.root) == (self.tree.size(), self.tree.root()) {
             true => Ok(note.into_owned()),

@@ -1,6 +1,7 @@
 //! The thread: groups of jobs, each with one durable write.
 
 mod others;
+mod rotating;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -148,14 +149,15 @@ impl Sequencer {
             self.keep_states(idle);
         }
         if !self.poisoned() {
-            let kept = self.keeping.at_end(&mut self.logs, &self.parts.log_key);
+            let key = self.parts.log_key.newest();
+            let kept = self.keeping.at_end(&mut self.logs, key);
             self.stop_unless(kept);
         }
     }
 
     fn keep_states(&mut self, idle: bool) {
         if !self.poisoned() {
-            let key = &self.parts.log_key;
+            let key = self.parts.log_key.newest();
             let kept = self.keeping.when_due(&mut self.logs, key, idle);
             self.stop_unless(kept);
         }

@@ -22,7 +22,7 @@ fn engine(dir: &Path, storage: Box<dyn Storage>) -> Result<Engine, OpenError> {
     Engine::start(Parts {
         storage,
         vault: Arc::new(Vault::open(&dir.join("vault"), kek).unwrap()),
-        log_key: SigningKey::from_bytes(&[7; 32]),
+        log_key: SigningKey::from_bytes(&[7; 32]).into(),
         metrics: Arc::default(),
         heads: None,
     })

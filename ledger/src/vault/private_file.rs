@@ -87,6 +87,12 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), PrivateFileError> {
     made.map_err(failed(path, "make directory"))
 }
 
+/// Gives a file another name, durably. One that has that name already is replaced.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), PrivateFileError> {
+    fs::rename(from, to).map_err(failed(from, "rename"))?;
+    sync_dir(to)
+}
+
 /// Puts a file in the place of the one that may be there. One process at a time does this.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let unfinished = unfinished(path, "new");

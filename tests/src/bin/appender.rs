@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::start(Parts {
         storage: Box::new(storage),
         vault: Arc::new(Vault::open(&state.join("vault"), kek)?),
-        log_key: SigningKey::from_bytes(&[7; 32]),
+        log_key: SigningKey::from_bytes(&[7; 32]).into(),
         metrics: Arc::default(),
         heads: Some(state.join("head")),
     })?;

@@ -87,7 +87,7 @@ async fn started(dir: &Path) -> anyhow::Result<()> {
     let engine = Engine::start(Parts {
         storage: Box::new(storage),
         vault: Arc::new(Vault::open(&dir.join("vault"), kek)?),
-        log_key: key(),
+        log_key: key().into(),
         metrics: Arc::default(),
         heads: Some(dir.join("head")),
     })?;

@@ -82,7 +82,7 @@ fn a_log_of_the_same_name_under_another_key_is_invalid_and_no_run_takes_it_up() 
 
     let verified = home.actpass(&["verify"]).output().unwrap();
     says(&verified, 3, "names another log key");
-    refused_to_run(&home, "was begun under key");
+    refused_to_run(&home, "is signed with key");
 
     let copy = home.path().join("copy");
     copy_tree(&log_dir(&home), &copy);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_ledger::heads;
-use actpass_ledger::keys::Keys;
+use actpass_ledger::keys::Ring;
 use actpass_ledger::offline::{Known, LogKey, TextKeys};
 use actpass_ledger::storage::{Entry, SegmentReader};
 use actpass_ledger::vault::{Kek, Vault};
@@ -50,8 +50,14 @@ impl Elsewhere {
                 state.log().display()
             )
         };
-        let key = Keys::load(&state.keys(), "log").with_context(apart)?;
-        let key = key.ok_or_else(|| anyhow!("`{}` is not there, {}", path.display(), apart()))?;
+        let ring = Ring::load(&state.keys(), "log").with_context(apart)?;
+        let ring = ring.ok_or_else(|| anyhow!("`{}` is not there, {}", path.display(), apart()))?;
+        // One of several has a file of its own.
+        let path = match ring.all().count() {
+            1 => path,
+            _ => state.keys(),
+        };
+        let key = ring.newest();
         Ok(Self {
             key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
             // Read before the log, which may be growing.

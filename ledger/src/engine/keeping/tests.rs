@@ -16,7 +16,7 @@ fn parts(dir: &Path) -> Parts {
     Parts {
         storage: Box::new(storage),
         vault: Arc::new(Vault::open(&dir.join("vault"), kek).unwrap()),
-        log_key: SigningKey::from_bytes(&KEY),
+        log_key: SigningKey::from_bytes(&KEY).into(),
         metrics: Arc::default(),
         heads: None,
     }

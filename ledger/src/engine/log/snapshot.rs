@@ -146,9 +146,10 @@ impl Log {
         let what = |error: &dyn std::fmt::Display| Refused::What(error.to_string());
         let rest = bytes.strip_prefix(FORM).ok_or(Refused::Form)?;
         let (signature, body) = rest.split_first_chunk().ok_or(Refused::Form)?;
-        let key = keys.log.verifying_key();
-        let right = key.verify_strict(&signed(body), &Signature::from_bytes(signature));
-        right.map_err(|_| Refused::Unsigned)?;
+        let (signature, text) = (Signature::from_bytes(signature), signed(body));
+        let mut held = keys.log.all().map(SigningKey::verifying_key);
+        let ours = held.any(|key| key.verify_strict(&text, &signature).is_ok());
+        ours.then_some(()).ok_or(Refused::Unsigned)?;
         let (length, rest) = body.split_first_chunk().ok_or(Refused::Form)?;
         let (header, rest) = cut(rest, u32::from_le_bytes(*length) as usize)?;
         let header: Header = serde_json::from_slice(header).map_err(|error| what(&error))?;
@@ -162,12 +163,6 @@ impl Log {
 
         let mut log = Self::new(origin, keys).map_err(|error| what(&error))?;
         log.tree = log.tree_of(tiles, edge, header.size, storage)?;
-        let checkpoint = Checkpoint::verify(&header.checkpoint, &log.verifier());
-        let checkpoint = checkpoint.map_err(|error| what(&error))?;
-        let is_of_tree = (checkpoint.size, checkpoint.root) == (log.tree.size(), log.tree.root());
-        if !is_of_tree || checkpoint.size != header.size {
-            return Err(Refused::Other("the checkpoint"));
-        }
         for digest in &header.bundles {
             let bytes = storage.blob(digest.as_bytes())?;
             let bytes = bytes.ok_or(Refused::Other("a bundle that is not there"))?;
@@ -178,6 +173,12 @@ impl Log {
             log.learn(Arc::new(bundle));
         }
         log.state = Snapshot::restore(state, &log.bundles).map_err(|error| what(&error))?;
+        let checkpoint = Checkpoint::verify(&header.checkpoint, &log.verifier());
+        let checkpoint = checkpoint.map_err(|error| what(&error))?;
+        let is_of_tree = (checkpoint.size, checkpoint.root) == (log.tree.size(), log.tree.root());
+        if !is_of_tree || checkpoint.size != header.size {
+            return Err(Refused::Other("the checkpoint"));
+        }
         log.head = LeafHash::from_bytes(head);
         let time: i128 = header
             .time

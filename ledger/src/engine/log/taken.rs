@@ -137,9 +137,6 @@ impl Taken {
     fn leaf(&mut self, origin: &str, bytes: &[u8], keys: &Keys<'_>) -> Result<(), OpenError> {
         let log = self.log(origin, keys)?;
         let seq = log.size();
-        if seq == 0 {
-            log.check_key(bytes)?;
-        }
         log.read_back(bytes).map_err(|what| OpenError::Damaged {
             log: origin.to_owned(),
             seq,
@@ -156,6 +153,7 @@ impl Taken {
         // Blobs without leaves make no log.
         self.logs.retain(|_, log| log.size() > 0 || log.was_kept());
         for (origin, log) in &mut self.logs {
+            log.check_key()?;
             if !log.holds_durable() {
                 return Err(OpenError::Unsigned {
                     log: origin.clone(),

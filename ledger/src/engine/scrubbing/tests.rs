@@ -21,7 +21,7 @@ fn start(dir: &Path) -> Result<(Engine, Arc<Metrics>), OpenError> {
     let ledger = Engine::start(Parts {
         storage: Box::new(SegmentStorage::open(&dir.join("log"), options)?),
         vault: Arc::new(Vault::open(&dir.join("vault"), kek).unwrap()),
-        log_key: SigningKey::from_bytes(&[7; 32]),
+        log_key: SigningKey::from_bytes(&[7; 32]).into(),
         metrics: metrics.clone(),
         heads: None,
     })?;
@@ -106,7 +106,7 @@ async fn leaves_that_are_not_those_of_the_tree_are_found_though_every_checksum_i
     let mut parts = Parts {
         storage: Box::new(storage(one.path())),
         vault: Arc::new(Vault::open(&one.path().join("vault"), kek).unwrap()),
-        log_key: SigningKey::from_bytes(&[7; 32]),
+        log_key: SigningKey::from_bytes(&[7; 32]).into(),
         metrics: Arc::default(),
         heads: None,
     };

@@ -32,7 +32,7 @@ fn parts_with(dir: &Path, key: u8) -> Parts {
     Parts {
         storage: Box::new(SegmentStorage::open(&dir.join("log"), options).unwrap()),
         vault: Arc::new(Vault::open(&dir.join("vault"), kek).unwrap()),
-        log_key: SigningKey::from_bytes(&[key; 32]),
+        log_key: SigningKey::from_bytes(&[key; 32]).into(),
         metrics: Arc::default(),
         heads: None,
     }

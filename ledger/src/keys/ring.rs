@@ -1,0 +1,183 @@
+//! The keys that a ledger signs its logs with: the one that it wants them to be signed with, and those before.
+//!
+//! In a directory they are `<name>.key`, `<name>-2.key` and so on, and `<name>-next.key` from when another was asked for until every
+//! log names it. A key whose file was taken away is not known any more, and needs not be, once each log has another in force.
+//!
+//! *What a crash leaves.* With `-next`: some logs name it and some do not; the next start goes on. Who verifies meanwhile holds the
+//! logs against the key before, which leads to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actpass_core::evidence::log_keys::LOG_KEYS_MAX;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+
+use super::{KeyError, Keys, load, path_of};
+use crate::vault::private_file;
+
+/// One or more private keys, the oldest first.
+#[derive(Clone)]
+pub struct Ring(Arc<Held>);
+
+struct Held {
+    newest: SigningKey,
+    before: Vec<SigningKey>,
+}
+
+impl Ring {
+    /// These keys, of which `newest` is to sign.
+    pub fn new(newest: SigningKey, before: Vec<SigningKey>) -> Self {
+        Self(Arc::new(Held { newest, before }))
+    }
+
+    /// The key that is to sign.
+    pub fn newest(&self) -> &SigningKey {
+        &self.0.newest
+    }
+
+    /// The private half of that key, if it is held.
+    pub fn get(&self, key: &VerifyingKey) -> Option<&SigningKey> {
+        self.all().find(|held| held.verifying_key() == *key)
+    }
+
+    /// All of them, the newest first.
+    pub fn all(&self) -> impl Iterator<Item = &SigningKey> {
+        let before = self.0.before.iter().rev();
+        std::iter::once(&self.0.newest).chain(before)
+    }
+
+    /// The keys in `dir` that logs were signed with already, as far as this directory tells; none where there is none.
+    ///
+    /// # Errors
+    /// As [`Keys::load`].
+    pub fn load(dir: &Path, name: &str) -> Result<Option<Self>, KeyError> {
+        let mut keys = Vec::new();
+        for (_, name) in names(name) {
+            keys.extend(Keys::load(dir, &name)?);
+        }
+        Ok(keys.pop().map(|newest| Self::new(newest, keys)))
+    }
+
+    /// The same with the key that was asked for last, for the ledger that brings it into use; a first one is made.
+    ///
+    /// # Errors
+    /// As [`Keys::load_or_make`].
+    pub fn load_or_make(dir: &Path, name: &str) -> Result<Self, KeyError> {
+        let next = load(&next_of(dir, name)?)?;
+        let known = match Self::load(dir, name)? {
+            Some(known) => known,
+            None => Self::new(Keys::load_or_make(dir, name)?, Vec::new()),
+        };
+        Ok(match next {
+            // The file was renamed by way of a link, and the crash came between the two.
+            Some(next) if known.get(&next.verifying_key()).is_some() => known,
+            Some(next) => Self::new(
+                next,
+                known
+                    .all()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect(),
+            ),
+            None => known,
+        })
+    }
+
+    /// Asks for another key; the one that was asked for before, where no start has brought it into use yet.
+    ///
+    /// # Errors
+    /// As [`Keys::load_or_make`].
+    pub fn ask(dir: &Path, name: &str) -> Result<VerifyingKey, KeyError> {
+        path_of(dir, name)?;
+        let next = Keys::load_or_make(dir, &format!("{name}-next"))?;
+        Ok(next.verifying_key())
+    }
+
+    /// Every log names the key that was asked for, so it is one like the others from here on.
+    ///
+    /// # Errors
+    /// Where the file cannot be renamed, or there are too many.
+    pub fn settle(dir: &Path, name: &str) -> Result<(), KeyError> {
+        let next = next_of(dir, name)?;
+        if load(&next)?.is_none() {
+            return Ok(());
+        }
+        let mut last = 0;
+        for (at, name) in names(name) {
+            if Keys::load(dir, &name)?.is_some() {
+                last = at;
+            }
+        }
+        let free = names(name).find(|(at, _)| *at > last);
+        let free = free.ok_or_else(|| KeyError::TooMany(name.to_owned()))?.1;
+        let renamed = private_file::rename(&next, &path_of(dir, &free)?);
+        renamed.map_err(KeyError::File)
+    }
+}
+
+/// Which keys they are, and nothing of them.
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = self.all().map(SigningKey::verifying_key);
+        f.debug_list().entries(keys).finish()
+    }
+}
+
+impl From<SigningKey> for Ring {
+    fn from(only: SigningKey) -> Self {
+        Self::new(only, Vec::new())
+    }
+}
+
+fn next_of(dir: &Path, name: &str) -> Result<PathBuf, KeyError> {
+    path_of(dir, &format!("{name}-next"))
+}
+
+/// The names of the files, the oldest key's first.
+fn names(name: &str) -> impl Iterator<Item = (usize, String)> {
+    (1..=LOG_KEYS_MAX).map(move |at| match at {
+        1 => (at, name.to_owned()),
+        _ => (at, format!("{name}-{at}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn newest(ring: &Ring) -> VerifyingKey {
+        ring.newest().verifying_key()
+    }
+
+    #[test]
+    fn a_key_that_is_asked_for_signs_for_the_ledger_and_is_one_of_them_once_it_is_settled() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("keys");
+        let first = Ring::load_or_make(&dir, "log").unwrap();
+        let asked = Ring::ask(&dir, "log").unwrap();
+        assert_eq!(Ring::ask(&dir, "log").unwrap(), asked, "asked twice");
+        let now = Ring::load_or_make(&dir, "log").unwrap();
+        assert_eq!((newest(&now), now.all().count()), (asked, 2));
+        let others = Ring::load(&dir, "log").unwrap().unwrap();
+        assert_eq!(
+            newest(&others),
+            newest(&first),
+            "whoever verifies meanwhile"
+        );
+        Ring::settle(&dir, "log").unwrap();
+        Ring::settle(&dir, "log").unwrap();
+        let others = Ring::load(&dir, "log").unwrap().unwrap();
+        assert_eq!((newest(&others), others.all().count()), (asked, 2));
+        let again = Ring::ask(&dir, "log").unwrap();
+        Ring::settle(&dir, "log").unwrap();
+        std::fs::remove_file(dir.join("log.key")).unwrap();
+        let without_first = Ring::load_or_make(&dir, "log").unwrap();
+        assert_eq!(
+            (newest(&without_first), without_first.all().count()),
+            (again, 2)
+        );
+        assert!(without_first.get(&newest(&first)).is_none());
+    }
+}

@@ -1,0 +1,127 @@
+//! The log's key changes by `actpass keys rotate`, and whatever it is cut short in, the log goes on with one key or the other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actpass_tests::home::{Home, User, closed_shop, text};
+
+use super::state::says;
+
+/// A home with a log.
+fn home() -> Home {
+    let home = Home::new(User::own(), &closed_shop()).unwrap();
+    let bound = ["--host", "api.payments.example", "--effect", "Write"];
+    home.store("payments", &bound, "sk_test_rotation").unwrap();
+    home
+}
+
+fn keys(home: &Home) -> PathBuf {
+    home.path().join("state/keys")
+}
+
+fn rotate(home: &Home) {
+    says(
+        &home.actpass(&["keys", "rotate"]).output().unwrap(),
+        0,
+        "signs",
+    );
+}
+
+fn is_valid(home: &Home) {
+    says(&home.actpass(&["verify"]).output().unwrap(), 0, "VALID");
+}
+
+/// How many keys the log has named.
+fn rotations(home: &Home) -> usize {
+    home.log().unwrap().matches("\"kind\":\"log_key\"").count()
+}
+
+fn copy(home: &Home, name: &str) -> PathBuf {
+    let to = home.path().join(name);
+    fs::copy(keys(home).join(name), &to).unwrap();
+    to
+}
+
+#[test]
+fn each_key_leads_to_the_next_and_an_old_one_is_needed_no_more() {
+    let home = home();
+    let anchor = |name: &str| fs::copy(home.path().join("state/head"), home.path().join(name));
+    anchor("first.txt").unwrap();
+    rotate(&home);
+    rotate(&home);
+    is_valid(&home);
+    assert_eq!(rotations(&home), 2);
+    let held = home.actpass(&["verify", "--anchor", "first.txt"]).output();
+    says(&held.unwrap(), 0, "VALID");
+    let first = copy(&home, "log.key");
+    fs::remove_file(keys(&home).join("log.key")).unwrap();
+    rotate(&home);
+    is_valid(&home);
+
+    // The newest is needed: without it nothing can follow.
+    fs::remove_file(keys(&home).join("log-4.key")).unwrap();
+    let refused = home.actpass(&["keys", "rotate"]).output().unwrap();
+    says(&refused, 1, "is signed with key");
+    assert!(first.exists());
+}
+
+#[test]
+fn a_rotation_that_is_cut_short_goes_on_at_the_next_start() {
+    let home = home();
+    let (next, second) = (
+        keys(&home).join("log-next.key"),
+        keys(&home).join("log-2.key"),
+    );
+    rotate(&home);
+    // The log names it, and its file was not renamed yet.
+    fs::rename(&second, &next).unwrap();
+    is_valid(&home);
+    says(&home.actpass(&["limits"]).output().unwrap(), 0, "");
+    assert!(second.exists() && !next.exists());
+    assert_eq!(rotations(&home), 1, "it is named once");
+    is_valid(&home);
+}
+
+#[test]
+fn a_ledger_killed_while_it_rotates_leaves_a_log_that_is_valid_and_goes_on() {
+    let home = home();
+    for at in 0..12 {
+        let mut rotating = home.actpass(&["keys", "rotate"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(10 * at));
+        rotating.kill().unwrap();
+        rotating.wait().unwrap();
+        is_valid(&home);
+    }
+    let before = rotations(&home);
+    rotate(&home);
+    is_valid(&home);
+    println!("{before} rotations came through before they were killed");
+    assert!(rotations(&home) > before);
+    assert!(!keys(&home).join("log-next.key").exists());
+}
+
+#[test]
+fn a_key_that_is_asked_for_and_not_in_the_log_yet_is_none_that_verifies() {
+    let home = home();
+    let stray = Home::new(User::own(), &closed_shop()).unwrap();
+    let bound = ["--host", "api.payments.example", "--effect", "Write"];
+    stray.store("payments", &bound, "sk_test_rotation").unwrap();
+    put(
+        &keys(&stray).join("log.key"),
+        &keys(&home).join("log-next.key"),
+    );
+    is_valid(&home);
+    // As if it had been brought into use, and no leaf says so.
+    put(
+        &keys(&stray).join("log.key"),
+        &keys(&home).join("log-2.key"),
+    );
+    let verified = home.actpass(&["verify"]).output().unwrap();
+    says(&verified, 3, "names another log key");
+    assert!(text(&verified).contains("leaf 0"));
+}
+
+fn put(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+}
