@@ -7,6 +7,7 @@ use std::path::Path;
 use actpass_core::bundle::{BUNDLE_VERSION, BundleSpec};
 use actpass_core::evidence::leaf::Leaf;
 use actpass_core::mode::Mode;
+use ed25519_dalek::SigningKey;
 use jiff::SignedDuration;
 
 use super::*;
