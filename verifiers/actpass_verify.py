@@ -141,13 +141,14 @@ def verifier(text):
     sound = re.fullmatch(NAME, name) and key[:1] == b"\1" and point(key[1:]) and key_hash(name, key[1:]).hex() == short
     return (name, key[1:]) if sound else refuse("not a verifier key")
 
-def opened(note, key):
-    """Size and root of a checkpoint that this key signed, once; lines by other keys (witnesses) are passed over."""
+def opened(note, key, *others):
+    """Size and root of a checkpoint that this key, or else one of the others, signed, once; lines by other keys (witnesses) are passed over."""
     text, _, rest = note.rpartition("\n\n")
     lines = [(name, payload, unbase64(payload)) for name, payload in re.findall(f"\u2014 ({NAME}) ([^ \n]+)\n", rest)]
     if not key or len(note.encode()) > 8192 or re.search(r"[\0-\x09\x0b-\x1f\x7f]", note) or len(lines) > 16 or \
             "".join(f"\u2014 {name} {payload}\n" for name, payload, _ in lines) != rest or any(len(data) < 5 for *_, data in lines):
         refuse("no key for it, or no signed note")
+    key = next((it for it in others if any((name, data[:4]) == (it[0], key_hash(*it)) for name, _, data in lines)), key)
     own = [data[4:] for name, _, data in lines if (name, data[:4]) == (key[0], key_hash(*key))]
     origin, size, root = text.split("\n") if len(own) == 1 and signed(key[1], (text + "\n").encode(), own[0]) else refuse("not signed by the key")
     sound = origin == key[0] and re.fullmatch("0|[1-9][0-9]{0,19}", size) and int(size) < 2**64 and len(unbase64(root)) == 32
@@ -175,28 +176,22 @@ class Log:
     def key(self, seq, log, r, body):
         """The first leaf names the log and its key, and each key signs for the next."""
         named = verifier(body["log_key" if seq == 0 else "key"])
-        if not named[0] == log == (body["origin"] if r["kind"] == "genesis" else self.keys[0][0]) or named in self.keys[seq == 0:] or len(self.keys) > 255 or \
-                seq and not signed(self.keys[-1][1], b"actpass.log_key/1\0" + body["key"].encode(), unbase64(body["by"], url=True)):
-            refuse("names a key of another log, or one that does not follow")
-        self.keys = self.keys * (seq > 0) + [named]
+        wrong = not named[0] == log == (body["origin"] if r["kind"] == "genesis" else self.keys[0][0]) or named in self.keys[seq == 0:] or len(self.keys) > 255
+        wrong = wrong or seq and not signed(self.keys[-1][1], b"actpass.log_key/1\0" + body["key"].encode(), unbase64(body["by"], url=True))
+        self.keys = refuse("names a key of another log, or one that does not follow") if wrong else self.keys * (seq > 0) + [named]
 
     def heads(self, size=2**64):
         """What was signed over at most so many leaves: each with the key in force then."""
         while self.notes and claimed(self.notes[0][1]) <= size:
             of, note = self.notes.pop(0)
-            is_lost = of == "anchor" and claimed(note) in (it[0] for it in self.lost)  # Then any of the keys may have signed it.
-            for key in (self.keys or [None])[-1:] + self.keys[:-1] * is_lost:
-                try:
-                    of_size, found = opened(note, key)
-                    leaf = self.lost.get((of_size, found.hex())) if is_lost else None
-                    leaf or key in [None, *self.keys[-1:]] or refuse("its key is not the one in force")
-                    self.passed.append((leaf, of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
-                    self.signed_to = max(self.signed_to, of_size if of == "checkpoint" and self.given in [None, *self.keys] else 0)
-                    break
-                except WRONG as why:
-                    wrong = f"the {of} over it cannot be believed: {why}"
-            else:
-                self.find(max(claimed(note) - 1, 0), wrong)
+            try:  # A head that is said to be lost may be signed with any of the keys.
+                key, lost = (self.keys or [None])[-1], {it: at for it, at in self.lost.items() if of == "anchor" and it[0] == claimed(note)}
+                of_size, found = opened(note, key, *self.keys * bool(lost))
+                leaf = lost.get((of_size, found.hex())) or opened(note, key) and None
+                self.passed.append((leaf, of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
+                self.signed_to = max(self.signed_to, of_size if of == "checkpoint" and self.given in [None, *self.keys] else 0)
+            except WRONG as why:
+                self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
 
     def leaf(self, line):
         seq, hashed, leaf = self.tree[0], sha256(b"\0", line), None
@@ -211,9 +206,8 @@ class Log:
         leaf and leaf["r"]["kind"] == "gap" and not self.findings and self.gap(seq, leaf["r"]["body"])
         self.before, self.tree, self.last = self.tree, pushed(self.tree, hashed), hashed
         self.heads(seq + 1)
-        if self.suspicion:
-            self.suspicion = self.suspicion[0], pushed(self.suspicion[1], hashed)
-        elif not self.findings and any(found != root(self.tree) for found in self.roots.get(seq + 1, [])):
+        self.suspicion = self.suspicion and (self.suspicion[0], pushed(self.suspicion[1], hashed))
+        if not self.suspicion and not self.findings and any(found != root(self.tree) for found in self.roots.get(seq + 1, [])):
             self.find(seq, "or one before it was rewritten: the root is not the one that was signed")
         try:  # What a leaf says counts only where it and all before it are what was logged.
             if not self.findings:
@@ -317,15 +311,13 @@ class Log:
     def end(self):
         size = self.heads() or self.tree[0]
         self.given in [None, *self.keys] or self.find(0, "names another key than the one given, and none that follows is that one")
-        if size == 0:
-            self.gaps["leaves"] = "the log has no leaves"
+        self.gaps |= {"leaves": "the log has no leaves"} if size == 0 else {}
         for _, at, found in [it for it in self.passed if it[0] >= self.signed_to]:
             self.roots.setdefault(at, []).append(found) if at > size else self.find(at - 1, "has another root than an anchor, and nothing signed says that it is lost")
         self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
         if max(self.roots, default=0) > size:
             self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")
-        if self.signed_to < size:
-            self.gaps["head"] = f"no signed checkpoint covers leaf {self.signed_to} and what follows"
+        self.gaps |= {"head": f"no signed checkpoint covers leaf {self.signed_to} and what follows"} if self.signed_to < size else {}
         self.gaps |= {name: f"no batch signature covers the last records of stream {name}" for name, stream in self.streams.items() if stream["unsigned"]}
 
 # Exported files, and what is known of them from elsewhere.

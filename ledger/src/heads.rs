@@ -237,7 +237,7 @@ fn check_one(path: &Path, here: &Log, note: &str) -> Result<(), HeadsError> {
 }
 
 /// The size that a note claims: one that is signed has it there.
-fn claimed(note: &str) -> u64 {
+pub(crate) fn claimed(note: &str) -> u64 {
     let size = note.lines().nth(1);
     size.and_then(|size| size.parse().ok()).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actpass_core::evidence::leaf::GapLimits;
 use actpass_ledger::engine::Parts;
 use actpass_ledger::engine::fork::{Fork, Given, Request, fork as logged, plan};
-use actpass_ledger::keys::Keys;
+use actpass_ledger::keys::Ring;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
 use anyhow::Context;
@@ -62,7 +62,7 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
 fn parts(state: &StateDir) -> anyhow::Result<Parts> {
     let storage = SegmentStorage::open(&state.log(), SegmentOptions::default());
     let storage = storage.context("the log cannot be opened")?;
-    let key = Keys::load(&state.keys(), "log")?;
+    let key = Ring::load(&state.keys(), "log")?;
     let path = state.keys().join("log.key");
     Ok(Parts {
         storage: Box::new(storage),

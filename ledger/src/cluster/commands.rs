@@ -87,7 +87,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
     let mut parts = Parts {
         storage: kept_in.storage()?,
         vault: Arc::new(kept_in.vault(kek)?),
-        log_key: keys::signing_key(&Zeroizing::new(seed))?,
+        log_key: keys::signing_key(&Zeroizing::new(seed))?.into(),
         metrics: Arc::default(),
         heads: Some(data.join(HEADS)),
     };

@@ -224,7 +224,8 @@ fn lost_of(log: &Log, known: &[Given], is_named: bool) -> Result<Vec<LostHead>, 
     for given in known {
         let head = match given {
             Given::Checkpoint(note) if heads::named(note) == log.origin() => {
-                let read = Checkpoint::verify(note, &log.verifier());
+                let key = log.verifier_at(heads::claimed(note)).cloned();
+                let read = Checkpoint::verify(note, &key.unwrap_or_else(|| log.verifier()));
                 let read = read.map_err(|source| ForkError::NotOurs {
                     log: log.origin().to_owned(),
                     source,

@@ -88,6 +88,11 @@ pub(crate) fn small() -> Logbook {
 
 /// The small log as it goes on after six leaves, of which the last permits something: the rest is lost, and somebody says so.
 pub(crate) fn forked() -> Logbook {
+    forked_and(|_| ())
+}
+
+/// The same, with what came right after.
+pub(crate) fn forked_and(then: impl FnOnce(&mut Logbook)) -> Logbook {
     let mut log = Logbook::new(LOCAL, 200).unwrap();
     log.activate(policy(LOCAL, "enforce"), None).unwrap();
     let mut sidecar = Sidecar::new(1);
@@ -115,6 +120,7 @@ pub(crate) fn forked() -> Logbook {
         why: "case 17".to_owned(),
     })
     .unwrap();
+    then(&mut log);
     let mut anew = Sidecar::new(2);
     log.event(anew.opened(None)).unwrap();
     for text in ["one", "two", "three", "four", "five"] {

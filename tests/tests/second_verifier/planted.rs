@@ -31,7 +31,7 @@ const PLANTED: [(&str, &str); 26] = [
     ("self.given in [None, *self.keys] or", "True or"),
     ("named in self.keys[seq == 0:] or", ""),
     ("seq and not signed(", "False and not signed("),
-    ("(self.keys or [None])[-1:]", "(self.keys or [None])[:1]"),
+    ("(self.keys or [None])[-1]", "(self.keys or [None])[0]"),
     ("it[\"sha256\"] != summed.hexdigest()", "False"),
     ("first[\"leaves\"] != len(leaves)", "False"),
     (
@@ -43,8 +43,8 @@ const PLANTED: [(&str, &str); 26] = [
     ("self.asked = {each: it for", "_ = {each: it for"),
     ("if not sound or (said", "if False and (said"),
     (
-        "self.lost.get((of_size, found.hex())) if is_lost else None",
-        "of == \"anchor\"",
+        "lost.get((of_size, found.hex())) or",
+        "(of == \"anchor\") * 5 or",
     ),
     ("if it[0] >= self.signed_to", "if False"),
     (

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::{Answer, Elsewhere, of_program, of_script};
 use super::edits::{remade, with_leaf};
-use super::logs::{audit, cluster, erasable, example, forked, keys, local, small};
+use super::logs::{audit, cluster, erasable, example, forked, forked_and, keys, local, small};
 use super::rotated;
 
 /// Where they are published.
@@ -98,6 +98,9 @@ fn vectors() -> Vec<Vector> {
 /// Logs whose end is lost.
 fn gaps() -> Vec<Vector> {
     let file = forked().exported(None).unwrap().into_bytes();
+    let unsigned = forked().exported(Some(6)).unwrap().into_bytes();
+    let rotated = forked_and(|log| log.rotate(202).unwrap());
+    let rotated = rotated.exported(None).unwrap().into_bytes();
     let wrong = |seq| ("invalid", Some(seq));
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut export = parsed(&forked());
@@ -139,6 +142,20 @@ fn gaps() -> Vec<Vector> {
             unnamed,
             "lost.txt",
             wrong(11),
+        ),
+        against(
+            "forked_unsigned.jsonl",
+            "a gap that no checkpoint covers, held against the head that it names",
+            unsigned,
+            "lost.txt",
+            wrong(11),
+        ),
+        against(
+            "forked_rotated.jsonl",
+            "a gap and another key after it, held against the head that the gap names, which the first key signed",
+            rotated,
+            "lost.txt",
+            INCOMPLETE,
         ),
         vector(
             "forked_root.jsonl",
