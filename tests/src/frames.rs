@@ -63,6 +63,8 @@ const ICMPV6: u8 = 58;
 #[derive(Debug)]
 pub struct Sniffer {
     socket: OwnedFd,
+    /// Number of its interface. Until the socket is bound it is given frames of all.
+    link: usize,
     /// Sends [`LAST`]; a socket does not see what it sends itself.
     other: OwnedFd,
 }
@@ -124,7 +126,11 @@ impl Sniffer {
         bind(socket.as_raw_fd(), &link)?;
         let other = raw(None)?;
         bind(other.as_raw_fd(), &link)?;
-        Ok(Self { socket, other })
+        Ok(Self {
+            socket,
+            link: link.ifindex(),
+            other,
+        })
     }
 
     /// What came since the last time, once nothing comes any more.
@@ -152,7 +158,10 @@ impl Sniffer {
         send(&self.other, &LAST, SendFlags::empty()).context("send the last frame")?;
         loop {
             match next(&self.socket, PATIENCE)?.context("the last frame was lost")? {
-                Came::Last => return Ok(seen),
+                Came::Last => {
+                    seen.retain(|frame: &Frame| frame.link == self.link);
+                    return Ok(seen);
+                }
                 came => came.keep(&mut seen)?,
             }
         }

@@ -1,4 +1,5 @@
 mod log_keys;
+mod resumed;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ fn public(at: usize) -> NoteVerifier {
     NoteVerifier::new(format!("actpass/{TENANT}"), key(at).verifying_key())
 }
 
-fn rotation(before: usize, next: usize) -> EventBody {
+pub(super) fn rotation(before: usize, next: usize) -> EventBody {
     let next = public(next);
     EventBody::LogKey {
         key: next.to_vkey(),
@@ -25,7 +25,7 @@ fn rotation(before: usize, next: usize) -> EventBody {
 }
 
 /// The checkpoint over so many leaves, by that key.
-fn signed(log: &TestLog, size: u64, by: usize) -> String {
+pub(super) fn signed(log: &TestLog, size: u64, by: usize) -> String {
     let origin = format!("actpass/{TENANT}");
     let checkpoint = Checkpoint {
         origin: origin.clone(),
@@ -36,7 +36,7 @@ fn signed(log: &TestLog, size: u64, by: usize) -> String {
 }
 
 /// Leaves between which the key changes, and the key in force at each size.
-fn rotating(changes: &[bool]) -> (TestLog, Vec<usize>) {
+pub(super) fn rotating(changes: &[bool]) -> (TestLog, Vec<usize>) {
     let mut log = TestLog::new();
     let mut sidecar = log.open(1);
     let mut in_force = vec![0; log.leaves.len() + 1];
