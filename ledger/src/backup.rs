@@ -161,6 +161,8 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     }
     let name = format!("copy-{:08}", before.as_ref().map_or(1, Manifest::next));
     let mut copy = Copy::new(&data, &to, &name, before.as_ref());
+    // All that was logged or erased by then is in it.
+    let begun = Timestamp::now();
     let taken = copy.take();
     if taken.is_err() {
         // Why there is no copy is said, whether or not this works; the next backup takes it away then.
@@ -169,7 +171,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     let (files, logs) = taken?;
     let (copied, kept) = (copy.copied, copy.kept);
     files::sync_all_dirs(&copy.to)?;
-    let manifest = Manifest::new(name, Timestamp::now(), logs, files);
+    let manifest = Manifest::new(name, begun, logs, files);
     files::sync_dir(&to)?;
     manifest.write(&to)?;
     if let Some(before) = before {

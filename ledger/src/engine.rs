@@ -321,6 +321,19 @@ impl Engine {
             .await
     }
 
+    /// The key that signs a log now, where there is that log.
+    ///
+    /// # Errors
+    /// That the ledger has stopped.
+    pub async fn log_key(
+        &self,
+        log: &str,
+    ) -> Result<Option<ed25519_dalek::VerifyingKey>, ApiError> {
+        let named = log.to_owned();
+        let key = move |logs: &Logs| logs.get(&named).map(|log| *log.verifier().key());
+        self.query(move |logs| Ok(key(logs))).await
+    }
+
     /// Makes a bundle the active one of its tenant, and the tenant's log where it is new. `revision` orders the bundles of
     /// several writers; there is none where only one can write.
     ///

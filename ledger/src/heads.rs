@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actpass_core::evidence::checkpoint::{Checkpoint, CheckpointError};
+use actpass_core::evidence::checkpoint::CheckpointError;
 use actpass_core::evidence::leaf::LostHead;
 
 use crate::engine::{Log, Logs};
@@ -208,9 +208,7 @@ pub(crate) fn check(path: &Path, logs: &Logs) -> Result<(), HeadsError> {
 
 fn check_one(path: &Path, here: &Log, note: &str) -> Result<(), HeadsError> {
     let (path, name) = (path.to_owned(), here.origin().to_owned());
-    let verifier = here.verifier_at(claimed(note)).cloned();
-    let verifier = verifier.unwrap_or_else(|| here.verifier());
-    let head = match Checkpoint::verify(note, &verifier) {
+    let head = match here.read_head(note) {
         Ok(head) => head,
         Err(source) => {
             let log = name;

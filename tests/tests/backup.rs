@@ -295,6 +295,43 @@ fn a_restore_that_is_killed_leaves_no_log_or_all_of_it_and_is_done_again() {
 }
 
 #[test]
+fn beside_a_log_a_restore_takes_nothing_away_and_does_its_last_step_only() {
+    let state = State::new();
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    json(&state.restore("again").output().unwrap());
+    let to = state.path("again");
+    fs::write(to.join("restoring"), "").unwrap();
+    json(&state.restore("again").output().unwrap());
+    assert!(!to.join("restoring").exists() && to.join("restored").exists());
+    // A ledger that somebody started before it was done has a log of its own there.
+    fs::write(to.join("restoring"), "").unwrap();
+    fs::remove_file(to.join("restored")).unwrap();
+    assert!(!state.restore("again").output().unwrap().status.success());
+    assert!(to.join("head").exists() && to.join("log").exists());
+}
+
+#[test]
+fn a_key_that_was_put_into_a_backup_is_not_restored() {
+    let state = State::new();
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    let copy = copy_of(&state);
+    let manifest = copy.parent().unwrap().join("backup.json");
+    let whole: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    for name in ["keys/log-2.key", "rings/a.ring", "vault/../keys/log.key"] {
+        let mut planted = whole.clone();
+        let files = planted["files"].as_object_mut().unwrap();
+        let known = files["head"].clone();
+        files.insert(name.to_owned(), known);
+        fs::write(&manifest, serde_json::to_vec(&planted).unwrap()).unwrap();
+        let refused = state.restore("again").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(name), "{said}");
+    }
+}
+
+#[test]
 fn a_byte_that_changed_in_a_backup_is_found_and_copied_anew() {
     let state = State::new();
     state.grow(300);

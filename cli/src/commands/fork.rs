@@ -8,7 +8,7 @@ use actpass_ledger::engine::fork::{Fork, Given, Request, fork as logged, plan};
 use actpass_ledger::keys::Ring;
 use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::show;
@@ -60,14 +60,20 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
 
 /// The ledger of the state directory; nothing is made that is not there.
 fn parts(state: &StateDir) -> anyhow::Result<Parts> {
+    if !state.log().join("segments").is_dir() {
+        bail!("there is no log in `{}`", state.log().display());
+    }
     let storage = SegmentStorage::open(&state.log(), SegmentOptions::default());
     let storage = storage.context("the log cannot be opened")?;
     let key = Ring::load(&state.keys(), "log")?;
     let path = state.keys().join("log.key");
+    key.with_context(|| format!("`{}` is not there; put it back", path.display()))?;
+    // One that was asked for may be in force already.
+    let key = Ring::load_or_make(&state.keys(), "log")?;
     Ok(Parts {
         storage: Box::new(storage),
         vault: Arc::new(Vault::open(&state.vault(), Kek::from_file(&state.kek())?)?),
-        log_key: key.with_context(|| format!("`{}` is not there; put it back", path.display()))?,
+        log_key: key,
         metrics: Arc::default(),
         heads: Some(state.head()),
     })

@@ -2,7 +2,7 @@
 
 use actpass_core::hash::b64u_encode;
 use actpass_ledger::keys::Ring;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 
 use super::show;
@@ -25,6 +25,14 @@ pub(crate) async fn keys(
             )
         })?;
         opened.ledger.stop().await;
+        let newest = Ring::load(&state.keys(), "log")?;
+        let newest = newest.map(|ring| ring.newest().verifying_key());
+        if newest != Some(next) {
+            bail!(
+                "key `{}` is made and does not sign yet: the log could not name it, as said above; the next start tries again",
+                b64u_encode(next.as_bytes())
+            );
+        }
     }
     let ring = Ring::load(&state.keys(), "log")?;
     let ring =

@@ -65,7 +65,7 @@ impl Opened {
             IssuerKeys::from([(key_id(&issuer.verifying_key()), issuer.verifying_key())]);
         let listener =
             std::net::TcpListener::bind(("127.0.0.1", 0)).context("no socket on 127.0.0.1")?;
-        let verifying = log_key.newest().verifying_key();
+        let newest = log_key.newest().verifying_key();
         let config = Config {
             storage: Box::new(storage),
             vault,
@@ -85,6 +85,8 @@ impl Opened {
         if ledger.engine().signs_with_newest().await? {
             Ring::settle(&state.keys(), "log")?;
         }
+        let in_force = ledger.engine().log_key(&origin).await?;
+        let verifying = in_force.unwrap_or(newest);
         Ok(Self {
             ledger,
             certificate,

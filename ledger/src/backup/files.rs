@@ -59,7 +59,8 @@ pub(super) fn tree(dir: &Path) -> Result<Vec<String>, BackupError> {
             } else {
                 format!("{below}/{name}")
             };
-            match dir.join(&path).is_dir() {
+            // A link is a file here, wherever it leads.
+            match is_dir(&dir.join(&path)) {
                 true => open.push(path),
                 false => all.push(path),
             }
@@ -162,7 +163,7 @@ pub(super) fn remove_copy(dir: &Path) -> Result<(), BackupError> {
         return Ok(());
     }
     let vault = dir.join("vault");
-    if vault.is_dir() {
+    if is_dir(&vault) {
         for name in tree(&vault)? {
             let path = vault.join(name);
             wipe(&path).map_err(failed(&path, "write over"))?;
@@ -172,8 +173,19 @@ pub(super) fn remove_copy(dir: &Path) -> Result<(), BackupError> {
     dir.parent().map_or(Ok(()), sync_dir)
 }
 
+fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+}
+
 fn wipe(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
+    if fs::symlink_metadata(path)?.is_symlink() {
+        return Ok(());
+    }
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    let mut file = options.open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     file.write_all(&vec![0; length])?;
     file.sync_all()

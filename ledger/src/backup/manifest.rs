@@ -94,8 +94,9 @@ impl Manifest {
             return Err(wrong(format!("version `{v}`, this build reads {VERSION}")));
         }
         // Names lead to files that are read, linked and written.
-        let names = || manifest.files.keys().chain([&manifest.copy]);
-        let strange = names().find(|name| !is_plain(name)).cloned();
+        let strange = manifest.files.keys().find(|name| !is_copied(name));
+        let strange = strange.or(Some(&manifest.copy).filter(|it| !super::is_copy(it)));
+        let strange = strange.cloned();
         match strange {
             Some(name) => Err(wrong(format!("it names `{}`", name.escape_debug()))),
             None => Ok(Some(manifest)),
@@ -110,6 +111,14 @@ impl Manifest {
         })?;
         Ok(private_file::replace(&path, &text)?)
     }
+}
+
+/// Whether it is the path of a file that a backup holds: a key that somebody adds is none.
+fn is_copied(path: &str) -> bool {
+    let below = ["log/segments/", "vault/"];
+    let placed =
+        ["head", "cluster-id"].contains(&path) || below.iter().any(|it| path.starts_with(it));
+    placed && is_plain(path)
 }
 
 /// Whether a path stays in its directory, and spells each part in one way.

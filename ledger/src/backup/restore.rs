@@ -71,7 +71,12 @@ pub fn restore(from: &Path, to: &Path, until: Option<&Until>) -> Result<Restored
         return Err(BackupError::NotApart { data, to });
     }
     let manifest = Manifest::read(&from)?.ok_or_else(|| BackupError::NoBackup(from.clone()))?;
-    begin(&to, &manifest)?;
+    if begin(&to, &manifest)? {
+        let logs = whole(&to.join("log"), &[])?;
+        let made = manifest.made;
+        finish(&to)?;
+        return Ok(Restored { made, logs });
+    }
     for (name, known) in &manifest.files {
         let (source, target) = (from.join(&manifest.copy).join(name), to.join(placed(name)));
         target.parent().map_or(Ok(()), files::make_dir)?;
@@ -105,16 +110,31 @@ pub fn restore(from: &Path, to: &Path, until: Option<&Until>) -> Result<Restored
     files::write(&to.join(RESTORED), marker.as_bytes())?;
     files::sync_all_dirs(&to)?;
     fs::rename(&log, to.join("log")).map_err(files::failed(&log, "rename"))?;
-    files::remove(&to.join(RESTORING))?;
-    files::sync_dir(&to)?;
+    finish(&to)?;
     Ok(Restored { made, logs })
 }
 
-/// Makes sure that nothing is there, less what an earlier try left.
-fn begin(to: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+fn finish(to: &Path) -> Result<(), BackupError> {
+    files::remove(&to.join(RESTORING))?;
+    files::sync_dir(to)
+}
+
+/// Makes sure that nothing is there, less what an earlier try left; whether that one did all but its last step.
+fn begin(to: &Path, manifest: &Manifest) -> Result<bool, BackupError> {
     files::make_dir(to)?;
     let marker = to.join(RESTORING);
     if marker.exists() {
+        // Beside a log that somebody may go on with, nothing is taken away.
+        if to.join("log").exists() {
+            let path = to.to_owned();
+            return match to.join(RESTORED).exists() {
+                true => Ok(true),
+                false => Err(BackupError::Strange {
+                    path,
+                    found: "log".to_owned(),
+                }),
+            };
+        }
         files::remove_copy(&to.join(UNFINISHED))?;
         let beside = manifest.files.keys().filter(|it| !it.starts_with("log/"));
         for name in beside.map(String::as_str).chain([RESTORED]) {
@@ -133,7 +153,8 @@ fn begin(to: &Path, manifest: &Manifest) -> Result<(), BackupError> {
         return Err(BackupError::Strange { path, found });
     }
     files::write(&marker, b"")?;
-    files::sync_dir(to)
+    files::sync_dir(to)?;
+    Ok(false)
 }
 
 /// Where a file of the copy is while not all are there.

@@ -67,6 +67,9 @@ fn fork(args: Fork) -> anyhow::Result<String> {
         postgres_password_file.as_deref(),
         postgres_ca_file.as_deref(),
     )?;
+    if postgres_url.is_none() && !data.join("log/segments").is_dir() {
+        anyhow::bail!("there is no log in `{}`", data.display());
+    }
     close_to_others(&data)?;
     let mut given = Vec::new();
     for head in lost {

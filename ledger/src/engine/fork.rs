@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use actpass_core::evidence::checkpoint::{Checkpoint, CheckpointError};
+use actpass_core::evidence::checkpoint::CheckpointError;
 use actpass_core::evidence::leaf::{EventBody, FIELD_BYTES_MAX, GapLimits, LostHead};
 use actpass_core::hash::TreeRoot;
 use actpass_core::state::LOST_HEADS_MAX;
@@ -151,7 +151,9 @@ pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError>
             source,
         })?;
     }
-    sequencer.record_recovery();
+    // No other log may go on before it says what it lost.
+    let named: Vec<String> = forks.iter().map(|fork| fork.log.clone()).collect();
+    sequencer.record_recovery_in(&named);
     if let Some(path) = path {
         let said: Vec<&str> = forks.iter().map(|fork| fork.log.as_str()).collect();
         heads::said_lost(&path, &said)?;
@@ -224,9 +226,7 @@ fn lost_of(log: &Log, known: &[Given], is_named: bool) -> Result<Vec<LostHead>, 
     for given in known {
         let head = match given {
             Given::Checkpoint(note) if heads::named(note) == log.origin() => {
-                let key = log.verifier_at(heads::claimed(note)).cloned();
-                let read = Checkpoint::verify(note, &key.unwrap_or_else(|| log.verifier()));
-                let read = read.map_err(|source| ForkError::NotOurs {
+                let read = log.read_head(note).map_err(|source| ForkError::NotOurs {
                     log: log.origin().to_owned(),
                     source,
                 })?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use actpass_core::action::Action;
 use actpass_core::bundle::{Bundle, BundleError};
-use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner, NoteVerifier};
+use actpass_core::evidence::checkpoint::{Checkpoint, CheckpointError, NoteSigner, NoteVerifier};
 use actpass_core::evidence::leaf::{
     ActionMacs, Entry, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, genesis_prev,
 };
@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Keys;
 use crate::error::ApiError;
-use crate::heads::HeadsError;
+use crate::heads::{self, HeadsError};
 use crate::keys::Ring;
 use crate::storage::{Head, LogGroup, Sealed, StorageError};
 use crate::vault::VaultError;
@@ -230,6 +230,19 @@ impl Log {
     /// Verifies the checkpoint of that size; none where the log names no key.
     pub(crate) fn verifier_at(&self, size: u64) -> Option<&NoteVerifier> {
         self.state.log_keys().at(size)
+    }
+
+    /// What a head kept outside the log says, where one of the keys signed it that the log had at that size, or that are held: in a
+    /// part that is lost another may have been in force.
+    pub(crate) fn read_head(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        let then = self.verifier_at(heads::claimed(note)).cloned();
+        let read = Checkpoint::verify(note, &then.unwrap_or_else(|| self.verifier()));
+        let held = self.keys.all().map(SigningKey::verifying_key);
+        let mut held = held.map(|key| NoteVerifier::new(&self.origin, key));
+        read.or_else(|error| {
+            let by_other = held.find_map(|key| Checkpoint::verify(note, &key).ok());
+            by_other.ok_or(error)
+        })
     }
 
     /// The newest key, where the log has another in force; with the signature of that one.

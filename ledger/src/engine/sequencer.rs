@@ -173,10 +173,15 @@ impl Sequencer {
     /// What a crash cut short was of a log that nobody can tell any more, so each says that it was; unless this start is cut short
     /// too, or the disk is full.
     pub(super) fn record_recovery(&mut self) {
+        let origins: Vec<String> = self.logs.keys().cloned().collect();
+        self.record_recovery_in(&origins);
+    }
+
+    /// The same, in these logs.
+    pub(super) fn record_recovery_in(&mut self, origins: &[String]) {
         let Some(bytes) = self.parts.storage.recovery().map(|dropped| dropped.bytes) else {
             return;
         };
-        let origins: Vec<String> = self.logs.keys().cloned().collect();
         for some in origins.chunks(GROUP_JOBS_MAX) {
             let mut staged = BTreeMap::new();
             let mut staging = self.staging(&mut staged);
