@@ -141,14 +141,13 @@ def verifier(text):
     sound = re.fullmatch(NAME, name) and key[:1] == b"\1" and point(key[1:]) and key_hash(name, key[1:]).hex() == short
     return (name, key[1:]) if sound else refuse("not a verifier key")
 
-def opened(note, key, *others):
-    """Size and root of a checkpoint that this key, or else one of the others, signed, once; lines by other keys (witnesses) are passed over."""
+def opened(note, key):
+    """Size and root of a checkpoint that this key signed, once; lines by other keys (witnesses) are passed over."""
     text, _, rest = note.rpartition("\n\n")
     lines = [(name, payload, unbase64(payload)) for name, payload in re.findall(f"\u2014 ({NAME}) ([^ \n]+)\n", rest)]
     if not key or len(note.encode()) > 8192 or re.search(r"[\0-\x09\x0b-\x1f\x7f]", note) or len(lines) > 16 or \
             "".join(f"\u2014 {name} {payload}\n" for name, payload, _ in lines) != rest or any(len(data) < 5 for *_, data in lines):
         refuse("no key for it, or no signed note")
-    key = next((it for it in others if any((name, data[:4]) == (it[0], key_hash(*it)) for name, _, data in lines)), key)
     own = [data[4:] for name, _, data in lines if (name, data[:4]) == (key[0], key_hash(*key))]
     origin, size, root = text.split("\n") if len(own) == 1 and signed(key[1], (text + "\n").encode(), own[0]) else refuse("not signed by the key")
     sound = origin == key[0] and re.fullmatch("0|[1-9][0-9]{0,19}", size) and int(size) < 2**64 and len(unbase64(root)) == 32
@@ -170,7 +169,7 @@ class Log:
         self.name, self.notes, self.blobs, self.given, self.origin = name, sorted(notes, key=lambda it: claimed(it[1])), blobs, given, None
         self.findings, self.gaps, self.roots, self.streams, self.signed_to = {}, {}, {}, {}, 0
         self.tree = self.before = (0, ())
-        self.last, self.time, self.suspicion, self.keys, self.lost, self.passed = None, None, None, [given] * bool(given), {}, []
+        self.last, self.time, self.suspicion, self.keys, self.since, self.lost, self.passed = None, None, None, [given] * bool(given), [0], {}, []
         self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
 
     def key(self, seq, log, r, body):
@@ -179,16 +178,16 @@ class Log:
         wrong = not named[0] == log == (body["origin"] if r["kind"] == "genesis" else self.keys[0][0]) or named in self.keys[seq == 0:] or len(self.keys) > 255
         wrong = wrong or seq and not signed(self.keys[-1][1], b"actpass.log_key/1\0" + body["key"].encode(), unbase64(body["by"], url=True))
         self.keys = refuse("names a key of another log, or one that does not follow") if wrong else self.keys * (seq > 0) + [named]
+        self.since += [seq + 1] * (seq > 0)
 
     def heads(self, size=2**64):
         """What was signed over at most so many leaves: each with the key in force then."""
         while self.notes and claimed(self.notes[0][1]) <= size:
             of, note = self.notes.pop(0)
-            try:  # A head that is said to be lost may be signed with any of the keys.
-                key, lost = (self.keys or [None])[-1], {it: at for it, at in self.lost.items() if of == "anchor" and it[0] == claimed(note)}
-                of_size, found = opened(note, key, *self.keys * bool(lost))
-                leaf = lost.get((of_size, found.hex())) or opened(note, key) and None
-                self.passed.append((leaf, of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
+            try:
+                of_size, found = opened(note, (self.keys or [None])[-1])
+                leaf = self.lost.get((of_size, found.hex())) if of == "anchor" else None
+                self.passed.append((max(leaf + 1, self.since[-1]), of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
                 self.signed_to = max(self.signed_to, of_size if of == "checkpoint" and self.given in [None, *self.keys] else 0)
             except WRONG as why:
                 self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
@@ -235,7 +234,7 @@ class Log:
         lost, sizes = [(it["size"], it["root"]) for it in body.get("lost", [])], [it["size"] for it in body.get("lost", [])]
         if (body["size"], body["root"]) != (seq, root(self.tree).hex()) or [seq, *sizes] != sorted({seq, *sizes}) or len(sizes) > 16:
             self.find(seq, "says that part of the log is lost after other leaves than those before it, or others than can be")
-        self.lost |= {it: seq for it in lost}
+        self.lost = {it: seq for it in lost} | self.lost
         self.gaps[seq], self.open, self.asked = f"what was logged after the first {seq} leaves is lost, as leaf {seq} says", {}, {}
         self.streams = {name: stream | {"ended": True} for name, stream in self.streams.items()}
 
@@ -312,7 +311,7 @@ class Log:
         size = self.heads() or self.tree[0]
         self.given in [None, *self.keys] or self.find(0, "names another key than the one given, and none that follows is that one")
         self.gaps |= {"leaves": "the log has no leaves"} if size == 0 else {}
-        for _, at, found in [it for it in self.passed if it[0] >= self.signed_to]:
+        for _, at, found in [it for it in self.passed if it[0] > self.signed_to]:
             self.roots.setdefault(at, []).append(found) if at > size else self.find(at - 1, "has another root than an anchor, and nothing signed says that it is lost")
         self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
         if max(self.roots, default=0) > size:

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Findings, What};
 use super::{Against, Anchor};
-use crate::evidence::checkpoint::{Checkpoint, CheckpointError};
+use crate::evidence::checkpoint::{Checkpoint, CheckpointError, NoteVerifier};
 use crate::evidence::leaf::LostHead;
 use crate::evidence::log_keys::LogKeys;
 use crate::hash::TreeRoot;
@@ -21,10 +21,22 @@ pub(super) struct Heads<'a> {
     signed_to: u64,
     /// Heads that the log says it lost, each behind the leaf that says so.
     lost: Vec<(u64, LostHead)>,
-    /// Anchors that were passed over for such a leaf, by size and root.
-    passed: Vec<(u64, u64, TreeRoot)>,
+    /// Anchors that were passed over for such a leaf.
+    passed: Vec<Passed>,
     /// Notes that are not opened yet, by the size that they claim.
     waiting: BTreeMap<u64, Vec<(&'a str, &'static str)>>,
+}
+
+/// An anchor that was passed over, if a checkpoint speaks for it.
+#[derive(Debug)]
+struct Passed {
+    /// The leaf that says it is of what is lost.
+    leaf: u64,
+    /// Leaves that a checkpoint has to cover for that: this one, and the one that names the key of the anchor. Who can name a key
+    /// need not have it, so no other than the anchor's own key, or one that follows it, says that what it signed is lost.
+    needs: u64,
+    size: u64,
+    root: TreeRoot,
 }
 
 impl<'a> Heads<'a> {
@@ -35,7 +47,7 @@ impl<'a> Heads<'a> {
         }
         for anchor in against.anchors {
             match anchor {
-                Anchor::Head(head) => heads.add(head.size, head.root, ANCHOR),
+                Anchor::Head(head) => heads.add((head.size, head.root), ANCHOR, 0),
                 Anchor::Checkpoint(note) => heads.wait(note, ANCHOR),
             }
         }
@@ -50,13 +62,13 @@ impl<'a> Heads<'a> {
             .push((note, source));
     }
 
-    /// Opens those of trees of at most so many leaves. `vouched`: whether these keys count as the log's. A signature that does not
-    /// hold is a finding at the last leaf it would cover, or the first.
+    /// Opens those of trees of at most so many leaves. `given`: a key that is known from elsewhere, with which checkpoints count from
+    /// the tree on for which it is in force. A signature that does not hold is a finding at the last leaf it would cover, or the first.
     pub(super) fn open(
         &mut self,
         size: u64,
         keys: &LogKeys,
-        vouched: bool,
+        given: Option<&NoteVerifier>,
         findings: &mut Findings,
     ) {
         while let Some(next) = self
@@ -66,28 +78,18 @@ impl<'a> Heads<'a> {
         {
             let (claimed, notes) = next.remove_entry();
             for (note, source) in notes {
-                let lost = (source == ANCHOR).then(|| self.lost_anchor(note, keys));
-                let opened = lost.flatten();
-                let opened = opened.or_else(|| read(note, claimed, keys, findings));
-                let Some(Checkpoint { size, root, .. }) = opened else {
+                let Some(Checkpoint { size, root, .. }) = read(note, claimed, keys, findings)
+                else {
                     continue;
                 };
-                if vouched && source == CHECKPOINT {
+                if source == CHECKPOINT && is_vouched(keys, given, claimed) {
                     self.signed_to = self.signed_to.max(size);
                 }
-                self.add(size, root, source);
+                let key_from = keys.iter().map(|(from, _)| from);
+                let key_from = key_from.take_while(|from| *from <= size).last();
+                self.add((size, root), source, key_from.unwrap_or_default());
             }
         }
-    }
-
-    /// One of what is lost: whichever of the log's keys was in force there.
-    fn lost_anchor(&self, note: &str, keys: &LogKeys) -> Option<Checkpoint> {
-        let claimed = size_claimed(note);
-        if self.lost.iter().all(|(_, head)| head.size != claimed) {
-            return None;
-        }
-        let mut opened = (keys.iter()).filter_map(|(_, key)| Checkpoint::verify(note, key).ok());
-        opened.find(|it| self.leaf_of(it.size, it.root).is_some())
     }
 
     /// Takes in a checkpoint of the log that came after its leaves, and holds the tree against it. Roots of smaller trees are gone
@@ -95,7 +97,7 @@ impl<'a> Heads<'a> {
     pub(super) fn late(
         &mut self,
         note: &str,
-        (keys, vouched): (&LogKeys, bool),
+        (keys, given): (&LogKeys, Option<&NoteVerifier>),
         (leaves, tree): (u64, TreeRoot),
         findings: &mut Findings,
     ) {
@@ -105,19 +107,25 @@ impl<'a> Heads<'a> {
         };
         if size >= leaves {
             let whole = !findings.any();
-            if vouched {
+            if is_vouched(keys, given, claimed) {
                 self.signed_to = self.signed_to.max(size);
             }
-            self.add(size, root, CHECKPOINT);
+            self.add((size, root), CHECKPOINT, 0);
             if size == leaves && whole {
                 self.check(size, tree, findings);
             }
         }
     }
 
-    fn add(&mut self, size: u64, root: TreeRoot, source: &'static str) {
+    fn add(&mut self, (size, root): (u64, TreeRoot), source: &'static str, key_from: u64) {
         if let Some(leaf) = self.leaf_of(size, root).filter(|_| source == ANCHOR) {
-            return self.passed.push((leaf, size, root));
+            let needs = leaf.saturating_add(1).max(key_from);
+            return self.passed.push(Passed {
+                leaf,
+                needs,
+                size,
+                root,
+            });
         }
         self.roots.entry(size).or_default().push((root, source));
     }
@@ -131,7 +139,7 @@ impl<'a> Heads<'a> {
                 continue;
             };
             for (root, source) in roots {
-                self.add(head.size, root, source);
+                self.add((head.size, root), source, 0);
             }
         }
     }
@@ -145,16 +153,15 @@ impl<'a> Heads<'a> {
 
     /// How many anchors were passed over for that leaf.
     pub(super) fn known(&self, leaf: u64) -> usize {
-        let signed = |of: &&(u64, u64, TreeRoot)| of.0 == leaf && leaf < self.signed_to;
+        let signed = |it: &&Passed| it.leaf == leaf && it.needs <= self.signed_to;
         self.passed.iter().filter(signed).count()
     }
 
     /// Finds what was passed over and no signature speaks for.
     pub(super) fn unacknowledged(&mut self, leaves: u64, findings: &mut Findings) {
-        for (leaf, size, root) in std::mem::take(&mut self.passed) {
-            if leaf < self.signed_to {
-                continue;
-            }
+        let signed_to = self.signed_to;
+        let passed = std::mem::take(&mut self.passed).into_iter();
+        for Passed { size, root, .. } in passed.filter(|it| it.needs > signed_to) {
             match size > leaves {
                 true => self.roots.entry(size).or_default().push((root, ANCHOR)),
                 false => {
@@ -203,6 +210,15 @@ impl<'a> Heads<'a> {
     pub(super) fn signed_to(&self) -> u64 {
         self.signed_to
     }
+}
+
+/// Whether a checkpoint of that many leaves counts for who knows this key of the log.
+fn is_vouched(keys: &LogKeys, given: Option<&NoteVerifier>, claimed: u64) -> bool {
+    let known = |given| {
+        keys.iter()
+            .any(|(from, key)| from <= claimed && key == given)
+    };
+    given.is_none_or(known)
 }
 
 /// What a note says, where it is signed with the key for the tree it claims to be of; else that is a finding.

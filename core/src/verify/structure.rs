@@ -210,12 +210,11 @@ impl<'a> Structure<'a> {
             self.begin(None);
         }
         self.open_heads(u64::MAX, findings);
-        let vouched = self.vouched();
-        if !vouched {
+        if !self.vouched() {
             findings.add(0, What::OtherLogKey);
         }
         for note in late {
-            let (keys, root) = ((&self.keys, vouched), self.tree.root());
+            let (keys, root) = ((&self.keys, self.against.key), self.tree.root());
             self.heads.late(note, keys, (leaves, root), findings);
         }
         for part in &mut self.lost {
@@ -305,8 +304,8 @@ impl<'a> Structure<'a> {
     }
 
     fn open_heads(&mut self, size: u64, findings: &mut Findings) {
-        let vouched = self.vouched();
-        self.heads.open(size, &self.keys, vouched, findings);
+        self.heads
+            .open(size, &self.keys, self.against.key, findings);
     }
 
     fn place(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {

@@ -42,11 +42,8 @@ const PLANTED: [(&str, &str); 26] = [
     ("body[of] <= self.erased[of]", "False"),
     ("self.asked = {each: it for", "_ = {each: it for"),
     ("if not sound or (said", "if False and (said"),
-    (
-        "lost.get((of_size, found.hex())) or",
-        "(of == \"anchor\") * 5 or",
-    ),
-    ("if it[0] >= self.signed_to", "if False"),
+    ("self.lost.get((of_size, found.hex())) if of", "5 if of"),
+    ("if it[0] > self.signed_to", "if False"),
     (
         "(body[\"size\"], body[\"root\"]) != (seq, root(self.tree).hex())",
         "False",

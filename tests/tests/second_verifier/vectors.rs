@@ -152,10 +152,10 @@ fn gaps() -> Vec<Vector> {
         ),
         against(
             "forked_rotated.jsonl",
-            "a gap and another key after it, held against the head that the gap names, which the first key signed",
+            "a gap and another key after it, held against the head that the gap names, which the key in force at its size did not sign",
             rotated,
             "lost.txt",
-            INCOMPLETE,
+            wrong(11),
         ),
         vector(
             "forked_root.jsonl",

@@ -8,7 +8,7 @@ use crate::evidence::checkpoint::NoteVerifier;
 use crate::evidence::log_keys::vouch;
 
 /// The key of that number; 0 is the one that test logs begin with.
-fn key(at: usize) -> SigningKey {
+pub(super) fn key(at: usize) -> SigningKey {
     SigningKey::from_bytes(&[200 + u8::try_from(at).unwrap(); 32])
 }
 

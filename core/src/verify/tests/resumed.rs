@@ -2,6 +2,7 @@
 
 use super::log_keys::{rotating, rotation, signed};
 use super::*;
+use crate::evidence::checkpoint::NoteVerifier;
 use crate::evidence::leaf::{GapLimits, LostHead};
 
 /// A log whose key changes, whose end is lost, and whose key changes again; with the heads of what is lost, as anchors.
@@ -22,11 +23,11 @@ fn forked() -> (TestLog, Vec<Anchor>) {
         why: "the disk broke".to_owned(),
     })
     .unwrap();
-    log.event(rotation(1, 2)).unwrap();
     let mut sidecar = log.open(2);
     for _ in 0..4 {
         log.note(&mut sidecar);
     }
+    log.event(rotation(1, 2)).unwrap();
     assert!(log.head().size > head.size, "it has that many leaves again");
     let note = signed(&lost, head.size, 1);
     (log, vec![Anchor::Head(head), Anchor::Checkpoint(note)])
@@ -85,4 +86,64 @@ fn a_lost_head_is_passed_over_only_where_the_gap_is_signed_and_names_it() {
     head.size -= 1;
     let other = [Anchor::Head(head)];
     assert_eq!(class(&covered(size, 2), &other), Class::Invalid);
+}
+
+#[test]
+fn who_only_names_a_key_cannot_say_that_what_it_signed_is_lost() {
+    // Whoever has the first key makes the log anew, and names the second at its end.
+    let (lost, _) = rotating(&[false, true, false, false, false, false, false]);
+    let head = lost.head();
+    let (mut log, _) = rotating(&[false]);
+    log.event(EventBody::Gap {
+        size: log.head().size,
+        root: log.head().root,
+        lost: vec![LostHead {
+            size: head.size,
+            root: head.root,
+        }],
+        limits: GapLimits::UsedUp,
+        by: "ann".to_owned(),
+        why: "the disk broke".to_owned(),
+    })
+    .unwrap();
+    let covered = log.head().size;
+    log.event(rotation(0, 1)).unwrap();
+    assert!(log.head().size < head.size);
+    let anchors = [Anchor::Checkpoint(signed(&lost, head.size, 1))];
+    let class = |checkpoint: String| {
+        let against = Against {
+            checkpoints: &[checkpoint],
+            anchors: &anchors,
+            key: None,
+        };
+        run(&log.leaves, &against, &log).class()
+    };
+    assert_eq!(class(signed(&log, covered, 0)), Class::Invalid);
+    let by_it = signed(&log, log.head().size, 1);
+    assert_eq!(class(by_it), Class::Incomplete, "the counter-proof");
+}
+
+#[test]
+fn what_a_key_before_the_known_one_signed_counts_no_more_for_who_goes_on() {
+    let (log, _) = rotating(&[false, true, false]);
+    let size = log.head().size;
+    let key = NoteVerifier::new(
+        format!("actpass/{TENANT}"),
+        super::log_keys::key(1).verifying_key(),
+    );
+    let early = [signed(&log, size - 2, 0)];
+    let against = Against {
+        checkpoints: &early,
+        anchors: &[],
+        key: Some(&key),
+    };
+    let anew = run(&log.leaves, &against, &log);
+    assert_eq!((anew.class(), anew.covered), (Class::Incomplete, 0));
+    let nothing = Against::default();
+    let mut first = Verification::new(&nothing, &log);
+    log.leaves.iter().for_each(|leaf| first.leaf(leaf));
+    let saved = first.save().unwrap();
+    let mut second = Verification::resume(&against, &log, saved).unwrap();
+    log.leaves.iter().for_each(|leaf| second.leaf(leaf));
+    assert_eq!(second.finish(), anew);
 }
