@@ -98,12 +98,21 @@ pub fn b64u_decode(text: &str) -> Result<Vec<u8>, B64Error> {
 
 /// As [`b64u_decode`], for exactly `N` bytes: a key, a salt, a signature.
 pub fn b64u_decode_array<const N: usize>(text: &str) -> Result<[u8; N], B64Error> {
-    let bytes = b64u_decode(text)?;
-    let found = bytes.len();
-    bytes
-        .try_into()
-        .map_err(|_| B64Error::Length { expected: N, found })
+    // What may be as long is read on the stack; the decoder wants room for whole groups of three bytes.
+    let mut room = [0; B64_STACK_BYTES];
+    let read = match text.len() <= B64_STACK_BYTES / 3 * 4 {
+        true => URL_SAFE_NO_PAD.decode_slice(text, &mut room).ok(),
+        false => None,
+    };
+    if let Some(bytes) = read.and_then(|found| room.get(..found)?.try_into().ok()) {
+        return Ok(bytes);
+    }
+    let found = b64u_decode(text)?.len();
+    Err(B64Error::Length { expected: N, found })
 }
+
+/// A signature is 64 bytes, 86 characters.
+const B64_STACK_BYTES: usize = 66;
 
 fn hex_digits(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| {

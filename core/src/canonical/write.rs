@@ -14,6 +14,8 @@ use super::{CanonicalError, DEPTH_MAX, INTEGER_MAX, excerpt, is_key_byte};
 pub(super) struct Writer {
     out: String,
     depth: usize,
+    /// Of the objects that are open, outermost first: one stack for all, so that an object costs no allocation.
+    members: Vec<Member>,
     /// A member of the outermost object, and where its value came to stand.
     sought: &'static str,
     found: Option<Range<usize>>,
@@ -30,6 +32,7 @@ impl Writer {
         Writer {
             out: String::with_capacity(capacity),
             depth: 0,
+            members: Vec::with_capacity(MEMBERS),
             sought,
             found: None,
         }
@@ -66,20 +69,20 @@ impl Writer {
         let number = number.into();
         match i64::try_from(number) {
             Ok(small) if small.unsigned_abs() <= INTEGER_MAX.unsigned_abs() => {
-                self.out.push_str(&small.to_string());
+                self.out.push_str(itoa::Buffer::new().format(small));
                 Ok(())
             }
             _ => Err(CanonicalError::Integer(number)),
         }
     }
 
-    fn object(&mut self, members: usize) -> Result<Object<'_>, CanonicalError> {
+    fn object(&mut self) -> Result<Object<'_>, CanonicalError> {
         self.open('{')?;
-        let start = self.out.len();
+        let (start, first) = (self.out.len(), self.members.len());
         Ok(Object {
             writer: self,
             start,
-            members: Vec::with_capacity(members),
+            first,
             variant: false,
         })
     }
@@ -172,6 +175,9 @@ pub(crate) fn first_special(bytes: &[u8]) -> Option<usize> {
 
 /// Bytes looked at in one step.
 const BLOCK: usize = 16;
+
+/// First room for members of open objects: a leaf has 12 of its own, its record 7, and the objects in that fewer than 20.
+const MEMBERS: usize = 40;
 
 /// The one escape of a byte that may not stand raw in a string.
 pub(super) fn escape_of(byte: u8) -> Cow<'static, str> {
@@ -320,24 +326,23 @@ impl<'a> ser::Serializer for &'a mut Writer {
             ..self.array()?
         })
     }
-    fn serialize_map(self, len: Option<usize>) -> Result<Object<'a>, CanonicalError> {
-        // The length is a hint from the value: it only saves growing, so it is capped.
-        self.object(len.unwrap_or(0).min(64))
+    fn serialize_map(self, _: Option<usize>) -> Result<Object<'a>, CanonicalError> {
+        self.object()
     }
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Object<'a>, CanonicalError> {
-        self.object(len)
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Object<'a>, CanonicalError> {
+        self.object()
     }
     fn serialize_struct_variant(
         self,
         _: &'static str,
         _: u32,
         variant: &'static str,
-        len: usize,
+        _: usize,
     ) -> Result<Object<'a>, CanonicalError> {
         self.variant(variant)?;
         Ok(Object {
             variant: true,
-            ..self.object(len)?
+            ..self.object()?
         })
     }
 }
@@ -367,11 +372,12 @@ impl Array<'_> {
     }
 }
 
-/// An object being written: the members so far stand in `writer.out` from `start`, each with a comma behind it.
+/// An object being written: the members so far stand in `writer.out` from `start`, each with a comma behind it, and are
+/// those of `writer.members` from `first`.
 pub(super) struct Object<'a> {
     writer: &'a mut Writer,
     start: usize,
-    members: Vec<Member>,
+    first: usize,
     variant: bool,
 }
 
@@ -398,58 +404,66 @@ impl Member {
 impl Object<'_> {
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CanonicalError> {
         let key = self.writer.key(key)?;
-        self.members.push(Member { end: key.end, key });
+        self.writer.members.push(Member { end: key.end, key });
         Ok(())
     }
 
     fn name(&mut self, name: &'static str) -> Result<(), CanonicalError> {
         let key = self.writer.name(name)?;
-        self.members.push(Member { end: key.end, key });
+        self.writer.members.push(Member { end: key.end, key });
         Ok(())
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
         value.serialize(&mut *self.writer)?;
         self.writer.out.push(',');
-        if let Some(member) = self.members.last_mut() {
+        // The objects inside have taken theirs away.
+        if let Some(member) = self.writer.members.last_mut() {
             member.end = self.writer.out.len();
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), CanonicalError> {
-        let text = |place: Range<usize>| self.writer.out.get(place).unwrap_or_default();
+    fn finish(self) -> Result<(), CanonicalError> {
+        let Writer {
+            out,
+            depth,
+            members: all,
+            sought,
+            found,
+        } = &mut *self.writer;
+        let members = all.get_mut(self.first..).unwrap_or_default();
+        let text = |place: Range<usize>| out.get(place).unwrap_or_default();
         let key = |member: &Member| text(member.key.clone());
-        if !self.members.is_sorted_by(|a, b| key(a) < key(b)) {
-            self.members.sort_by(|a, b| key(a).cmp(key(b)));
-            let twice = self.members.windows(2).find_map(|pair| match pair {
+        if !members.is_sorted_by(|a, b| key(a) < key(b)) {
+            members.sort_by(|a, b| key(a).cmp(key(b)));
+            let twice = members.windows(2).find_map(|pair| match pair {
                 [a, b] if key(a) == key(b) => Some(excerpt(key(a))),
                 _ => None,
             });
             if let Some(key) = twice {
                 return Err(CanonicalError::DuplicateKey(key));
             }
-            let members = self
-                .members
+            let texts = members
                 .iter()
                 .map(|member| text(member.key.start - 1..member.end));
-            let sorted: String = members.collect();
-            self.writer.out.truncate(self.start);
-            self.writer.out.push_str(&sorted);
+            let sorted: String = texts.collect();
+            out.truncate(self.start);
+            out.push_str(&sorted);
             let mut start = self.start;
-            for member in &mut self.members {
+            for member in &mut *members {
                 member.move_to(start);
                 start = member.end;
             }
         }
-        if self.writer.depth == 1 && !self.writer.sought.is_empty() {
-            let out = &self.writer.out;
-            let sought = |member: &&Member| out.get(member.key.clone()) == Some(self.writer.sought);
-            self.writer.found = self.members.iter().find(sought).map(Member::value);
+        if *depth == 1 && !sought.is_empty() {
+            let is_sought = |member: &&Member| out.get(member.key.clone()) == Some(*sought);
+            *found = members.iter().find(is_sought).map(Member::value);
         }
-        if !self.members.is_empty() {
-            self.writer.out.pop(); // the comma after the last member
+        if !members.is_empty() {
+            out.pop(); // the comma after the last member
         }
+        all.truncate(self.first);
         self.writer.close('}');
         if self.variant {
             self.writer.close('}');

@@ -20,7 +20,7 @@ impl Serialize for Entry {
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let any = AnyBody::deserialize(deserializer)?;
-        match any.v.as_str() {
+        match any.v.as_ref() {
             RECORD_VERSION => any.into_record().map(Box::new).map(Self::Record),
             EVENT_VERSION => event_of(any).map(Box::new).map(Self::Event),
             other => Err(format!(
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-fn event_of(any: AnyBody) -> Result<Event, String> {
+fn event_of(any: AnyBody<'_>) -> Result<Event, String> {
     let AnyBody {
         body,
         kind,

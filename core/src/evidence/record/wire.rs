@@ -1,6 +1,8 @@
 //! The JSON of a record, written without an intermediate tree and read in one pass: this is the hot path of
 //! sidecar, ledger and verifier.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
@@ -24,11 +26,15 @@ impl Serialize for Record {
         object.serialize_field("prev", &self.prev)?;
         object.serialize_field("seq", &self.seq)?;
         object.serialize_field("stream", &self.stream)?;
-        object.serialize_field("time", &crate::canonical::instant(self.time))?;
+        object.serialize_field("time", &Instant(self.time))?;
         object.serialize_field("v", RECORD_VERSION)?;
         object.end()
     }
 }
+
+/// A time as evidence has it.
+#[derive(serde::Serialize)]
+struct Instant(#[serde(with = "crate::canonical::serde_instant")] Timestamp);
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -39,21 +45,24 @@ impl<'de> Deserialize<'de> for Record {
 }
 
 /// A record or an event before its kind is known: `body` comes first in canonical order, so it is kept as
-/// text until `kind` and `v` have been read.
+/// text until `kind` and `v` have been read. Texts are borrowed, so that reading one costs no allocation.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AnyBody {
-    pub(crate) body: Box<RawValue>,
-    pub(crate) kind: String,
+pub(crate) struct AnyBody<'a> {
+    #[serde(borrow)]
+    pub(crate) body: &'a RawValue,
+    #[serde(borrow)]
+    pub(crate) kind: Cow<'a, str>,
     pub(crate) prev: Option<RecordHash>,
     pub(crate) seq: Option<u64>,
     pub(crate) stream: Option<StreamId>,
     #[serde(with = "crate::canonical::serde_instant_opt", default)]
     pub(crate) time: Option<Timestamp>,
-    pub(crate) v: String,
+    #[serde(borrow)]
+    pub(crate) v: Cow<'a, str>,
 }
 
-impl AnyBody {
+impl AnyBody<'_> {
     pub(crate) fn into_record(self) -> Result<Record, String> {
         if self.v != RECORD_VERSION {
             return Err(format!(
@@ -67,7 +76,7 @@ impl AnyBody {
             return Err("a record needs prev, seq, stream and time".to_owned());
         };
         let text = self.body.get();
-        let body = match self.kind.as_str() {
+        let body = match self.kind.as_ref() {
             "decision" => serde_json::from_str(text).map(Body::Decision),
             "intent" => serde_json::from_str(text).map(Body::Intent),
             "outcome" => serde_json::from_str(text).map(Body::Outcome),
