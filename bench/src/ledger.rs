@@ -106,7 +106,7 @@ pub(crate) async fn start_on(
     let config = Config {
         storage: Box::new(SegmentStorage::open(
             &log_dir(dir),
-            SegmentOptions::default(),
+            SegmentOptions::shared(),
         )?),
         vault,
         log_key: log_key.clone().into(),

@@ -18,7 +18,11 @@ fn make_segments() {
         let log = ["actpass/c/n/u", "actpass/c/n/v"][nth % 2];
         // The target counts leaves by their first words.
         let padding = ".".repeat(if nth == 4 { 1000 } else { 150 });
-        let leaf = |part| format!("genuine leaf {nth}.{part} {padding}").into_bytes();
+        let leaf = |part| {
+            format!("genuine leaf {nth}.{part} {padding}")
+                .into_bytes()
+                .into()
+        };
         let kind = BlobKind::SideFrame { seq: 0 };
         let blob = Blob {
             kind,

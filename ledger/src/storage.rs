@@ -264,9 +264,15 @@ impl Head {
     /// The head after one more leaf.
     #[must_use]
     pub fn after(self, leaf: &[u8]) -> Head {
+        self.after_hash(leaf_hash(leaf))
+    }
+
+    /// [`Head::after`] of a leaf with this hash.
+    #[must_use]
+    pub(crate) fn after_hash(self, hash: [u8; 32]) -> Head {
         Head {
             size: self.size.saturating_add(1),
-            hash: leaf_hash(leaf),
+            hash,
         }
     }
 }
@@ -294,9 +300,38 @@ pub struct LogGroup {
     /// Where the log must end for this group to be valid.
     pub expected_head: Head,
     /// The leaves in order, each at most [`LEAF_BYTES_MAX`].
-    pub leaves: Vec<Vec<u8>>,
+    pub leaves: Vec<HashedLeaf>,
     /// Bytes that the leaves, or later ones, name.
     pub blobs: Vec<Blob>,
+}
+
+/// The bytes of a leaf and their hash, which is asked for where it is chained, put into the tree and indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashedLeaf {
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl HashedLeaf {
+    /// [`leaf_hash`] of the bytes.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+}
+
+impl From<Vec<u8>> for HashedLeaf {
+    fn from(bytes: Vec<u8>) -> Self {
+        let hash = leaf_hash(&bytes);
+        Self { bytes, hash }
+    }
+}
+
+impl std::ops::Deref for HashedLeaf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Bytes stored beside the leaves and outside the tree, under a name.

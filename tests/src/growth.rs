@@ -50,7 +50,7 @@ pub fn grow(dir: &Path, key: &SigningKey, origin: &str, size: u64) -> anyhow::Re
             time = time.checked_add(SignedDuration::from_micros(1))?;
             let leaf = leaf(origin, &tree, time)?;
             tree.push(leaf_hash(&leaf));
-            group.leaves.push(leaf);
+            group.leaves.push(leaf.into());
         }
         group.blobs = vec![checkpoint(key, origin, &tree)];
         let appended = storage.append(&[group])?;

@@ -42,7 +42,10 @@ fn group(log: &str, head: Head, leaves: &[&str]) -> LogGroup {
     LogGroup {
         log: log.to_owned(),
         expected_head: head,
-        leaves: leaves.iter().map(|leaf| leaf.as_bytes().to_vec()).collect(),
+        leaves: leaves
+            .iter()
+            .map(|leaf| leaf.as_bytes().to_vec().into())
+            .collect(),
         blobs: vec![
             Blob {
                 kind: BlobKind::State,

@@ -141,7 +141,7 @@ impl Stored {
             let appended = storage.append(&[LogGroup {
                 log: self.log.clone(),
                 expected_head: storage.head(&self.log),
-                leaves: vec![leaf.clone()],
+                leaves: vec![leaf.clone().into()],
                 blobs: std::mem::take(&mut blobs),
             }]);
             assert!(matches!(appended.unwrap()[..], [Appended::Appended { .. }]));

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
-use actpass_core::evidence::merkle::{Tree, leaf_hash};
-use actpass_core::hash::hex;
+use actpass_core::evidence::merkle::Tree;
+use actpass_core::hash::{LeafHash, hex};
+use actpass_ledger::storage::HashedLeaf;
 use anyhow::ensure;
 use ed25519_dalek::SigningKey;
 
@@ -31,7 +32,7 @@ pub(super) struct Group {
     /// Index of the first.
     pub(super) first: u64,
     /// Their bytes.
-    pub(super) leaves: Vec<Vec<u8>>,
+    pub(super) leaves: Vec<HashedLeaf>,
     /// The nonce of each.
     pub(super) nonces: Vec<[u8; 16]>,
     /// What was paid with them, in all.
@@ -85,9 +86,9 @@ impl Leaves {
             let mut leaf = Vec::with_capacity(LEAF_BYTES);
             leaf.extend_from_slice(header.as_bytes());
             leaf.resize(LEAF_BYTES, b'-');
-            let hash = leaf_hash(&leaf);
-            self.head = *hash.as_bytes();
-            self.tree.push(hash);
+            let leaf = HashedLeaf::from(leaf);
+            self.head = leaf.hash();
+            self.tree.push(LeafHash::from_bytes(self.head));
             self.paid += 1;
             texts.push(leaf);
             nonces.push(nonce);

@@ -19,7 +19,7 @@ impl Ours {
     pub(super) fn new(dir: &Path) -> anyhow::Result<Self> {
         Ok(Self {
             leaves: Leaves::new(),
-            storage: SegmentStorage::open(&dir.join("log"), SegmentOptions::default())?,
+            storage: SegmentStorage::open(&dir.join("log"), SegmentOptions::shared())?,
         })
     }
 }

@@ -110,9 +110,10 @@ impl Store for Rows {
         let nonces: Vec<&[u8]> = nonces.iter().map(<[u8; 16]>::as_slice).collect();
         let (first, count) = (i64::try_from(group.first)?, i64::try_from(leaves)?);
         let paid = i64::try_from(group.paid)?;
+        let leaves_of: Vec<&[u8]> = group.leaves.iter().map(|leaf| &**leaf).collect();
         let kept = self.runtime.block_on(self.client.execute(
             &self.insert,
-            &[&first, &count, &paid, &checkpoint, &nonces, &group.leaves],
+            &[&first, &count, &paid, &checkpoint, &nonces, &leaves_of],
         ))?;
         ensure!(kept == u64::try_from(leaves)?, "the head moved");
         Ok(())

@@ -46,7 +46,7 @@ impl Store for Sqlite {
             let mut used = transaction.prepare_cached("INSERT INTO used VALUES (?1)")?;
             let mut seq = i64::try_from(first)?;
             for (bytes, nonce) in leaves.iter().zip(&nonces) {
-                leaf.execute(params![seq, bytes])?;
+                leaf.execute(params![seq, &**bytes])?;
                 used.execute(params![nonce])?;
                 seq += 1;
             }

@@ -51,7 +51,7 @@ impl KeptIn {
     pub(super) fn storage(&self) -> anyhow::Result<Box<dyn Storage>> {
         match self {
             Self::Volume(data) => {
-                let storage = SegmentStorage::open(&data.join("log"), SegmentOptions::default());
+                let storage = SegmentStorage::open(&data.join("log"), SegmentOptions::shared());
                 Ok(Box::new(storage.context("the log cannot be opened")?))
             }
             Self::Postgres(config) => {

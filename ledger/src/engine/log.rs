@@ -27,7 +27,7 @@ use super::Keys;
 use crate::error::ApiError;
 use crate::heads::{self, HeadsError};
 use crate::keys::Ring;
-use crate::storage::{Head, LogGroup, Sealed, StorageError};
+use crate::storage::{HashedLeaf, Head, LogGroup, Sealed, StorageError};
 use crate::vault::VaultError;
 
 pub(super) use taken::{read_all, read_on};
@@ -412,7 +412,9 @@ impl Log {
         let bytes = leaf
             .canonical()
             .map_err(|error| ApiError::Malformed(error.to_string()))?;
-        let text = self.take(leaf, &bytes).map_err(|error| {
+        let bytes = HashedLeaf::from(bytes);
+        let hash = LeafHash::from_bytes(bytes.hash());
+        let text = self.take(leaf, &bytes, hash).map_err(|error| {
             // The ruling was made from this very state, so this is a defect; nothing was staged.
             tracing::error!(%error, "A leaf does not follow from the state it was made from");
             ApiError::Malformed(error.to_string())
@@ -422,10 +424,10 @@ impl Log {
     }
 
     /// Takes a leaf in, new or read back.
-    fn take(&mut self, leaf: &Leaf, bytes: &[u8]) -> Result<Arc<str>, StateError> {
+    fn take(&mut self, leaf: &Leaf, bytes: &[u8], hash: LeafHash) -> Result<Arc<str>, StateError> {
         self.state.apply(leaf, &self.bundles)?;
         let index = self.tree.size();
-        self.head = merkle::leaf_hash(bytes);
+        self.head = hash;
         self.tree.push(self.head);
         self.last_time = leaf.h.time;
         let text: Arc<str> = std::str::from_utf8(bytes).unwrap_or_default().into();
@@ -507,7 +509,7 @@ impl Log {
         if leaf.h.time <= self.last_time {
             return Err("its time does not come after the leaf before".to_owned());
         }
-        self.take(&leaf, bytes)
+        self.take(&leaf, bytes, merkle::leaf_hash(bytes))
             .map(drop)
             .map_err(|error| error.to_string())
     }

@@ -410,7 +410,7 @@ impl Sequencer {
 }
 
 fn bytes_of(group: &LogGroup) -> usize {
-    let leaves = group.leaves.iter().map(Vec::len);
+    let leaves = group.leaves.iter().map(|leaf| leaf.len());
     leaves
         .chain(group.blobs.iter().map(|blob| blob.bytes.len()))
         .sum()

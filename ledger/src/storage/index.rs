@@ -91,6 +91,17 @@ impl Index {
         place: Place,
         visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, String> {
+        self.apply_hashed(frame, None, place, visit)
+    }
+
+    /// The same, of a leaf whose hash is known.
+    pub(super) fn apply_hashed(
+        &mut self,
+        frame: &Frame<'_>,
+        hash: Option<[u8; 32]>,
+        place: Place,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, String> {
         match *frame {
             Frame::Segment { size, .. } => {
                 let (mark, logs) = (self.mark(), self.next_log());
@@ -117,7 +128,7 @@ impl Index {
                     return Err(format!("leaf {seq} stands where {} belongs", head.size));
                 }
                 if let Some(contents) = in_segment(&mut self.contents, place) {
-                    *head = head.after(bytes);
+                    *head = head.after_hash(hash.unwrap_or_else(|| leaf_hash(bytes)));
                     let part = contents.parts.entry(log).or_insert_with(|| Part {
                         first: seq,
                         leaves: Vec::new(),

@@ -351,9 +351,9 @@ impl Content {
             self.written.push(Written::Leaf {
                 log: group.log.clone(),
                 seq: head.size,
-                bytes: leaf.clone(),
+                bytes: leaf.to_vec(),
             });
-            head = head.after(leaf);
+            head = head.after_hash(leaf.hash());
         }
         match self.logs.iter_mut().find(|(name, _)| *name == group.log) {
             Some((_, kept)) => *kept = head,

@@ -421,7 +421,7 @@ fn check(groups: &[LogGroup]) -> Result<(), StorageError> {
     let mut bytes = 0_usize;
     for group in groups {
         check_bounds(group)?;
-        let leaves = group.leaves.iter().map(Vec::len);
+        let leaves = group.leaves.iter().map(|leaf| leaf.len());
         let blobs = group.blobs.iter().map(|blob| blob.bytes.len());
         bytes = bytes.saturating_add(leaves.chain(blobs).sum());
     }

@@ -17,7 +17,8 @@
 //!
 //! A segment is made under another name, filled, synced, renamed, and its directory synced, so that under its own
 //! name it is always complete. Blocks exist before they are needed, so a full disk is met while making a segment,
-//! where nothing can be lost. The next one is made while nobody waits, or, where somebody always does, by a thread.
+//! where nothing can be lost. The next one is made while nobody waits, or, where somebody always does, by a thread, which does a
+//! little at a time.
 //!
 //! Once a segment is full and the next has data, an index file is made in the same way, while nobody waits. It follows
 //! from the segment, so a missing one is made anew, and one that is not whole is passed over.
@@ -28,6 +29,7 @@
 //! report success for pages that the kernel has already dropped (fsyncgate).
 
 mod ahead;
+mod beside;
 mod compare;
 mod indexing;
 mod write;
@@ -39,10 +41,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::ahead::Ahead;
+use self::beside::Thread;
 use self::compare::{Accepted, compare};
 use self::indexing::{UNINDEXED_MAX, take_sealed};
 use self::write::{Current, fill, is_full};
 pub(super) use self::write::{WriteError, make_file};
+use super::contents::Summary;
 use super::frame::{
     ALIGN, FRAME_HEADER_BYTES, Frame, GroupBuilder, GroupId, SEGMENT_PAYLOAD_BYTES, decode_frame,
     group_bytes,
@@ -68,6 +72,10 @@ pub const SEGMENT_BYTES_MIN: u64 = 8 * 1024;
 /// Segment size of local mode: one append of 1 MiB of leaves and two of the largest blobs takes 1 + 2 × 1.07 MiB.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
 
+/// Segment size of a ledger that many write to: at 4 MiB one group of 128 leaves in 50 waits for what a new segment takes, at 16
+/// one in 200.
+pub const SEGMENT_BYTES_SHARED: u64 = 16 * 1024 * 1024;
+
 /// Segment sizes are multiples of a page.
 const PAGE_BYTES: u64 = 4096;
 
@@ -76,6 +84,15 @@ const PAGE_BYTES: u64 = 4096;
 pub struct SegmentOptions {
     /// Size of new segments in bytes, a multiple of 4096 from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
     pub segment_bytes: u64,
+}
+
+impl SegmentOptions {
+    /// For a ledger that many write to.
+    pub const fn shared() -> Self {
+        SegmentOptions {
+            segment_bytes: SEGMENT_BYTES_SHARED,
+        }
+    }
 }
 
 impl Default for SegmentOptions {
@@ -99,7 +116,9 @@ pub struct SegmentStorage {
     believed: Option<u32>,
     current: Option<Current>,
     ahead: Ahead,
-    /// Whether a thread may make the next segment.
+    /// The segment whose index file a thread writes.
+    indexing: Option<(u32, Thread<Option<Summary>>)>,
+    /// Whether threads may make the next segment and write index files.
     beside: bool,
     recovery: Option<Recovery>,
     poisoned: bool,
@@ -171,6 +190,7 @@ impl SegmentStorage {
             sealed: Arc::new(sealed),
             current: None,
             ahead: Ahead::Nothing,
+            indexing: None,
             beside: false,
             recovery: None,
             poisoned: false,
@@ -300,6 +320,7 @@ impl SegmentStorage {
             end: 0,
             dirty: None,
         });
+        self.write_index_beside()?;
         if self.index.contents().count() > UNINDEXED_MAX {
             self.write_index_if_room()?;
         }
@@ -349,13 +370,13 @@ impl SegmentStorage {
             });
         }
         let mut placed = Vec::new();
-        for frame in accepted.iter().flat_map(Accepted::frames) {
+        for (frame, hash) in accepted.iter().flat_map(Accepted::hashed_frames) {
             let offset = current.end.saturating_add(group.push(&frame) as u64);
             let place = Place {
                 segment: current.number,
                 offset: u32::try_from(offset).unwrap_or(u32::MAX),
             };
-            placed.push((frame, place));
+            placed.push((frame, hash, place));
         }
         let (bytes, chain) = group.finish(&id, &self.index.chain);
         if let Err(error) = current.write(&bytes) {
@@ -373,9 +394,9 @@ impl SegmentStorage {
             };
             drop(self.index.apply(&first, place, &mut unseen));
         }
-        for (frame, place) in placed {
+        for (frame, hash, place) in placed {
             let mut unseen = |_: Entry<'_>| ControlFlow::Continue(());
-            let applied = self.index.apply(&frame, place, &mut unseen);
+            let applied = self.index.apply_hashed(&frame, hash, place, &mut unseen);
             // Cannot fail, as the frames were numbered from this index; if it did, the bytes would be wrong.
             if applied.is_err() {
                 self.poisoned = true;

@@ -54,7 +54,9 @@ impl Growing {
             let log = ["one", "two"][usize::from(group % 3 == 0)].to_owned();
             let leaves = (0..=group % 4).map(|_| {
                 self.written += 1;
-                format!("{{\"leaf\":{},\"of\":\"{log}\"}}", self.written).into_bytes()
+                format!("{{\"leaf\":{},\"of\":\"{log}\"}}", self.written)
+                    .into_bytes()
+                    .into()
             });
             let appended = storage.append(&[LogGroup {
                 expected_head: storage.head(&log),

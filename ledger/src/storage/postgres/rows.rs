@@ -6,10 +6,10 @@
 
 use std::ops::ControlFlow;
 
-use super::super::{Blob, BlobKind, Entry, StorageError};
+use super::super::{Blob, BlobKind, Entry, HashedLeaf, StorageError};
 
 /// The leaves of a group whose first one has that index.
-pub(super) fn leaves(log: &str, first: u64, leaves: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn leaves(log: &str, first: u64, leaves: &[HashedLeaf]) -> Vec<u8> {
     let bytes: usize = leaves.iter().map(|leaf| leaf.len().saturating_add(8)).sum();
     let mut row = Vec::with_capacity(bytes);
     for (seq, leaf) in (first..).zip(leaves) {
@@ -205,7 +205,7 @@ mod tests {
             },
         ];
         let written = (
-            super::leaves(log, 8, &[first.clone(), second.clone()]),
+            super::leaves(log, 8, &[first.clone().into(), second.clone().into()]),
             super::blobs(log, &beside),
         );
         let read = |leaves: &[u8], blobs: &[u8]| {
@@ -237,7 +237,7 @@ mod tests {
             assert!(found.unwrap_err().contains("actpass/a"), "byte {at}");
         }
         // Nor is a leaf taken for one of another place.
-        let elsewhere = super::leaves(log, 9, &[first, second]);
+        let elsewhere = super::leaves(log, 9, &[first.into(), second.into()]);
         assert!(
             read(&elsewhere, &written.1)
                 .0

@@ -129,7 +129,7 @@ impl Found {
 pub(super) fn after(group: &LogGroup) -> Head {
     let mut head = group.expected_head;
     if let Some(last) = group.leaves.last() {
-        head = head.after(last);
+        head = head.after_hash(last.hash());
         let leaves = u64::try_from(group.leaves.len()).unwrap_or(u64::MAX);
         head.size = group.expected_head.size.saturating_add(leaves);
     }

@@ -1,11 +1,10 @@
 //! The next segment, made before it is needed: while nobody waits, or by a thread where somebody always does.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use super::write::{WriteError, fill, make_file};
+use super::beside::{Pace, Thread};
+use super::write::{Current, WriteError, fill, make_file};
 use super::{SegmentStorage, segment_name, unfinished_name};
 use crate::storage::StorageError;
 use crate::storage::io::Io;
@@ -15,27 +14,11 @@ pub(super) enum Ahead {
     /// It is not there.
     Nothing,
     /// A thread makes it.
-    Making(Thread),
+    Making(Thread<()>),
     /// A thread found no room: whoever needs it next asks again.
     GivenUp,
     /// It is made, under this number.
     Made(u32),
-}
-
-/// A thread that is waited for before anybody else may have the directory.
-pub(super) struct Thread(Option<JoinHandle<Result<(), WriteError>>>);
-
-impl Thread {
-    fn result(mut self) -> Option<thread::Result<Result<(), WriteError>>> {
-        self.0.take().map(JoinHandle::join)
-    }
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        // What it made counts once it is found; why it failed is said to who asks.
-        drop(self.0.take().map(JoinHandle::join));
-    }
 }
 
 impl SegmentStorage {
@@ -46,20 +29,11 @@ impl SegmentStorage {
         }
         let (number, size) = (self.next_number(), self.options.segment_bytes);
         let made = match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
-            Ahead::Making(thread) => thread.result().unwrap_or(Ok(Ok(()))),
-            _ => Ok(make_segment(&*self.io, &self.segments, number, size)),
+            Ahead::Making(thread) => thread.result(&self.segments.join(segment_name(number))),
+            _ => make_segment(&*self.io, &self.segments, number, size, &Pace::at_once()),
         };
-        let made = made.unwrap_or_else(|_| {
-            Err(WriteError::Failed {
-                path: self.segments.join(segment_name(number)),
-                did: "make",
-                source: io::Error::other("the thread that made it panicked"),
-            })
-        });
         if let Err(error) = made {
             if matches!(error, WriteError::Full) {
-                // Gives back the blocks reserved so far; if even that fails, opening removes the file.
-                drop(self.io.remove(&self.segments.join(unfinished_name(number))));
                 self.ahead = Ahead::GivenUp;
             }
             return Err(self.write_failed(error));
@@ -68,19 +42,23 @@ impl SegmentStorage {
         Ok(())
     }
 
-    /// Has a thread make it, once three quarters of this one are used: nobody had the time before.
+    /// Has a thread make it, from where a quarter of this one is used to where three quarters are: nobody had the time before.
     pub(super) fn prepare_beside(&mut self) {
-        let current = self.current.as_ref();
-        let needed = current.is_some_and(|it| it.end >= it.size.saturating_mul(3) / 4);
-        if !self.beside || !needed || !matches!(self.ahead, Ahead::Nothing) {
+        let used = self.current.as_ref().map_or(0, Current::percent_used);
+        if !self.beside || used < STARTS_AT {
             return;
         }
-        let (io, segments) = (Arc::clone(&self.io), self.segments.clone());
-        let (number, size) = (self.next_number(), self.options.segment_bytes);
-        let thread = thread::Builder::new().name("segment".to_owned());
-        // Without a thread it is made when it is needed.
-        if let Ok(thread) = thread.spawn(move || make_segment(&*io, &segments, number, size)) {
-            self.ahead = Ahead::Making(Thread(Some(thread)));
+        if matches!(self.ahead, Ahead::Nothing) {
+            let (io, segments) = (Arc::clone(&self.io), self.segments.clone());
+            let (number, size) = (self.next_number(), self.options.segment_bytes);
+            let make = move |pace: &Pace| make_segment(&*io, &segments, number, size, pace);
+            // Without a thread it is made when it is needed.
+            if let Some(thread) = Thread::start("segment", make) {
+                self.ahead = Ahead::Making(thread);
+            }
+        }
+        if let Ahead::Making(thread) = &self.ahead {
+            thread.allow((used - STARTS_AT) * 100 / (DONE_AT - STARTS_AT));
         }
     }
 
@@ -98,13 +76,43 @@ impl SegmentStorage {
     }
 }
 
-fn make_segment(io: &dyn Io, segments: &Path, number: u32, size: u64) -> Result<(), WriteError> {
+fn make_segment(
+    io: &dyn Io,
+    segments: &Path,
+    number: u32,
+    size: u64,
+    pace: &Pace,
+) -> Result<(), WriteError> {
     let path = segments.join(segment_name(number));
     let unfinished = segments.join(unfinished_name(number));
-    make_file(io, &unfinished, &path, &|file| {
+    let made = make_file(io, &unfinished, &path, &|file| {
         file.allocate(size).map_err(|error| ("allocate", error))?;
         // Zeros are written, not only reserved: the first write to a reserved block would change metadata, and the
         // fdatasync of an append would wait for the file system's journal.
-        fill(file, 0, size).map_err(|error| ("fill", error))
-    })
+        let parts = size.div_ceil(PART_BYTES);
+        for part in 0..parts {
+            let others_wait = pace.wait(part, parts);
+            let from = part.saturating_mul(PART_BYTES);
+            fill(file, from, size.min(from.saturating_add(PART_BYTES)))
+                .map_err(|error| ("fill", error))?;
+            if others_wait {
+                // Else all of it would go to the disk at the end, and an append behind it.
+                file.fdatasync().map_err(|error| ("fdatasync", error))?;
+            }
+        }
+        Ok(())
+    });
+    if matches!(made, Err(WriteError::Full)) {
+        // Gives back the blocks reserved so far; if even that fails, opening removes the file.
+        drop(io.remove(&unfinished));
+    }
+    made
 }
+
+/// Percent of the current segment that are used when a thread begins to make the next one, and when it may be done.
+const STARTS_AT: u64 = 25;
+const DONE_AT: u64 = 75;
+
+/// Zeros that go to the disk beside appends at once: as many as a group of 128 leaves has bytes, so that an append waits for about
+/// as much of others as it writes itself.
+const PART_BYTES: u64 = 128 * 1024;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::storage::frame::Frame;
 use crate::storage::index::Index;
-use crate::storage::{Appended, Head, LogGroup, leaf_hash};
+use crate::storage::{Appended, HashedLeaf, Head, LogGroup};
 
 /// One group whose head was right, with the numbers it will be written under.
 pub(super) struct Accepted<'a> {
@@ -19,6 +19,11 @@ pub(super) struct Accepted<'a> {
 impl Accepted<'_> {
     /// Its frames: blobs come first, as the leaves name them.
     pub(super) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.hashed_frames().map(|(frame, _)| frame)
+    }
+
+    /// Its frames, those of leaves with their hashes.
+    pub(super) fn hashed_frames(&self) -> impl Iterator<Item = (Frame<'_>, Option<[u8; 32]>)> {
         let log = self.number;
         let name = self.group.log.as_str();
         let declare = self.declare.then_some(Frame::Log { log, name });
@@ -29,8 +34,12 @@ impl Accepted<'_> {
             bytes: &blob.bytes,
         });
         let leaves = self.group.leaves.iter().zip(self.first..);
-        let leaves = leaves.map(move |(bytes, seq)| Frame::Leaf { log, seq, bytes });
-        declare.into_iter().chain(blobs).chain(leaves)
+        let leaves = leaves.map(move |(leaf, seq)| {
+            let (hash, bytes) = (leaf.hash(), &**leaf);
+            (Frame::Leaf { log, seq, bytes }, Some(hash))
+        });
+        let others = declare.into_iter().chain(blobs);
+        others.map(|frame| (frame, None)).chain(leaves)
     }
 }
 
@@ -55,10 +64,7 @@ pub(super) fn compare<'a>(
         }
         let head = Head {
             size: found.size.saturating_add(group.leaves.len() as u64),
-            hash: group
-                .leaves
-                .last()
-                .map_or(found.hash, |leaf| leaf_hash(leaf)),
+            hash: group.leaves.last().map_or(found.hash, HashedLeaf::hash),
         };
         results.push(Appended::Appended { head });
         if group.leaves.is_empty() && group.blobs.is_empty() {

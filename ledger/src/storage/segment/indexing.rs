@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::sync::Arc;
 
+use super::beside::{Pace, Thread};
 use super::write::{WriteError, make_file};
 use super::{SegmentStorage, walk};
 use crate::storage::contents::Summary;
@@ -61,34 +63,68 @@ impl SegmentStorage {
     /// # Errors
     /// [`StorageError::NoSpace`], and it is tried again; after any other the storage takes nothing more.
     pub(super) fn write_index(&mut self) -> Result<bool, StorageError> {
-        let Some(current) = &self.current else {
+        self.take_index(true)?;
+        let Some((segment, bytes)) = self.next_index() else {
             return Ok(false);
         };
+        let made = make_index(&*self.io, &self.segments, segment, &bytes);
+        self.index_made(segment, made)?;
+        Ok(true)
+    }
+
+    /// Has a thread write it, and takes in what the last one wrote: nobody had the time before.
+    pub(super) fn write_index_beside(&mut self) -> Result<(), StorageError> {
+        self.take_index(false)?;
+        if !self.beside || self.indexing.is_some() {
+            return Ok(());
+        }
+        let Some((segment, bytes)) = self.next_index() else {
+            return Ok(());
+        };
+        let (io, segments) = (Arc::clone(&self.io), self.segments.clone());
+        let make = move |_: &Pace| make_index(&*io, &segments, segment, &bytes);
+        // Without a thread it is written later.
+        self.indexing = Thread::start("index", make).map(|thread| (segment, thread));
+        Ok(())
+    }
+
+    /// Takes in what the thread wrote, if it is done, or else if it is to be waited for.
+    fn take_index(&mut self, wait: bool) -> Result<(), StorageError> {
+        let done = |(_, thread): &mut (u32, Thread<Option<Summary>>)| wait || thread.is_finished();
+        let Some((segment, thread)) = self.indexing.take_if(done) else {
+            return Ok(());
+        };
+        let made = thread.result(&self.segments.join(index_name(segment)));
+        match self.index_made(segment, made) {
+            // It is tried again.
+            Err(StorageError::NoSpace { .. }) => Ok(()),
+            made => made,
+        }
+    }
+
+    /// What the index file of the oldest full segment without one holds.
+    fn next_index(&self) -> Option<(u32, Vec<u8>)> {
+        let current = self.current.as_ref()?;
         let (number, begun) = (current.number, current.end > 0);
         let full = |segment: u32| {
             let next = segment.saturating_add(1);
             next < number || (next == number && begun)
         };
-        let Some(contents) = self.index.contents().find(|it| full(it.segment)) else {
-            return Ok(false);
-        };
-        let (segment, bytes) = (contents.segment, contents.encode());
-        let path = self.segments.join(index_name(segment));
-        let unfinished = self.segments.join(unfinished_index_name(segment));
-        let made = make_file(&*self.io, &unfinished, &path, &|file| {
-            file.pwrite(&bytes, 0).map_err(|error| ("write", error))
-        });
-        if let Err(error) = made {
-            if matches!(error, WriteError::Full) {
-                drop(self.io.remove(&unfinished));
-            }
-            return Err(self.write_failed(error));
-        }
+        let contents = self.index.contents().find(|it| full(it.segment))?;
+        Some((contents.segment, contents.encode()))
+    }
+
+    fn index_made(
+        &mut self,
+        segment: u32,
+        made: Result<Option<Summary>, WriteError>,
+    ) -> Result<(), StorageError> {
+        let summary = made.map_err(|error| self.write_failed(error))?;
         self.index.release(segment);
-        if let Some(summary) = Summary::decode(&bytes) {
+        if let Some(summary) = summary {
             self.sealed.add(summary);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The same, where a full disk is no reason to stop.
@@ -179,4 +215,24 @@ impl SegmentStorage {
         }
         Ok(())
     }
+}
+
+/// Writes one, and says what is in it.
+fn make_index(
+    io: &dyn Io,
+    segments: &Path,
+    segment: u32,
+    bytes: &[u8],
+) -> Result<Option<Summary>, WriteError> {
+    let unfinished = segments.join(unfinished_index_name(segment));
+    let made = make_file(
+        io,
+        &unfinished,
+        &segments.join(index_name(segment)),
+        &|file| file.pwrite(bytes, 0).map_err(|error| ("write", error)),
+    );
+    if matches!(made, Err(WriteError::Full)) {
+        drop(io.remove(&unfinished));
+    }
+    made.map(|()| Summary::decode(bytes))
 }

@@ -1,3 +1,4 @@
+mod beside;
 mod calls;
 mod crashes;
 #[expect(unreachable_pub, reason = "the tests crate takes it in as well")]
@@ -129,7 +130,7 @@ fn some_groups(storage: &dyn Storage, random: &mut u64) -> Vec<LogGroup> {
             let leaves = (0..leaves)
                 .map(|_| {
                     let bytes = 2 + next(random) % 700;
-                    text(random, bytes)
+                    text(random, bytes).into()
                 })
                 .collect();
             let mut name = [0; 32];
@@ -158,7 +159,7 @@ fn leaf_group(storage: &dyn Storage, log: &str, leaf: &[u8]) -> LogGroup {
     LogGroup {
         log: log.to_owned(),
         expected_head: storage.head(log),
-        leaves: vec![leaf.to_vec()],
+        leaves: vec![leaf.to_vec().into()],
         blobs: Vec::new(),
     }
 }
@@ -394,7 +395,7 @@ proptest! {
                 LogGroup {
                     log,
                     expected_head,
-                    leaves: vec![b"{}".to_vec(); leaves],
+                    leaves: vec![b"{}".to_vec().into(); leaves],
                     blobs: vec![Blob { kind: BlobKind::Sealed, name: [blobs as u8; 32], bytes: vec![7; 9] }; blobs],
                 }
             }).collect();

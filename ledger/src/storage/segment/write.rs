@@ -34,6 +34,11 @@ pub(in crate::storage) enum WriteError {
 }
 
 impl Current {
+    /// How much of it is used.
+    pub(super) fn percent_used(&self) -> u64 {
+        self.end.saturating_mul(100) / self.size.max(1)
+    }
+
     /// Puts zeros where a write without space may have left bytes. They must be durable before the next group is
     /// written: a crash could else leave both, and the older bytes would look like a later group.
     pub(super) fn scrub(&mut self) -> Result<(), WriteError> {

@@ -132,9 +132,7 @@ fn a_flipped_bit_of_a_leaf_names_the_log_and_the_leaf() {
     for group in made.concat() {
         for (leaf, want_seq) in group.leaves.iter().zip(group.expected_head.size..) {
             for (path, bytes) in &files {
-                let found = bytes
-                    .windows(leaf.len())
-                    .position(|part| part == leaf.as_slice());
+                let found = bytes.windows(leaf.len()).position(|part| part == &**leaf);
                 let Some(at) = found.filter(|_| leaf.len() > 20) else {
                     continue;
                 };
