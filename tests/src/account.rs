@@ -11,6 +11,8 @@ use actpass_core::upstream::AttributeValue;
 use actpass_ledger::storage::{Entry, SegmentReader};
 use anyhow::{Context, bail, ensure};
 
+use crate::exported::Exported;
+
 /// A record, by its stream and number.
 pub type Id = (StreamId, u64);
 
@@ -50,6 +52,20 @@ impl Account {
             ControlFlow::Continue(())
         })?;
         wrong.map_or(Ok(account), Err)
+    }
+
+    /// What an exported log says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_export(text: &str) -> anyhow::Result<Self> {
+        let mut account = Self::default();
+        let exported = Exported::parse(text)?;
+        for at in exported.leaves() {
+            let line = exported.lines.get(at).context("a leaf")?;
+            account.enter(&Leaf::parse(line)?)?;
+        }
+        Ok(account)
     }
 
     fn enter(&mut self, leaf: &Leaf) -> anyhow::Result<()> {

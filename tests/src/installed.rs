@@ -59,7 +59,7 @@ impl<'a> Installed<'a> {
     /// # Errors
     /// Where something does not build, install or start.
     pub fn on(cluster: &'a Cluster) -> anyhow::Result<Self> {
-        Self::with(cluster, false)
+        Self::with(cluster, &["--set=ledger.storage.persistent=false"])
     }
 
     /// The same, with a ledger that keeps its log when its pod is made anew.
@@ -79,10 +79,19 @@ impl<'a> Installed<'a> {
             },
         });
         cluster.apply(&volume.to_string())?;
-        Self::with(cluster, true)
+        Self::with(cluster, &["--set=ledger.storage.persistent=true"])
     }
 
-    fn with(cluster: &'a Cluster, lasting: bool) -> anyhow::Result<Self> {
+    /// The same, with the values of that file beside those of the tests.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn valued(cluster: &'a Cluster, values: &Path) -> anyhow::Result<Self> {
+        let values = values.to_str().context("a path that is no text")?;
+        Self::with(cluster, &[&format!("--values={values}")])
+    }
+
+    fn with(cluster: &'a Cluster, more: &[&str]) -> anyhow::Result<Self> {
         let installed = Self { cluster };
         // Tests of several programs begin at once.
         let lock = fs::File::create(cluster.state().join("install.lock"))?;
@@ -95,9 +104,9 @@ impl<'a> Installed<'a> {
             CHART.to_owned(),
             format!("--namespace={SYSTEM}"),
             "--create-namespace".to_owned(),
-            format!("--set=ledger.storage.persistent={lasting}"),
             "--set=networkPolicy.quarantine=true".to_owned(),
         ];
+        args.extend(more.iter().map(|argument| (*argument).to_owned()));
         for (name, image) in &images {
             let value = if name == "sidecar" { "proxy" } else { name };
             args.push(format!("--set=images.{value}={image}"));
@@ -126,10 +135,16 @@ impl<'a> Installed<'a> {
     /// # Errors
     /// Where one does not.
     pub fn rolled_out(&self) -> anyhow::Result<()> {
+        // Over PostgreSQL it is a Deployment.
+        let ledger = ["get", "deployment,statefulset", "-n", SYSTEM, "-o=name"];
+        let ledger = self.cluster.ask(&ledger)?;
+        let ledger = ledger
+            .lines()
+            .find(|name| name.ends_with("/actpass-ledger"));
         for part in [
             "deployment/actpass-controller",
             "deployment/actpass-webhook",
-            "statefulset/actpass-ledger",
+            ledger.context("there is no ledger")?,
         ] {
             let timeout = format!("--timeout={}s", PATIENCE.as_secs());
             let rolled = ["rollout", "status", part, "-n", SYSTEM, &timeout];

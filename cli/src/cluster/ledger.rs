@@ -1,6 +1,6 @@
 //! The ledger of a cluster, from outside of it.
 //!
-//! *Flow.* `kubectl port-forward` leads to the ledger's pod, past no check of the ledger's: TLS goes from here to there, and
+//! *Flow.* `kubectl port-forward` leads to a pod of the ledger, past no check of the ledger's: TLS goes from here to there, and
 //! the certificate has to lead to the authority in ConfigMap `actpass-trust`. The token is the person's own, as kubectl
 //! shows it to the API server; who logs in with a client certificate has none, and names a ServiceAccount instead, whose
 //! token, for the ledger alone and for ten minutes, the API server makes if they may. The ledger asks the API server
@@ -25,8 +25,11 @@ use super::kubectl::{Kubectl, MISSING, plain};
 use super::token;
 use crate::client::{Client, Refused};
 
-/// The one pod of the ledger, and its port.
+/// The one pod of a ledger over a volume; where there are several over PostgreSQL, any that its Service leads to.
 const POD: &str = "pod/actpass-ledger-0";
+const SERVICE: &str = "service/actpass-ledger";
+
+/// Its port in a pod and at the Service.
 const PORT: &str = ":8443";
 
 /// Role in the namespace of the installation with what reaching the ledger takes.
@@ -91,7 +94,11 @@ impl Ledger {
                  you may make, --service-account NAMESPACE/NAME (docs/install.md says how to set one up)"
             })?,
         };
-        let (forward, port) = forward(&system).await.map_err(bind)?;
+        let opened = match forward(&system, POD).await {
+            Err(error) if is_not_there(&error) => forward(&system, SERVICE).await,
+            opened => opened,
+        };
+        let (forward, port) = opened.map_err(bind)?;
         let client = Client {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             authorities,
@@ -158,9 +165,14 @@ fn of_account(
     Ok(Zeroizing::new(token.trim().to_owned()))
 }
 
-/// A way to the ledger's pod, and the port on 127.0.0.1 where it begins.
-async fn forward(system: &Kubectl) -> anyhow::Result<(Child, u16)> {
-    let args = ["port-forward", "--address=127.0.0.1", POD, PORT];
+/// Whether the API server said that there is no such object.
+fn is_not_there(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("not found")
+}
+
+/// A way to that object, and the port on 127.0.0.1 where it begins.
+async fn forward(system: &Kubectl, to: &str) -> anyhow::Result<(Child, u16)> {
+    let args = ["port-forward", "--address=127.0.0.1", to, PORT];
     let mut command = tokio::process::Command::from(system.command(&args));
     command
         .stdin(Stdio::null())
