@@ -170,7 +170,11 @@ impl Cluster {
         self.apply_in("default", yaml)
     }
 
-    fn apply_in(&self, namespace: &str, yaml: &str) -> anyhow::Result<()> {
+    /// The same in a namespace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_in(&self, namespace: &str, yaml: &str) -> anyhow::Result<()> {
         self.fed_in(namespace, &["apply"], yaml)
     }
 

@@ -71,9 +71,9 @@ fn server(cluster: &Cluster) -> (Postgres, tempfile::NamedTempFile) {
     let secret = |name: &str, key: &str, value: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM}, "stringData": {key: value}});
     cluster.ask(&["create", "namespace", SYSTEM]).unwrap();
     let password = secret("ledger-db", "password", "right\n").to_string();
-    cluster.apply(&password).unwrap();
+    cluster.apply_in(SYSTEM, &password).unwrap();
     let authorities = secret("ledger-db-ca", "ca.crt", &authority.pem).to_string();
-    cluster.apply(&authorities).unwrap();
+    cluster.apply_in(SYSTEM, &authorities).unwrap();
     let values = json!({"ledger": {"replicas": 2, "postgres": {
         "url": format!("postgresql://ledger@{SERVER}:5432/postgres"),
         "passwordSecret": "ledger-db", "caSecret": "ledger-db-ca",
