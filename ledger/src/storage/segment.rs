@@ -30,6 +30,7 @@
 mod ahead;
 mod compare;
 mod indexing;
+mod looking;
 mod write;
 
 use std::collections::BTreeMap;
