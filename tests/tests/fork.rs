@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "the helpers of these tests stand outside their functions"
 )]
 
@@ -181,10 +182,14 @@ impl State {
     fn fork_all(&self, more: &[&str]) -> Output {
         let key = b64u_encode(&[7; 32]);
         private(&self.path("ledger.key"), key.as_bytes());
+        self.fork_by(&self.path("ledger.key"), more)
+    }
+
+    fn fork_by(&self, key: &Path, more: &[&str]) -> Output {
         let mut command = Command::new(program("actpass-ledger"));
         command.args(["fork", "--all", "--by=ann", "--why=case 17"]);
         command.arg("--data").arg(self.path("state"));
-        command.arg("--log-key").arg(self.path("ledger.key"));
+        command.arg("--log-key").arg(key);
         command.arg("--kek").arg(self.path("state/keys/kek"));
         command.args(more).output().unwrap()
     }
@@ -572,4 +577,16 @@ fn an_agent_runs_on_what_was_restored_once_the_log_says_what_is_lost() {
     assert_eq!(found.status.code(), Some(2), "{}", text(&found));
     let found: Value = serde_json::from_slice(&found.stdout).unwrap();
     assert_eq!(found.pointer("/logs/0/lost/0/anchors"), Some(&1.into()));
+}
+
+#[test]
+fn a_log_key_that_others_may_read_is_refused() {
+    let (state, ..) = State::behind();
+    went_well(&state.fork_all(&[]));
+    let key = state.path("open.key");
+    fs::write(&key, b64u_encode(&[7; 32])).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let refused = state.fork_by(&key, &[]);
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("chmod 600"), "{}", text(&refused));
 }

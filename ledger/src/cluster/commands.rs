@@ -8,9 +8,9 @@ use actpass_ledger::backup::{Until, backup, restore};
 use actpass_ledger::engine::Parts;
 use actpass_ledger::engine::fork::{self, Given, Request};
 use actpass_ledger::heads;
+use actpass_ledger::keys::read_private;
 use actpass_ledger::vault::Kek;
 use anyhow::Context;
-use zeroize::Zeroizing;
 
 use super::args::{Command, Fork};
 use super::kept_in::KeptIn;
@@ -90,7 +90,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
             data.display()
         );
     }
-    let seed = std::fs::read(&log_key).with_context(|| format!("read `{}`", log_key.display()))?;
+    let seed = read_private(&log_key)?;
     let kek = Kek::from_file(&kek)?;
     let mut parts = Parts {
         storage: match postgres_url {
@@ -101,7 +101,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
             true => kept_in.vault(kek)?,
             false => kept_in.vault_to_look_at(kek)?,
         }),
-        log_key: keys::signing_key(&Zeroizing::new(seed))?.into(),
+        log_key: keys::signing_key(&seed)?.into(),
         metrics: Arc::default(),
         heads: Some(data.join(HEADS)),
     };
