@@ -590,3 +590,29 @@ fn a_log_key_that_others_may_read_is_refused() {
     assert!(!refused.status.success());
     assert!(text(&refused).contains("chmod 600"), "{}", text(&refused));
 }
+
+#[test]
+fn an_anchor_of_what_is_lost_stays_beside_the_one_that_is_saved() {
+    let (state, ..) = State::behind();
+    assert_eq!(state.json(DONE)["done"], true);
+    state.log(40).unwrap();
+    let (path, before) = (state.path("anchor"), state.path("before"));
+    fs::copy(&path, &before).unwrap();
+    let anchor = path.to_str().unwrap();
+    let verify = ["verify", "--anchor", anchor, "--save-anchor", anchor];
+    for nth in 0..3 {
+        let saved = state.actpass(&verify);
+        assert_eq!(saved.status.code(), Some(2), "{}", text(&saved));
+        assert!(text(&saved).contains("stays in it"), "{}", text(&saved));
+        let notes = actpass_ledger::heads::notes(&fs::read_to_string(&path).unwrap());
+        assert_eq!(notes.len(), 2, "{nth}: {notes:?}");
+        assert_eq!(notes[1], fs::read_to_string(&before).unwrap());
+        state.log(5).unwrap();
+    }
+    // Both of them are what a later log has to have.
+    let found = state.json(&["verify", "--anchor", anchor]);
+    assert_eq!(found["logs"][0]["lost"][0]["anchors"], 1, "{found}");
+    let other = State::new();
+    let found = other.json(&["verify", "--anchor", anchor]);
+    assert_eq!(found["class"], "invalid", "{found}");
+}

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use actpass_core::evidence::leaf::{EventBody, StreamEnd};
+use actpass_core::evidence::checkpoint::Checkpoint;
+use actpass_core::evidence::leaf::{EventBody, GapLimits, LostHead, StreamEnd};
 use actpass_core::evidence::record::{Body, Note, stream_id};
 use actpass_core::hash::{b64u_encode, sha256};
 use actpass_tests::exported::Exported;
@@ -434,4 +435,39 @@ fn what_was_kept_is_the_verifiers_own_and_written_through_no_link() {
     }
     private(&state);
     assert!(resume(&state).status.success());
+}
+
+#[test]
+fn a_head_that_was_kept_is_lost_only_where_its_own_key_says_so() {
+    let files = Files::new();
+    let whole = Long::new().grown(300);
+    let file = files.write("log.jsonl", whole.exported());
+    let state = files.path("log.state");
+    assert_eq!(found(&[&file, Path::new("--resume"), &state]).1, 0);
+    let kept = std::fs::read(&state).unwrap();
+    let note = whole.log.checkpoint(None).unwrap();
+    let head = Checkpoint::verify(&note, &whole.log.signer().verifier()).unwrap();
+
+    // Who has the ledger's own key, and who makes a log of that name under another one.
+    for (seed, want) in [(200, 2), (201, 3)] {
+        let mut log = Logbook::new(TENANT, seed).unwrap();
+        let tree = log.checkpoint(None).unwrap();
+        let tree = Checkpoint::verify(&tree, &log.signer().verifier()).unwrap();
+        log.event(EventBody::Gap {
+            size: tree.size,
+            root: tree.root,
+            lost: vec![LostHead {
+                size: head.size,
+                root: head.root,
+            }],
+            limits: GapLimits::UsedUp,
+            by: "ann".to_owned(),
+            why: "the disk broke".to_owned(),
+        })
+        .unwrap();
+        let forked = files.write("forked.jsonl", log.exported(None).unwrap());
+        std::fs::write(&state, &kept).unwrap();
+        let (said, code) = found(&[&forked, Path::new("--resume"), &state]);
+        assert_eq!(code, want, "{seed}: {said}");
+    }
 }

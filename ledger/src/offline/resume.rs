@@ -3,18 +3,17 @@
 //! It is the verifier's own, like a key or an anchor: who may write it may have leaves believed that nobody verified, so one that
 //! others may open is refused, and a link too. The sum in it finds accidents.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::hash::{hex, sha256};
-use actpass_core::verify::{ResumeError as SavedError, Saved};
+use actpass_core::verify::{Anchor, ResumeError as SavedError, Saved};
 use serde::{Deserialize, Serialize};
 
 use crate::vault::{PrivateFileError, private_file};
 
 /// Version of the form.
-const VERSION: &str = "actpass.verify-state/1";
+const VERSION: &str = "actpass.verify-state/2";
 
 /// What was verified by another program may not have been held to what this one asks.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -42,7 +41,7 @@ pub enum ResumeError {
     Damaged(PathBuf),
     /// Another program wrote it.
     #[error(
-        "`{}` was kept by version {program} of this program, and this is {PROGRAM}; remove it to verify from the first leaf on",
+        "`{}` was kept by another build of this program, of version {program}, and this is {PROGRAM}; remove it to verify from the first leaf on",
         path.display()
     )]
     Version {
@@ -77,7 +76,7 @@ pub struct Resume {
     path: PathBuf,
     every: u64,
     saved: RefCell<Option<Saved>>,
-    signed: Cell<Option<KeptHead>>,
+    signed: RefCell<Option<String>>,
 }
 
 /// Its first line.
@@ -93,8 +92,9 @@ struct Header {
 /// Its second line.
 #[derive(Serialize, Deserialize)]
 struct Body<S> {
-    /// The newest head that a signed checkpoint covered once the whole of it was verified: any later file must have it.
-    signed: Option<KeptHead>,
+    /// The newest checkpoint, once all that it covers was verified: any later file must have its head, or say under a key that follows
+    /// from its own that it is lost.
+    signed: Option<String>,
     saved: S,
 }
 
@@ -111,7 +111,7 @@ impl Resume {
             path: path.to_owned(),
             every: every.max(1),
             saved: RefCell::new(saved),
-            signed: Cell::new(signed),
+            signed: RefCell::new(signed),
         })
     }
 
@@ -128,9 +128,9 @@ impl Resume {
         }
     }
 
-    /// The head that any later file must have.
-    pub(super) fn signed(&self) -> Option<KeptHead> {
-        self.signed.get()
+    /// The checkpoint that any later file is held against.
+    pub(super) fn signed(&self) -> Option<Anchor> {
+        self.signed.borrow().clone().map(Anchor::Checkpoint)
     }
 
     /// Whether it is time to keep what was verified.
@@ -138,12 +138,12 @@ impl Resume {
         leaves.is_multiple_of(self.every)
     }
 
-    /// Keeps what was verified: wholly or not at all, whenever the power goes.
-    pub(super) fn keep(&self, saved: &Saved, signed: bool) -> Result<(), ResumeError> {
-        if signed {
-            self.signed.set(Some(saved.head()));
+    /// Keeps what was verified, wholly or not at all, whenever the power goes; `signed`: the checkpoint that covers all of it.
+    pub(super) fn keep(&self, saved: &Saved, signed: Option<&str>) -> Result<(), ResumeError> {
+        if let Some(signed) = signed {
+            self.signed.replace(Some(signed.to_owned()));
         }
-        let signed = self.signed.get();
+        let signed = self.signed.borrow().clone();
         let spell = || -> serde_json::Result<Vec<u8>> {
             let body = serde_json::to_vec(&Body { signed, saved })?;
             let header = serde_json::to_vec(&Header {
