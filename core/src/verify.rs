@@ -155,7 +155,8 @@ impl<'a> Verification<'a> {
 
     /// What a later one needs to go on from here; none where something is wrong or missing, or the last leaf is not yet judged.
     pub fn save(&self) -> Option<Saved> {
-        if self.findings.any() || matches!(self.resumed, Resumed::NotYet | Resumed::Other) {
+        let unsound = self.findings.any() || self.beside.lacks();
+        if unsound || matches!(self.resumed, Resumed::NotYet | Resumed::Other) {
             return None;
         }
         Some(Saved {

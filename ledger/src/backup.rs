@@ -14,7 +14,8 @@
 //!
 //! # Guarantees
 //! - What a crash leaves is the copy before, whole, until the moment from which on it is the new one; what else lies there goes with the next
-//!   backup. No copy is a mixture of two: each segment names the hash of all before it.
+//!   backup: what has no `head` was not finished and goes first, all else once the new copy is named. So a lost `backup.json` costs no copy.
+//!   No copy is a mixture of two: each segment names the hash of all before it.
 //! - The copy before is written over with zeros where it held keys, so what was erased since is erased here too.
 //! - A log that is behind the copy before, or another one, is refused.
 //! - Neither the log's private key nor the key encryption key is in it, nor anything else in the clear that the log does not show.
@@ -38,7 +39,7 @@ use crate::heads;
 use crate::offline::{Files, Known, Verified, verify_dir};
 use crate::storage::io::{Io, SystemIo};
 use crate::storage::{StorageError, cut};
-use crate::vault::{PrivateFileError, TEXTS};
+use crate::vault::{PrivateFileError, TEXTS, private_file};
 
 pub use manifest::{LogIn, Manifest};
 pub use restore::{Restored, Until, restore};
@@ -109,6 +110,11 @@ pub enum BackupError {
     /// The heads of the copy before cannot be read.
     #[error(transparent)]
     Private(#[from] PrivateFileError),
+    /// Somebody made a directory of the last name that there is.
+    #[error(
+        "a copy of number {NUMBER_MAX} is there, and no number is left; name another directory"
+    )]
+    NoNumber,
     /// It changes all the time.
     #[error("`{0}` changed each time it was copied; try again")]
     Restless(PathBuf),
@@ -154,13 +160,23 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     }
     let _alone = SystemIo.lock(&to.join(LOCK))?;
     let before = Manifest::read(&to)?;
-    for name in files::names(&to)? {
-        if is_copy(&name) && before.as_ref().is_none_or(|it| it.copy != name) {
-            files::remove_copy(&to.join(name))?;
-        }
+    let mut copies = files::names(&to)?;
+    copies.retain(|name| is_copy(name));
+    let named = before.as_ref().map(|it| it.copy.as_str());
+    let newest = copies.iter().map(String::as_str).chain(named);
+    let name = after(newest.filter_map(number).max().unwrap_or_default())?;
+    // Its heads are the last that a copy gets, so without them it was given up half made.
+    let half_made = |copy: &String| named != Some(copy) && !to.join(copy).join(HEADS).exists();
+    for copy in copies.extract_if(.., |copy| half_made(copy)) {
+        files::remove_copy(&to.join(copy))?;
     }
-    let name = format!("copy-{:08}", before.as_ref().map_or(1, Manifest::next));
-    let mut copy = Copy::new(&data, &to, &name, before.as_ref());
+    let dirs: Vec<PathBuf> = copies.iter().map(|copy| to.join(copy)).collect();
+    // Where nothing says which copy counts, the new one is held against all that are there.
+    let held_to: Vec<PathBuf> = match named {
+        Some(named) => vec![to.join(named)],
+        None => dirs.clone(),
+    };
+    let mut copy = Copy::new(&data, &to, &name, before.as_ref(), held_to);
     // All that was logged or erased by then is in it.
     let begun = Timestamp::now();
     let taken = copy.take();
@@ -174,8 +190,8 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     let manifest = Manifest::new(name, begun, logs, files);
     files::sync_dir(&to)?;
     manifest.write(&to)?;
-    if let Some(before) = before {
-        files::remove_copy(&to.join(before.copy))?;
+    for dir in dirs {
+        files::remove_copy(&dir)?;
     }
     Ok(Made {
         manifest,
@@ -189,9 +205,25 @@ const OWN: [&str; 4] = [LOCK, manifest::FILE, ".backup.json.new", "lost+found"];
 const LOCK: &str = "LOCK";
 
 fn is_copy(name: &str) -> bool {
-    name.strip_prefix("copy-")
-        .is_some_and(|number| number.len() == 8 && number.bytes().all(|byte| byte.is_ascii_digit()))
+    number(name).is_some()
 }
+
+/// The number of a copy.
+fn number(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("copy-")?;
+    let digits = number.len() == 8 && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| digits)
+}
+
+/// The name of the copy after that of this number.
+fn after(number: u32) -> Result<String, BackupError> {
+    let next = number.checked_add(1).filter(|next| *next <= NUMBER_MAX);
+    next.map(|next| format!("copy-{next:08}"))
+        .ok_or(BackupError::NoNumber)
+}
+
+/// Eight digits: a copy every second for three years.
+const NUMBER_MAX: u32 = 99_999_999;
 
 /// A copy that is being made.
 struct Copy<'a> {
@@ -199,6 +231,8 @@ struct Copy<'a> {
     to: PathBuf,
     /// The copy before, and the sums of its files.
     before: Option<(PathBuf, &'a Manifest)>,
+    /// Copies whose heads this one has to have.
+    held_to: Vec<PathBuf>,
     /// Files that will not change any more.
     done: BTreeMap<String, manifest::FileIn>,
     copied: u64,
@@ -206,11 +240,18 @@ struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
-    fn new(data: &'a Path, to: &Path, name: &str, before: Option<&'a Manifest>) -> Self {
+    fn new(
+        data: &'a Path,
+        to: &Path,
+        name: &str,
+        before: Option<&'a Manifest>,
+        held_to: Vec<PathBuf>,
+    ) -> Self {
         Self {
             data,
             to: to.join(name),
             before: before.map(|it| (to.join(&it.copy), it)),
+            held_to,
             done: BTreeMap::new(),
             copied: 0,
             kept: 0,
@@ -218,12 +259,11 @@ impl<'a> Copy<'a> {
     }
 
     fn take(&mut self) -> Result<(BTreeMap<String, manifest::FileIn>, Vec<LogIn>), BackupError> {
-        let anchors = match &self.before {
-            Some((dir, _)) => files::read_if_there(&dir.join(HEADS))?,
-            None => None,
-        };
-        let anchors = anchors.map(|bytes| heads::notes(&String::from_utf8_lossy(&bytes)));
-        let anchors = anchors.unwrap_or_default();
+        let mut anchors = Vec::new();
+        for dir in &self.held_to {
+            let notes = files::read_if_there(&dir.join(HEADS))?.unwrap_or_default();
+            anchors.extend(heads::notes(&String::from_utf8_lossy(&notes)));
+        }
         let mut damaged = None;
         for _ in 0..TRIES_MAX {
             let vault = vault_files(self.data)?;
@@ -313,11 +353,13 @@ impl<'a> Copy<'a> {
         logs: &[LogIn],
     ) -> Result<BTreeMap<String, manifest::FileIn>, BackupError> {
         let heads: String = logs.iter().map(|log| log.checkpoint.as_str()).collect();
-        let heads = (HEADS.to_owned(), Zeroizing::new(heads.into_bytes()));
-        for (name, bytes) in vault.into_iter().chain([heads]) {
+        for (name, bytes) in vault {
             files::write(&self.to.join(&name), &bytes)?;
             self.copied = self.copied.saturating_add(bytes.len() as u64);
         }
+        // The last one, and whole or not there: what has it is a copy.
+        private_file::replace(&self.to.join(HEADS), heads.as_bytes())?;
+        self.copied = self.copied.saturating_add(heads.len() as u64);
         let mut all = BTreeMap::new();
         for name in files::tree(&self.to)? {
             let file = match self.done.remove(&name) {

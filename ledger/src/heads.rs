@@ -54,6 +54,11 @@ pub enum HeadsError {
         /// When the backup was made.
         made: String,
     },
+    /// What says that it was restored is not what was written.
+    #[error(
+        "`{0}` does not say which logs were restored, and of how many leaves; restore the backup again"
+    )]
+    RestoredForm(PathBuf),
     /// There is no such log any more.
     #[error(
         "log `{log}` is gone: its head of {size} leaves is kept in `{path}`; put the log back, or {}", anew(.path)
@@ -157,27 +162,59 @@ fn gone(path: &Path, note: &str) -> HeadsError {
 /// Beside the file of heads where the log was restored from a backup and does not say yet what was lost.
 pub(crate) const RESTORED: &str = "restored";
 
+/// A log that was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RestoredLog {
+    pub(crate) name: String,
+    /// Its leaves then.
+    pub(crate) leaves: u64,
+}
+
+impl RestoredLog {
+    /// Its line: `LEAVES NAME`.
+    fn read(line: &str) -> Option<Self> {
+        let (leaves, name) = line.split_once(' ')?;
+        let (name, leaves) = (name.to_owned(), leaves.parse().ok()?);
+        Some(Self { name, leaves })
+    }
+}
+
+/// What stands beside logs that were restored from a backup of that instant.
+pub(crate) fn restored_text(made: &str, logs: &[RestoredLog]) -> String {
+    let mut text = format!("{made}\n");
+    for RestoredLog { name, leaves } in logs {
+        text.push_str(&format!("{leaves} {name}\n"));
+    }
+    text
+}
+
 /// The logs that were restored and do not say yet what was lost; none where nothing was restored.
-pub(crate) fn restored(path: &Path) -> Result<Vec<String>, HeadsError> {
-    let restored = private_file::read(&path.with_file_name(RESTORED), FILE_BYTES_MAX)?;
-    let text = restored.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let text = text.unwrap_or_default();
-    // First when the backup was made.
-    Ok(text.lines().skip(1).map(str::to_owned).collect())
+pub(crate) fn restored(path: &Path) -> Result<Vec<RestoredLog>, HeadsError> {
+    Ok(read_restored(&path.with_file_name(RESTORED))?.map_or_else(Vec::new, |(_, logs)| logs))
+}
+
+/// When the backup was made, and the logs.
+fn read_restored(file: &Path) -> Result<Option<(String, Vec<RestoredLog>)>, HeadsError> {
+    let Some(bytes) = private_file::read(file, FILE_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let made = lines.next().unwrap_or_default().to_owned();
+    let logs: Option<Vec<RestoredLog>> = lines.map(RestoredLog::read).collect();
+    let logs = logs.ok_or_else(|| HeadsError::RestoredForm(file.to_owned()))?;
+    Ok(Some((made, logs)))
 }
 
 /// Takes note that these logs say what was lost; once all do, a ledger may start.
-pub(crate) fn said_lost(path: &Path, logs: &[&str]) -> Result<(), HeadsError> {
+pub(crate) fn said_lost(path: &Path, said: &[&str]) -> Result<(), HeadsError> {
     let file = path.with_file_name(RESTORED);
-    let Some(bytes) = private_file::read(&file, FILE_BYTES_MAX)? else {
+    let Some((made, mut logs)) = read_restored(&file)? else {
         return Ok(());
     };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let silent = |line: &&str| !logs.contains(line);
-    let made = text.lines().take(1);
-    let left: Vec<&str> = made.chain(text.lines().skip(1).filter(silent)).collect();
-    if left.len() > 1 {
-        let text = left.join("\n") + "\n";
+    logs.retain(|log| !said.contains(&log.name.as_str()));
+    if !logs.is_empty() {
+        let text = restored_text(&made, &logs);
         return Ok(private_file::replace(&file, text.as_bytes())?);
     }
     let removed = std::fs::remove_file(&file);

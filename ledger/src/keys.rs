@@ -50,6 +50,19 @@ pub enum KeyError {
     Randomness(String),
 }
 
+/// A small file with a private key in whichever form, that only its owner may read.
+///
+/// # Errors
+/// Where it is not there, larger, or others may read it.
+pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+    let read = private_file::read(path, FILE_BYTES_MAX)?;
+    read.ok_or_else(|| PrivateFileError::Io {
+        path: path.to_owned(),
+        did: "read",
+        source: std::io::ErrorKind::NotFound.into(),
+    })
+}
+
 impl Keys {
     /// The key in `<dir>/<name>.key`, if there is one.
     ///

@@ -149,7 +149,10 @@ fn verify_read(
 ) -> Result<Option<Verified>, StorageError> {
     let checked = match checked {
         Ok(checked) => checked,
-        Err(error @ StorageError::Io { .. }) => return Err(error),
+        // What nobody here can read is neither sound nor changed.
+        Err(error @ (StorageError::Io { .. } | StorageError::OtherVersion { .. })) => {
+            return Err(error);
+        }
         Err(error) => return Ok(Some(Verified::damaged(error))),
     };
     let stages: Vec<Stage> = checked.logs.iter().map(|_| Stage::default()).collect();

@@ -502,6 +502,17 @@ pub enum StorageError {
         /// What is wrong.
         what: String,
     },
+    /// Another build wrote it.
+    #[error(
+        "`{path}` has segments of version {version}, and this build reads version {}; nothing was changed: go on with the build that wrote it, or begin a log in another directory and keep this one with that build to verify it",
+        frame::VERSION
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u16,
+    },
     /// A file that this storage never makes.
     #[error("`{path}` does not belong to the log; move it away")]
     Unexpected {

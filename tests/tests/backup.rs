@@ -100,6 +100,15 @@ impl State {
         command
     }
 
+    /// A copy of all that is there, by the name `older`.
+    fn restore_point(&self) {
+        let (from, to) = (self.path("state"), self.path("older"));
+        for name in files(&from).into_keys() {
+            fs::create_dir_all(to.join(&name).parent().unwrap()).unwrap();
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+
     fn restore(&self, to: &str) -> Command {
         let mut command = Command::new(actpass());
         command
@@ -448,4 +457,40 @@ fn the_vault_of_a_copy_that_is_replaced_is_written_over() {
         let left = fs::read(seen(nth)).unwrap();
         assert!(left.iter().all(|byte| *byte == 0), "{name:?}");
     }
+}
+
+#[test]
+fn a_backup_whose_manifest_is_lost_keeps_its_copy_until_there_is_a_new_one() {
+    let state = State::new();
+    state.grow(100);
+    state.restore_point();
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    let (copy, manifest) = (copy_of(&state), state.path("backup/backup.json"));
+    let whole = leaves(&copy.join("log"));
+    fs::remove_file(&manifest).unwrap();
+
+    // No new copy comes of a log that is damaged, nor of one that is behind.
+    let segment = state.path("state/log/segments/00000001.seg");
+    let sound = fs::read(&segment).unwrap();
+    let mut damaged = sound.clone();
+    damaged[5_000] ^= 1;
+    fs::write(&segment, damaged).unwrap();
+    refused(&state.backup().output().unwrap());
+    assert_eq!(leaves(&copy.join("log")), whole);
+    fs::write(&segment, sound).unwrap();
+    fs::rename(state.path("state"), state.path("newer")).unwrap();
+    fs::rename(state.path("older"), state.path("state")).unwrap();
+    let why = refused(&state.backup().output().unwrap());
+    assert!(why.contains("name another directory"), "{why}");
+    assert_eq!(leaves(&copy.join("log")), whole);
+
+    // What was never finished goes all the same.
+    let half_made = state.path("backup/copy-00000000/log");
+    fs::create_dir_all(&half_made).unwrap();
+    fs::rename(state.path("state"), state.path("older")).unwrap();
+    fs::rename(state.path("newer"), state.path("state")).unwrap();
+    json(&state.backup().output().unwrap());
+    assert!(!copy.exists() && !half_made.exists());
+    assert_eq!(leaves(&copy_of(&state).join("log")), whole);
 }

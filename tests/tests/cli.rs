@@ -190,6 +190,18 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
         let problem = problem.map(ToString::to_string).unwrap_or_default();
         assert!(problem.contains(part), "{check}: {found:#}");
     }
+
+    // A key that came later is one like the first.
+    let second = home.path().join("state/keys/log-2.key");
+    fs::copy(home.path().join("state/keys/log.key"), &second).unwrap();
+    fs::set_permissions(&second, fs::Permissions::from_mode(0o640)).unwrap();
+    let found = done(&home, &["doctor"]);
+    let line = format!("{} has mode 640", second.display());
+    assert!(
+        text(&found).replace('`', "").contains(&line),
+        "{}",
+        text(&found)
+    );
 }
 
 #[test]

@@ -3,17 +3,25 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "the helpers of these tests stand outside their functions"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use actpass_core::hash::b64u_encode;
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::leaf::Leaf;
+use actpass_core::hash::{TreeRoot, b64u_encode};
+use actpass_core::verify::Class;
+use actpass_ledger::offline::{Known, verify_dir};
+use actpass_ledger::storage::{Entry, SegmentReader};
 use actpass_tests::home::{Home, SHOP, User, text};
 use actpass_tests::parts::compiled;
 use actpass_tests::{actpass, program, scaled};
@@ -26,17 +34,22 @@ struct State {
     bundles: Vec<PathBuf>,
 }
 
+/// Two policies of a tenant, as files in a directory.
+fn policies(dir: &Path, tenant: &str) -> Vec<PathBuf> {
+    let policies = [SHOP.to_owned(), SHOP.replace("Read the shop", "Look")];
+    let files = policies.iter().enumerate().map(|(nth, policy)| {
+        let bundle = compiled(policy, tenant).unwrap();
+        let file = dir.join(format!("{}-{nth}.json", tenant.replace('/', "-")));
+        fs::write(&file, bundle.bytes()).unwrap();
+        file
+    });
+    files.collect()
+}
+
 impl State {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let policies = [SHOP.to_owned(), SHOP.replace("Read the shop", "Look")];
-        let bundles = policies.iter().enumerate().map(|(nth, policy)| {
-            let bundle = compiled(policy, "local/default/1").unwrap();
-            let file = dir.path().join(format!("{nth}.json"));
-            fs::write(&file, bundle.bytes()).unwrap();
-            file
-        });
-        let bundles = bundles.collect();
+        let bundles = policies(dir.path(), "local/default/1");
         let state = Self { dir, bundles };
         fs::create_dir_all(state.path("state/keys")).unwrap();
         fs::write(state.path("state/cluster-id"), "1").unwrap();
@@ -59,9 +72,14 @@ impl State {
 
     /// Has a ledger log that many leaves, or says why none starts.
     fn log(&self, leaves: usize) -> Result<(), String> {
+        self.log_of(&self.bundles, leaves)
+    }
+
+    /// The same of these policies, whose tenants need not be the one.
+    fn log_of(&self, policies: &[PathBuf], leaves: usize) -> Result<(), String> {
         let mut ledger = Command::new(program("appender"))
             .arg(self.path("state"))
-            .args(&self.bundles)
+            .args(policies)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -117,6 +135,65 @@ impl State {
         (state, left, kept)
     }
 
+    /// Cuts the last write short, as a crash does.
+    fn tear(&self) {
+        let segments = fs::read_dir(self.path("state/log/segments")).unwrap();
+        let mut paths: Vec<PathBuf> = segments.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|it| it == "seg"));
+        paths.sort();
+        let written = |path: &PathBuf| fs::read(path).unwrap().iter().rposition(|byte| *byte != 0);
+        let (path, last) = paths
+            .iter()
+            .rev()
+            .find_map(|path| Some((path, written(path)?)))
+            .unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        // The end of a group, without which it is none.
+        bytes[last - 63..=last].fill(0);
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// The events in the log, or logs, from that leaf on.
+    fn events(&self, log: &str, from: u64) -> Vec<String> {
+        let mut reader = SegmentReader::open_read_only(&self.path("state/log")).unwrap();
+        let mut events = Vec::new();
+        let mut visit = |entry: Entry<'_>| {
+            if let Entry::Leaf {
+                log: of,
+                seq,
+                bytes,
+            } = entry
+                && of == log
+                && seq >= from
+            {
+                let leaf = Leaf::parse(bytes).unwrap();
+                // `Gap { size: 20, …`
+                let event = format!("{:?}", leaf.event());
+                let event = event.trim_start_matches("Some(");
+                events.push(event.split([' ', '(']).next().unwrap().to_owned());
+            }
+            ControlFlow::Continue(())
+        };
+        reader.replay(&mut visit).unwrap();
+        events
+    }
+
+    /// `actpass-ledger fork` of all logs.
+    fn fork_all(&self, more: &[&str]) -> Output {
+        let key = b64u_encode(&[7; 32]);
+        private(&self.path("ledger.key"), key.as_bytes());
+        self.fork_by(&self.path("ledger.key"), more)
+    }
+
+    fn fork_by(&self, key: &Path, more: &[&str]) -> Output {
+        let mut command = Command::new(program("actpass-ledger"));
+        command.args(["fork", "--all", "--by=ann", "--why=case 17"]);
+        command.arg("--data").arg(self.path("state"));
+        command.arg("--log-key").arg(key);
+        command.arg("--kek").arg(self.path("state/keys/kek"));
+        command.args(more).output().unwrap()
+    }
+
     fn leaves(&self) -> u64 {
         let log = self.path("state/log");
         let found = self.json(&["verify", log.to_str().unwrap()]);
@@ -136,6 +213,29 @@ fn copy(from: &Path, to: &Path) {
         let path = entry.unwrap().path();
         fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
     }
+}
+
+/// All below a directory, by path.
+fn all(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut all, mut open) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let bytes = fs::read(&path).unwrap();
+                all.insert(path, bytes);
+            }
+        }
+    }
+    all
+}
+
+/// What has to go well.
+fn went_well(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(output));
+    text(output)
 }
 
 const WHY: &[&str] = &["fork", "--why=case 17"];
@@ -270,6 +370,161 @@ fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
     assert!(undone > 0, "each was done before it was killed");
 }
 
+#[test]
+fn a_fork_that_is_only_planned_changes_no_byte_and_the_write_that_was_cut_short_is_in_the_log_later()
+ {
+    let (state, left, kept) = State::behind();
+    state.tear();
+    let left = left - 1;
+    let before = all(&state.path("state"));
+    let plan = state.json(WHY);
+    assert_eq!(plan["logs"][0]["size"], left, "{plan}");
+    assert_eq!(plan["logs"][0]["lost"][0]["size"], kept, "{plan}");
+    let said = went_well(&state.fork_all(&[]));
+    assert!(said.contains("Nothing was logged"), "{said}");
+    let after = all(&state.path("state"));
+    for (path, bytes) in &after {
+        assert_eq!(before.get(path), Some(bytes), "{}", path.display());
+    }
+    assert_eq!(before.len(), after.len());
+
+    assert_eq!(state.json(DONE)["done"], true);
+    let events = state.events("actpass/local/default/1", left);
+    assert_eq!(events, ["Gap", "Recovery"]);
+    state.log(1).unwrap();
+}
+
+#[test]
+fn a_crash_before_it_is_noted_that_the_gap_is_logged_leads_to_no_second_gap() {
+    let state = State::new();
+    let to = state.path("backup");
+    state.json(&["backup", "--to", to.to_str().unwrap()]);
+    for beside in ["keys", "kek"] {
+        fs::rename(state.path("state").join(beside), state.path(beside)).unwrap();
+    }
+    fs::remove_dir_all(state.path("state")).unwrap();
+    let mut restored = Command::new(actpass());
+    restored.args(["restore", "--from"]).arg(&to);
+    went_well(
+        &restored
+            .arg("--to")
+            .arg(state.path("state"))
+            .output()
+            .unwrap(),
+    );
+    for beside in ["keys", "kek"] {
+        fs::rename(state.path(beside), state.path("state").join(beside)).unwrap();
+    }
+    let marker = fs::read(state.path("state/restored")).unwrap();
+    let (left, log) = (state.leaves(), "actpass/local/default/1");
+    // As if it had been killed in the write of the gap.
+    assert_eq!(state.json(DONE)["done"], true);
+    state.tear();
+    private(&state.path("state/restored"), &marker);
+    assert_eq!(state.json(DONE)["done"], true);
+    assert_eq!(state.events(log, left), ["Gap", "Recovery"]);
+    // As if it had been killed before its last step.
+    private(&state.path("state/restored"), &marker);
+    assert!(state.log(1).is_err());
+    let again = state.json(DONE);
+    assert_eq!(again["logs"][0]["said"], true, "{again}");
+    assert_eq!(state.events(log, left), ["Gap", "Recovery"]);
+    state.log(1).unwrap();
+}
+
+#[test]
+fn a_log_that_is_gone_begins_anew_with_a_gap() {
+    let (state, _, kept) = State::behind();
+    fs::remove_dir_all(state.path("state/log")).unwrap();
+    assert!(state.log(1).unwrap_err().contains("is gone"));
+    fs::remove_dir_all(state.path("state/log")).unwrap();
+    // The head is lost with the log, and one is kept elsewhere.
+    fs::remove_file(state.path("state/head")).unwrap();
+    let (anchor, before) = (state.path("anchor"), all(&state.path("state")));
+    let lost = ["--lost", anchor.to_str().unwrap()];
+    let plan = state.json(&[WHY, &lost].concat());
+    let log = &plan["logs"][0];
+    assert_eq!((&log["gone"], &log["size"]), (&true.into(), &0.into()));
+    assert_eq!(log["lost"][0]["size"], kept);
+    assert_eq!(before, all(&state.path("state")), "nothing is made");
+
+    let done = state.json(&[DONE, &lost].concat());
+    assert_eq!(done["done"], true, "{done}");
+    let events = state.events("actpass/local/default/1", 0);
+    assert_eq!(events, ["Genesis", "Gap"]);
+    state.log(40).unwrap();
+    let found = state.json(&["verify", "--anchor", anchor.to_str().unwrap()]);
+    assert_eq!(found["class"], "incomplete", "{found}");
+    assert_eq!(found["logs"][0]["lost"][0]["anchors"], 1);
+}
+
+#[test]
+fn logs_that_were_begun_after_what_was_restored_begin_anew_with_all_others() {
+    let state = State::new();
+    state.copied("old");
+    let second = policies(&state.path(""), "local/default/2");
+    state.log(20).unwrap();
+    state.log_of(&second, 10).unwrap();
+    // A start writes the heads of both down. Of a third log there is nothing but its first leaf.
+    state.log(1).unwrap();
+    let third = "actpass/local/default/3".to_owned();
+    let root = TreeRoot::from_bytes([3; 32]);
+    let signer = NoteSigner::new(&third, SigningKey::from_bytes(&[7; 32]));
+    let note = Checkpoint {
+        origin: third.clone(),
+        size: 1,
+        root,
+    }
+    .sign(&signer);
+    let heads = fs::read_to_string(state.path("state/head")).unwrap() + &note;
+    private(&state.path("state/head"), heads.as_bytes());
+    fs::write(state.path("anchors"), &heads).unwrap();
+    state.put_back("old");
+
+    let why = state.log(1).unwrap_err();
+    assert!(why.contains("`fork`"), "{why}");
+    let plan = went_well(&state.fork_all(&[]));
+    assert_eq!(
+        plan.matches("is gone, and begins anew").count(),
+        2,
+        "{plan}"
+    );
+    assert_eq!(plan.matches("goes on after").count(), 1, "{plan}");
+    assert_eq!(plan.matches("lost: it had").count(), 2, "{plan}");
+    went_well(&state.fork_all(&["--yes"]));
+    for log in ["actpass/local/default/2", &third] {
+        assert_eq!(state.events(log, 0), ["Genesis", "Gap"], "{log}");
+    }
+    let again = state.fork_all(&["--yes"]);
+    assert!(text(&again).contains("nothing is known to be lost"));
+    state.log(20).unwrap();
+    state.log_of(&second, 5).unwrap();
+    let anchors = actpass_ledger::heads::notes(&heads);
+    let known = Known {
+        anchors: anchors.get(..2).unwrap(),
+        ..Known::default()
+    };
+    let verified = verify_dir(&state.path("state/log"), &known).unwrap();
+    assert_eq!(verified.class(), Class::Incomplete);
+    for log in &verified.logs {
+        assert_eq!(log.report.lost.len(), 1, "{}", log.origin);
+    }
+    // Only what the key signed makes a log.
+    let other = NoteSigner::new(&third, SigningKey::from_bytes(&[8; 32]));
+    let forged = Checkpoint {
+        origin: "actpass/local/default/4".to_owned(),
+        size: 9,
+        root,
+    };
+    fs::write(state.path("forged"), forged.sign(&other)).unwrap();
+    let forged = state.fork_all(&["--yes", "--lost", state.path("forged").to_str().unwrap()]);
+    assert!(
+        text(&forged).contains("cannot be believed"),
+        "{}",
+        text(&forged)
+    );
+}
+
 /// `actpass` in this home, which has to do what it is told.
 fn done(home: &Home, words: &[&str]) -> String {
     let output = home.actpass(words).output().unwrap();
@@ -322,4 +577,42 @@ fn an_agent_runs_on_what_was_restored_once_the_log_says_what_is_lost() {
     assert_eq!(found.status.code(), Some(2), "{}", text(&found));
     let found: Value = serde_json::from_slice(&found.stdout).unwrap();
     assert_eq!(found.pointer("/logs/0/lost/0/anchors"), Some(&1.into()));
+}
+
+#[test]
+fn a_log_key_that_others_may_read_is_refused() {
+    let (state, ..) = State::behind();
+    went_well(&state.fork_all(&[]));
+    let key = state.path("open.key");
+    fs::write(&key, b64u_encode(&[7; 32])).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let refused = state.fork_by(&key, &[]);
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("chmod 600"), "{}", text(&refused));
+}
+
+#[test]
+fn an_anchor_of_what_is_lost_stays_beside_the_one_that_is_saved() {
+    let (state, ..) = State::behind();
+    assert_eq!(state.json(DONE)["done"], true);
+    state.log(40).unwrap();
+    let (path, before) = (state.path("anchor"), state.path("before"));
+    fs::copy(&path, &before).unwrap();
+    let anchor = path.to_str().unwrap();
+    let verify = ["verify", "--anchor", anchor, "--save-anchor", anchor];
+    for nth in 0..3 {
+        let saved = state.actpass(&verify);
+        assert_eq!(saved.status.code(), Some(2), "{}", text(&saved));
+        assert!(text(&saved).contains("stays in it"), "{}", text(&saved));
+        let notes = actpass_ledger::heads::notes(&fs::read_to_string(&path).unwrap());
+        assert_eq!(notes.len(), 2, "{nth}: {notes:?}");
+        assert_eq!(notes[1], fs::read_to_string(&before).unwrap());
+        state.log(5).unwrap();
+    }
+    // Both of them are what a later log has to have.
+    let found = state.json(&["verify", "--anchor", anchor]);
+    assert_eq!(found["logs"][0]["lost"][0]["anchors"], 1, "{found}");
+    let other = State::new();
+    let found = other.json(&["verify", "--anchor", anchor]);
+    assert_eq!(found["class"], "invalid", "{found}");
 }

@@ -8,12 +8,15 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use actpass_core::evidence::leaf::{EventBody, StreamEnd};
+use actpass_core::evidence::checkpoint::Checkpoint;
+use actpass_core::evidence::leaf::{EventBody, GapLimits, LostHead, StreamEnd};
 use actpass_core::evidence::record::{Body, Note, stream_id};
 use actpass_core::hash::{b64u_encode, sha256};
 use actpass_tests::exported::Exported;
@@ -68,6 +71,10 @@ impl Long {
     fn exported(&self) -> String {
         self.log.exported(None).unwrap()
     }
+}
+
+fn private(path: &Path) {
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 struct Files(TempDir);
@@ -333,6 +340,7 @@ fn what_was_verified_once_has_to_be_in_every_later_file() {
     assert_eq!(judged(said), judged(found(&[&changed]).0));
 
     let refused = |file: &Path, state: &Path, want: &str| {
+        private(state);
         let output = verify(&[file, Path::new("--resume"), state]).output();
         let output = output.unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -354,4 +362,112 @@ fn what_was_verified_once_has_to_be_in_every_later_file() {
     assert!(text.contains(&version));
     let text = text.replacen(&version, "\"program\":\"0.0.1\"", 1);
     refused(&file, &files.write("older", text), "version 0.0.1");
+}
+
+#[test]
+fn what_was_missing_once_is_looked_for_again() {
+    let files = Files::new();
+    let text = Long::new().grown(300).exported();
+    let whole = files.write("whole.jsonl", &text);
+    let mut lacking = Exported::parse(&text).unwrap();
+    let is_text = |line: &Vec<u8>| line.starts_with(b"{\"blob\":") && line.ends_with(b"\"}}");
+    let nth = lacking.lines.iter().position(is_text).unwrap();
+    lacking.lines.remove(nth);
+    let lacking = files.write("lacking.jsonl", lacking.bytes().unwrap());
+    let (anew, code) = found(&[&whole]);
+    assert_eq!(code, 0, "{anew}");
+    for (name, given) in [("file", &*lacking), ("stream", Path::new("-"))] {
+        let state = files.path(name);
+        let mut command = verify(&[given, Path::new("--resume"), &state]);
+        command.args(["--resume-every", "50"]);
+        let input = match name {
+            "stream" => std::fs::read(&lacking).unwrap(),
+            _ => Vec::new(),
+        };
+        let output = fed(&mut command, &input).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
+        assert_eq!(said(&output)["class"], "incomplete", "{name}");
+        // Somebody brings the text.
+        let (later, code) = found(&[&whole, Path::new("--resume"), &state]);
+        assert_eq!((code, &later["class"]), (0, &"valid".into()), "{name}");
+        assert_eq!(judged(later), judged(anew.clone()), "{name}");
+        let (kept, _) = found(&[&whole, Path::new("--resume"), &state]);
+        assert_eq!(kept["logs"][0]["resumed_from"], 300, "{name}");
+    }
+}
+
+#[test]
+fn what_was_kept_is_the_verifiers_own_and_written_through_no_link() {
+    let files = Files::new();
+    let log = files.write("log.jsonl", Long::new().grown(100).exported());
+    let state = files.path("log.state");
+    let resume = |state: &Path| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "umask 0; exec \"$0\" \"$@\""])
+            .arg(actpass());
+        command.arg("verify").arg(&log).arg("--resume").arg(state);
+        command.output().unwrap()
+    };
+    let other = files.write("other", "mine");
+    for name in ["log.state.new", ".log.state.new"] {
+        symlink(&other, files.path(name)).unwrap();
+    }
+    assert!(resume(&state).status.success());
+    let mode = std::fs::metadata(&state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read(&other).unwrap(), b"mine");
+
+    let refused = |state: &Path, want: &str| {
+        let output = resume(state);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{want}: {error}");
+        assert!(error.contains(want), "{want}: {error}");
+    };
+    let link = files.path("link");
+    symlink(&state, &link).unwrap();
+    refused(&link, "is a link");
+    symlink(files.path("nowhere"), files.path("dangling")).unwrap();
+    refused(&files.path("dangling"), "is a link");
+    for mode in [0o620, 0o602, 0o640] {
+        std::fs::set_permissions(&state, Permissions::from_mode(mode)).unwrap();
+        refused(&state, "chmod 600");
+    }
+    private(&state);
+    assert!(resume(&state).status.success());
+}
+
+#[test]
+fn a_head_that_was_kept_is_lost_only_where_its_own_key_says_so() {
+    let files = Files::new();
+    let whole = Long::new().grown(300);
+    let file = files.write("log.jsonl", whole.exported());
+    let state = files.path("log.state");
+    assert_eq!(found(&[&file, Path::new("--resume"), &state]).1, 0);
+    let kept = std::fs::read(&state).unwrap();
+    let note = whole.log.checkpoint(None).unwrap();
+    let head = Checkpoint::verify(&note, &whole.log.signer().verifier()).unwrap();
+
+    // Who has the ledger's own key, and who makes a log of that name under another one.
+    for (seed, want) in [(200, 2), (201, 3)] {
+        let mut log = Logbook::new(TENANT, seed).unwrap();
+        let tree = log.checkpoint(None).unwrap();
+        let tree = Checkpoint::verify(&tree, &log.signer().verifier()).unwrap();
+        log.event(EventBody::Gap {
+            size: tree.size,
+            root: tree.root,
+            lost: vec![LostHead {
+                size: head.size,
+                root: head.root,
+            }],
+            limits: GapLimits::UsedUp,
+            by: "ann".to_owned(),
+            why: "the disk broke".to_owned(),
+        })
+        .unwrap();
+        let forked = files.write("forked.jsonl", log.exported(None).unwrap());
+        std::fs::write(&state, &kept).unwrap();
+        let (said, code) = found(&[&forked, Path::new("--resume"), &state]);
+        assert_eq!(code, want, "{seed}: {said}");
+    }
 }

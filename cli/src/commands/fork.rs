@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use actpass_core::evidence::leaf::GapLimits;
 use actpass_ledger::engine::Parts;
-use actpass_ledger::engine::fork::{Fork, Given, Request, fork as logged, plan};
+use actpass_ledger::engine::fork::{Fork, Given, Request, fork as logged, plan, storage};
+use actpass_ledger::heads;
 use actpass_ledger::keys::Ring;
-use actpass_ledger::storage::segment::{SegmentOptions, SegmentStorage};
 use actpass_ledger::vault::{Kek, Vault};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::show;
+use super::verify::holds_log;
 use crate::args::ForkArgs;
 use crate::exit::Exit;
 use crate::run::ledger::user;
@@ -38,10 +39,16 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
         let given = Given::read(&head).with_context(|| format!("the head `{head}`"))?;
         request.lost.extend(given);
     }
-    let mut parts = parts(state)?;
+    let known = !request.lost.is_empty() || !heads::read(&state.head())?.is_empty();
+    if !known && !holds_log(&state.log()) {
+        bail!(
+            "there is no log in `{}`, and no head of one is kept or given",
+            state.log().display()
+        );
+    }
     let forks = match yes {
-        true => logged(parts, &request)?,
-        false => plan(&mut parts, &request)?,
+        true => logged(parts(state, true)?, &request)?,
+        false => plan(&mut parts(state, false)?, &request)?,
     };
     if json {
         let logs: Vec<Value> = forks.iter().map(shown).collect();
@@ -58,21 +65,22 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
     Ok(Exit::Ok)
 }
 
-/// The ledger of the state directory; nothing is made that is not there.
-fn parts(state: &StateDir) -> anyhow::Result<Parts> {
-    if !state.log().join("segments").is_dir() {
-        bail!("there is no log in `{}`", state.log().display());
-    }
-    let storage = SegmentStorage::open(&state.log(), SegmentOptions::default());
-    let storage = storage.context("the log cannot be opened")?;
+/// The ledger of the state directory, to write to or to look at. Keys are made for no ledger that lost them.
+fn parts(state: &StateDir, write: bool) -> anyhow::Result<Parts> {
+    let storage = storage(&state.log(), write).context("the log cannot be opened")?;
     let key = Ring::load(&state.keys(), "log")?;
     let path = state.keys().join("log.key");
     key.with_context(|| format!("`{}` is not there; put it back", path.display()))?;
     // One that was asked for may be in force already.
     let key = Ring::load_or_make(&state.keys(), "log")?;
+    let (vault, kek) = (state.vault(), Kek::from_file(&state.kek())?);
+    let vault = match write {
+        true => Vault::open(&vault, kek)?,
+        false => Vault::look(&vault, kek)?,
+    };
     Ok(Parts {
-        storage: Box::new(storage),
-        vault: Arc::new(Vault::open(&state.vault(), Kek::from_file(&state.kek())?)?),
+        storage,
+        vault: Arc::new(vault),
         log_key: key,
         metrics: Arc::default(),
         heads: Some(state.head()),
@@ -83,5 +91,5 @@ fn shown(fork: &Fork) -> Value {
     let heads = fork.lost.iter();
     let heads = heads.map(|head| json!({"size": head.size, "root": head.root}));
     let heads: Vec<Value> = heads.collect();
-    json!({"log": fork.log, "size": fork.size, "root": fork.root, "lost": heads, "said": fork.said})
+    json!({"log": fork.log, "gone": fork.gone, "size": fork.size, "root": fork.root, "lost": heads, "said": fork.said})
 }

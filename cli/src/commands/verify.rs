@@ -7,10 +7,12 @@ mod single;
 
 use std::path::{Path, PathBuf};
 
+use actpass_core::evidence::checkpoint::Checkpoint;
+use actpass_core::evidence::leaf::LostHead;
 use actpass_core::verify::Class;
 use actpass_ledger::heads;
 use actpass_ledger::offline::{
-    Known, Resume, Verified, VerifyError, verify_dir, verify_export, verify_stream,
+    Known, Resume, Verified, VerifiedLog, VerifyError, verify_dir, verify_export, verify_stream,
 };
 use anyhow::bail;
 use known::Elsewhere;
@@ -185,10 +187,35 @@ fn save(path: &Path, verified: &Verified) -> anyhow::Result<()> {
     let Some(checkpoint) = &log.checkpoint else {
         bail!("no anchor saved: the log has no signed checkpoint yet");
     };
-    write_private(path, checkpoint)?;
+    let lost = lost_in(path, log);
+    write_private(path, &[&[checkpoint.clone()][..], &lost].concat().concat())?;
+    if !lost.is_empty() {
+        eprintln!(
+            "actpass: what the file held of the part that is lost stays in it, behind the newest head"
+        );
+    }
     eprintln!(
         "actpass: anchor saved to `{}`; keep it where whoever holds the log cannot change it",
         path.display()
     );
     Ok(())
+}
+
+/// The anchors in a file that the log says are of what it lost: no later log has them, so a new head is none in their place.
+fn lost_in(path: &Path, log: &VerifiedLog) -> Vec<String> {
+    // Without the file there is nothing that could be lost with it.
+    let mut notes = heads::notes(&std::fs::read_to_string(path).unwrap_or_default());
+    let lost = || log.report.lost.iter().flat_map(|part| &part.heads);
+    notes.retain(|note| {
+        let is_of = |head: &LostHead| {
+            let checkpoint = Checkpoint {
+                origin: log.origin.clone(),
+                size: head.size,
+                root: head.root,
+            };
+            note.starts_with(&checkpoint.text())
+        };
+        lost().any(is_of)
+    });
+    notes
 }

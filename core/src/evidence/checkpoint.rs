@@ -245,8 +245,8 @@ impl Checkpoint {
         }
     }
 
-    /// The three lines that are signed.
-    fn text(&self) -> String {
+    /// The three lines that are signed, as a note begins.
+    pub fn text(&self) -> String {
         format!(
             "{}\n{}\n{}\n",
             self.origin,

@@ -99,6 +99,11 @@ impl<'a> Beside<'a> {
         self.found.clone()
     }
 
+    /// Whether something that leaves commit to is not there. Somebody may bring it, so a later check has to look again.
+    pub(super) fn lacks(&self) -> bool {
+        self.found.texts.missing > 0 || self.found.request_missing.is_some()
+    }
+
     /// Checks what is kept beside a leaf, and gives its action.
     pub(super) fn leaf(&mut self, leaf: &Leaf, findings: &mut Findings) -> Revealed {
         // Where leaves are not in their places, what lies beside them is not either.

@@ -69,13 +69,6 @@ impl Manifest {
         }
     }
 
-    /// Number of the copy after this one.
-    pub(super) fn next(&self) -> u32 {
-        let number = self.copy.strip_prefix("copy-");
-        let number: Option<u32> = number.and_then(|number| number.parse().ok());
-        number.map_or(1, |number| number.saturating_add(1))
-    }
-
     /// That of a directory, if there is one.
     pub(super) fn read(dir: &Path) -> Result<Option<Self>, BackupError> {
         let path = dir.join(FILE);

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::manifest::{LogIn, Manifest};
 use super::{BackupError, HEADS, files, sound};
-use crate::heads::{self, RESTORED};
+use crate::heads::{self, RESTORED, RestoredLog};
 use crate::offline::{Files, Known, verify_dir};
 use crate::storage::cut;
 
@@ -102,11 +102,12 @@ pub fn restore(from: &Path, to: &Path, until: Option<&Until>) -> Result<Restored
         logs = whole(&log, &[])?;
     }
     let made = manifest.made;
-    let mut marker = format!("{made}\n");
-    for log in &logs {
-        marker.push_str(&log.log);
-        marker.push('\n');
-    }
+    let restored = logs.iter().map(|log| RestoredLog {
+        name: log.log.clone(),
+        leaves: log.leaves,
+    });
+    let restored: Vec<RestoredLog> = restored.collect();
+    let marker = heads::restored_text(&made.to_string(), &restored);
     files::write(&to.join(RESTORED), marker.as_bytes())?;
     files::sync_all_dirs(&to)?;
     fs::rename(&log, to.join("log")).map_err(files::failed(&log, "rename"))?;

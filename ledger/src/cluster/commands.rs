@@ -7,9 +7,10 @@ use actpass_core::evidence::leaf::GapLimits;
 use actpass_ledger::backup::{Until, backup, restore};
 use actpass_ledger::engine::Parts;
 use actpass_ledger::engine::fork::{self, Given, Request};
+use actpass_ledger::heads;
+use actpass_ledger::keys::read_private;
 use actpass_ledger::vault::Kek;
 use anyhow::Context;
-use zeroize::Zeroizing;
 
 use super::args::{Command, Fork};
 use super::kept_in::KeptIn;
@@ -67,9 +68,6 @@ fn fork(args: Fork) -> anyhow::Result<String> {
         postgres_password_file.as_deref(),
         postgres_ca_file.as_deref(),
     )?;
-    if postgres_url.is_none() && !data.join("log/segments").is_dir() {
-        anyhow::bail!("there is no log in `{}`", data.display());
-    }
     close_to_others(&data)?;
     let mut given = Vec::new();
     for head in lost {
@@ -85,12 +83,25 @@ fn fork(args: Fork) -> anyhow::Result<String> {
             false => GapLimits::UsedUp,
         },
     };
-    let seed = std::fs::read(&log_key).with_context(|| format!("read `{}`", log_key.display()))?;
+    let known = !request.lost.is_empty() || !heads::read(&data.join(HEADS))?.is_empty();
+    if postgres_url.is_none() && !known && !data.join("log/segments").is_dir() {
+        anyhow::bail!(
+            "there is no log in `{}`, and no head of one is kept or given",
+            data.display()
+        );
+    }
+    let seed = read_private(&log_key)?;
     let kek = Kek::from_file(&kek)?;
     let mut parts = Parts {
-        storage: kept_in.storage()?,
-        vault: Arc::new(kept_in.vault(kek)?),
-        log_key: keys::signing_key(&Zeroizing::new(seed))?.into(),
+        storage: match postgres_url {
+            Some(_) => kept_in.storage()?,
+            None => fork::storage(&data.join("log"), yes).context("the log cannot be opened")?,
+        },
+        vault: Arc::new(match yes {
+            true => kept_in.vault(kek)?,
+            false => kept_in.vault_to_look_at(kek)?,
+        }),
+        log_key: keys::signing_key(&seed)?.into(),
         metrics: Arc::default(),
         heads: Some(data.join(HEADS)),
     };

@@ -69,4 +69,15 @@ impl KeptIn {
             }
         })
     }
+
+    /// The same for who only looks: what they change is in memory.
+    pub(super) fn vault_to_look_at(&self, kek: Kek) -> anyhow::Result<Vault> {
+        Ok(match self {
+            Self::Volume(data) => Vault::look(&data.join("vault"), kek)?,
+            Self::Postgres(config) => {
+                let documents = PostgresDocuments::open((**config).clone())?;
+                Vault::look_over(Box::new(documents), kek)?
+            }
+        })
+    }
 }

@@ -1,23 +1,28 @@
 //! `fork`: puts into a log, signed, that it goes on where a copy of it ended, and which heads it had after that.
 //!
 //! *Flow.* With the ledger stopped all logs are read; heads that are kept beside them or given, and that they do not have, are what is
-//! lost. The gap is the first leaf that is logged, before anything else is noted of the start. *What a crash leaves.* The logs before or
+//! lost. The gap is the first leaf that is logged, before anything else is noted of the start; of a log that is gone, as it was begun after
+//! what was restored, it is the second, behind the key. *What a crash leaves.* The logs before or
 //! after their gaps; done again, those that have theirs get no other. *Guarantees.* Only a head that the log's key signed, or that who asks
 //! vouches for, is named, and none that the log went past: it would have to be believed over what the log says.
 
+mod planned;
+
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actpass_core::evidence::checkpoint::CheckpointError;
-use actpass_core::evidence::leaf::{EventBody, FIELD_BYTES_MAX, GapLimits, LostHead};
+use actpass_core::evidence::leaf::{EventBody, GapLimits, LostHead};
 use actpass_core::hash::TreeRoot;
-use actpass_core::state::LOST_HEADS_MAX;
 use tokio::sync::watch;
 
+use self::planned::planned;
 use super::sequencer::Sequencer;
-use super::{DurableSizes, Log, Logs, OpenError, Parts, log};
+use super::{DurableSizes, OpenError, Parts, log};
 use crate::error::ApiError;
 use crate::heads::{self, HeadsError};
+use crate::storage::segment::{SegmentOptions, SegmentStorage};
+use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// What is to be said, and of which logs.
 #[derive(Clone, Debug)]
@@ -48,13 +53,15 @@ pub enum Given {
 pub struct Fork {
     /// Its name.
     pub log: String,
+    /// Whether nothing of it is left, so that it begins anew.
+    pub gone: bool,
     /// Leaves that are left.
     pub size: u64,
     /// Root over them.
     pub root: TreeRoot,
     /// Heads that it had and has no more, the smallest first.
     pub lost: Vec<LostHead>,
-    /// Whether its last leaf says so already.
+    /// Whether it says so already, since it was restored.
     pub said: bool,
 }
 
@@ -70,6 +77,9 @@ pub enum ForkError {
     /// There is no such log.
     #[error("there is no log `{0}`")]
     NoLog(String),
+    /// What was given is of a log that was not asked about.
+    #[error("the head that was given is of log `{0}`, which is not the one to go on with")]
+    OfOther(String),
     /// Every head that is known is in it.
     #[error(
         "nothing is known to be lost: the logs here have every head that is kept or was given, so a ledger starts on them"
@@ -110,7 +120,19 @@ pub enum ForkError {
     },
 }
 
-/// Says what [`fork`] would log; nothing is changed.
+/// The logs in `dir`, to `write` to; else only to look at, and nothing is changed or made. There need be none.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn storage(dir: &Path, write: bool) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(match write {
+        true => Box::new(SegmentStorage::open(dir, SegmentOptions::default())?),
+        false if dir.join("segments").is_dir() => Box::new(SegmentStorage::look(dir)?),
+        false => Box::new(MemoryStorage::new()),
+    })
+}
+
+/// Says what [`fork`] would log; nothing is changed where the parts are to be looked at only.
 ///
 /// # Errors
 /// Why nothing would be said.
@@ -129,146 +151,29 @@ pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError>
     let sizes = DurableSizes::new(&logs);
     let (poison, _watched) = watch::channel(false);
     let mut sequencer = Sequencer::new(parts, logs, None, sizes, poison, None);
-    for Fork {
-        log,
-        size,
-        root,
-        lost,
-        ..
-    } in forks.iter().filter(|fork| !fork.said)
-    {
-        let event = EventBody::Gap {
-            size: *size,
-            root: *root,
+    let (said, unsaid): (Vec<&Fork>, Vec<&Fork>) = forks.iter().partition(|fork| fork.said);
+    for Fork { log, lost, .. } in unsaid {
+        let logged = sequencer.log_gap(log, |size, root| EventBody::Gap {
+            size,
+            root,
             lost: lost.clone(),
             limits: request.limits,
             by: request.by.clone(),
             why: request.why.clone(),
-        };
-        let logged = sequencer.log_first(log, event);
+        });
         logged.map_err(|source| ForkError::NotLogged {
             log: log.clone(),
             source,
         })?;
     }
     // No other log may go on before it says what it lost.
-    let named: Vec<String> = forks.iter().map(|fork| fork.log.clone()).collect();
-    sequencer.record_recovery_in(&named);
+    let said: Vec<String> = said.iter().map(|fork| fork.log.clone()).collect();
+    sequencer.record_recovery_in(&said);
     if let Some(path) = path {
         let said: Vec<&str> = forks.iter().map(|fork| fork.log.as_str()).collect();
         heads::said_lost(&path, &said)?;
     }
     Ok(forks)
-}
-
-fn planned(logs: &Logs, parts: &Parts, request: &Request) -> Result<Vec<Fork>, ForkError> {
-    let long = |text: &str| text.is_empty() || text.len() > FIELD_BYTES_MAX;
-    if long(&request.why) || long(&request.by) {
-        return Err(ForkError::Form(
-            "who and why are texts of 1 to 1024 bytes, which stand in the log in clear",
-        ));
-    }
-    let (kept, restored) = match &parts.heads {
-        Some(path) => (
-            heads::read(path).map_err(HeadsError::from)?,
-            heads::restored(path)?,
-        ),
-        None => (Vec::new(), Vec::new()),
-    };
-    let mut known: Vec<Given> = kept.into_iter().map(Given::Checkpoint).collect();
-    known.extend(request.lost.iter().cloned());
-    for given in &request.lost {
-        match given {
-            Given::Checkpoint(note) if !logs.contains_key(heads::named(note)) => {
-                return Err(ForkError::NoLog(heads::named(note).to_owned()));
-            }
-            Given::Noted(_) if request.log.is_none() => {
-                return Err(ForkError::Form("a size and root are of one log: name it"));
-            }
-            _ => {}
-        }
-    }
-    if let Some(named) = request.log.as_ref().filter(|log| !logs.contains_key(*log)) {
-        return Err(ForkError::NoLog(named.clone()));
-    }
-    let mut forks = Vec::new();
-    for log in logs.values() {
-        let is_named = request.log.as_deref() == Some(log.origin());
-        if request.log.is_some() && !is_named {
-            continue;
-        }
-        let lost = lost_of(log, &known, is_named)?;
-        if !lost.is_empty() || restored.iter().any(|it| it == log.origin()) {
-            forks.push(of(log, lost));
-        }
-    }
-    match forks.is_empty() {
-        true => Err(ForkError::NothingLost),
-        false => Ok(forks),
-    }
-}
-
-fn of(log: &Log, lost: Vec<LostHead>) -> Fork {
-    let size = log.size();
-    let last_is_gap = log.state().gaps().last().map(|gap| gap.leaf) == size.checked_sub(1);
-    Fork {
-        log: log.origin().to_owned(),
-        size,
-        root: log.root_at(size).unwrap_or(TreeRoot::from_bytes([0; 32])),
-        said: lost.is_empty() && last_is_gap,
-        lost,
-    }
-}
-
-/// Known heads that the log does not have and does not say that it lost.
-fn lost_of(log: &Log, known: &[Given], is_named: bool) -> Result<Vec<LostHead>, ForkError> {
-    let mut lost = Vec::new();
-    for given in known {
-        let head = match given {
-            Given::Checkpoint(note) if heads::named(note) == log.origin() => {
-                let read = log.read_head(note).map_err(|source| ForkError::NotOurs {
-                    log: log.origin().to_owned(),
-                    source,
-                })?;
-                LostHead {
-                    root: read.root,
-                    size: read.size,
-                }
-            }
-            Given::Noted(head) if is_named => *head,
-            _ => continue,
-        };
-        if log.root_at(head.size) == Some(head.root) || log.is_said_lost(&head) {
-            continue;
-        }
-        if head.size <= log.size() {
-            return Err(ForkError::WentOn {
-                log: log.origin().to_owned(),
-                size: head.size,
-                found: log.size(),
-            });
-        }
-        lost.push(head);
-    }
-    lost.sort();
-    lost.dedup();
-    if lost.len() > LOST_HEADS_MAX {
-        return Err(ForkError::Form("a gap names 16 lost heads at most"));
-    }
-    match lost.is_sorted_by(|one, next| one.size < next.size) {
-        true => Ok(lost),
-        false => Err(ForkError::Form(
-            "two heads of one size contradict each other: one log was signed twice",
-        )),
-    }
-}
-
-impl Log {
-    /// Whether a gap of it names this head.
-    pub(crate) fn is_said_lost(&self, head: &LostHead) -> bool {
-        let mut gaps = self.state().gaps().iter();
-        gaps.any(|gap| gap.heads.contains(head))
-    }
 }
 
 impl std::str::FromStr for Given {
@@ -306,9 +211,12 @@ impl Given {
 impl fmt::Display for Fork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (log, size) = (self.log.escape_debug(), self.size);
-        write!(f, "{log}  goes on after {size} leaves, root {}", self.root)?;
+        match self.gone {
+            true => write!(f, "{log}  is gone, and begins anew")?,
+            false => write!(f, "{log}  goes on after {size} leaves, root {}", self.root)?,
+        }
         if self.said {
-            write!(f, "; its last leaf says so already")?;
+            write!(f, "; it says so already")?;
         }
         for head in &self.lost {
             write!(

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use actpass_core::evidence::leaf::EventBody;
+use actpass_core::hash::TreeRoot;
 use tokio::sync::{mpsc, watch};
 
 use super::keeping::Keeping;
@@ -230,12 +231,26 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Logs an event before anything else is.
-    pub(super) fn log_first(&mut self, origin: &str, event: EventBody) -> Result<(), ApiError> {
+    /// Logs a gap before anything else is, and with it what a crash cut short: one write, so that no later start finds the one
+    /// without the other. A log that is gone begins anew with it.
+    pub(super) fn log_gap(
+        &mut self,
+        origin: &str,
+        gap: impl FnOnce(u64, TreeRoot) -> EventBody,
+    ) -> Result<(), ApiError> {
+        let cut_short = self.parts.storage.recovery().map(|dropped| dropped.bytes);
         let mut staged = BTreeMap::new();
         let mut staging = self.staging(&mut staged);
-        let now = staging.now(origin)?;
-        staging.event(origin, now, event, Vec::new())?;
+        // Which issuers it believes it says once somebody comes with a passport.
+        staging.ensure_log(origin, &BTreeMap::new())?;
+        let log = staging.log(origin)?;
+        let root = log.root_at(log.size()).ok_or(ApiError::Stalled)?;
+        let gap = gap(log.size(), root);
+        let cut_short = cut_short.map(|bytes| EventBody::Recovery { bytes });
+        for event in std::iter::once(gap).chain(cut_short) {
+            let now = staging.now(origin)?;
+            staging.event(origin, now, event, Vec::new())?;
+        }
         match self.commit(staged) {
             Committed::But(undone) if undone.lost.is_empty() && undone.unknown.is_empty() => Ok(()),
             Committed::Full => Err(ApiError::NoSpace),

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use actpass_core::verify::{Against, Anchor, Report, Verification};
+use actpass_core::verify::{Against, Report, Verification};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -47,7 +47,7 @@ pub(super) fn verify_twice(path: &Path, known: &Known<'_>) -> Result<Verified, S
     let last = read.form.last.iter();
     let checkpoints: Vec<String> = last.map(|it| it.checkpoint.clone()).collect();
     let mut anchors = known.anchors_of(&first.log);
-    anchors.extend(known.resume.and_then(Resume::signed).map(Anchor::Head));
+    anchors.extend(known.resume.and_then(Resume::signed));
     let key = known.key.and_then(|key| key.of(&first.log));
     let against = Against {
         checkpoints: &checkpoints,

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use actpass_core::verify::{Against, Anchor, Report, Resumed, Verification};
+use actpass_core::verify::{Against, Report, Resumed, Verification};
 
 use super::beside::Stored;
 use super::export::{NO_EXPORT, verified};
@@ -108,7 +108,7 @@ fn pass(
         End::ToCome => Vec::new(),
     };
     let mut anchors = known.anchors_of(&first.log);
-    anchors.extend(known.resume.and_then(Resume::signed).map(Anchor::Head));
+    anchors.extend(known.resume.and_then(Resume::signed));
     let key = known.key.and_then(|key| key.of(&first.log));
     let against = Against {
         checkpoints: &checkpoints,
@@ -141,7 +141,7 @@ fn pass(
         due |= known.resume.is_some_and(|it| it.is_due(form.leaves));
         if due && !passed && stage.is_used_up() {
             due = false;
-            keep(known.resume, &verification, false)?;
+            keep(known.resume, &verification)?;
         }
     }
     form.end(lines.bytes());
@@ -169,7 +169,8 @@ fn pass(
         && report.found == 0
         && form.damaged.is_none()
     {
-        resume.keep(saved, report.covered == report.leaves)?;
+        let whole = report.covered == report.leaves;
+        resume.keep(saved, found.as_deref().filter(|_| whole))?;
     }
     let held = (key.is_some(), anchors.len());
     let opening = inputs.opening().clone();
@@ -185,13 +186,9 @@ fn unclear(report: &Report, stage: &Stage, end: End<'_>) -> bool {
     }
 }
 
-fn keep(
-    resume: Option<&Resume>,
-    verification: &Verification<'_>,
-    signed: bool,
-) -> Result<(), ResumeError> {
+fn keep(resume: Option<&Resume>, verification: &Verification<'_>) -> Result<(), ResumeError> {
     match resume.zip(verification.save()) {
-        Some((resume, saved)) => resume.keep(&saved, signed),
+        Some((resume, saved)) => resume.keep(&saved, None),
         None => Ok(()),
     }
 }

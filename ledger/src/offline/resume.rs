@@ -1,44 +1,47 @@
 //! The file in which whoever verifies keeps how far a log is verified, so that a later verification goes on from there.
 //!
-//! It is the verifier's own, like a key or an anchor: who may write it may have leaves believed that nobody verified. The sum in
-//! it finds accidents.
+//! It is the verifier's own, like a key or an anchor: who may write it may have leaves believed that nobody verified, so one that
+//! others may open is refused, and a link too. The sum in it finds accidents.
 
-use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::{self, Write};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::hash::{hex, sha256};
-use actpass_core::verify::{ResumeError as SavedError, Saved};
+use actpass_core::verify::{Anchor, ResumeError as SavedError, Saved};
 use serde::{Deserialize, Serialize};
 
+use crate::vault::{PrivateFileError, private_file};
+
 /// Version of the form.
-const VERSION: &str = "actpass.verify-state/1";
+const VERSION: &str = "actpass.verify-state/2";
 
 /// What was verified by another program may not have been held to what this one asks.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
+/// Largest file: the state of a log, which is some 600 bytes for each stream that ever ended. 1 GiB is 1,700,000 of them.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
 /// Why such a file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    /// It cannot be read or written.
-    #[error("{did} `{}`", path.display())]
-    Io {
+    /// It cannot be read or written, or others may.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    /// What is to be kept cannot be spelled.
+    #[error("what was verified cannot be kept in `{}`", path.display())]
+    Spelling {
         /// The file.
         path: PathBuf,
-        /// The operation.
-        did: &'static str,
-        /// The system's error.
+        /// Why not.
         #[source]
-        source: io::Error,
+        source: serde_json::Error,
     },
     /// Its bytes are not those that were written.
     #[error("`{}` is damaged, or is no such file; remove it to verify from the first leaf on", .0.display())]
     Damaged(PathBuf),
     /// Another program wrote it.
     #[error(
-        "`{}` was kept by version {program} of this program, and this is {PROGRAM}; remove it to verify from the first leaf on",
+        "`{}` was kept by another build of this program, of version {program}, and this is {PROGRAM}; remove it to verify from the first leaf on",
         path.display()
     )]
     Version {
@@ -73,7 +76,7 @@ pub struct Resume {
     path: PathBuf,
     every: u64,
     saved: RefCell<Option<Saved>>,
-    signed: Cell<Option<KeptHead>>,
+    signed: RefCell<Option<String>>,
 }
 
 /// Its first line.
@@ -89,8 +92,9 @@ struct Header {
 /// Its second line.
 #[derive(Serialize, Deserialize)]
 struct Body<S> {
-    /// The newest head that a signed checkpoint covered once the whole of it was verified: any later file must have it.
-    signed: Option<KeptHead>,
+    /// The newest checkpoint, once all that it covers was verified: any later file must have its head, or say under a key that follows
+    /// from its own that it is lost.
+    signed: Option<String>,
     saved: S,
 }
 
@@ -100,17 +104,14 @@ impl Resume {
     /// # Errors
     /// Where it is there and cannot be used.
     pub fn open(path: &Path, every: u64) -> Result<Self, ResumeError> {
-        let read = match std::fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(failed(path, "read", source)),
-            Ok(bytes) => Some(parsed(path, &bytes)?),
-        };
+        let bytes = private_file::read_own(path, FILE_BYTES_MAX)?;
+        let read = bytes.map(|bytes| parsed(path, &bytes)).transpose()?;
         let (signed, saved) = read.map_or((None, None), |read| (read.signed, Some(read.saved)));
         Ok(Self {
             path: path.to_owned(),
             every: every.max(1),
             saved: RefCell::new(saved),
-            signed: Cell::new(signed),
+            signed: RefCell::new(signed),
         })
     }
 
@@ -127,9 +128,9 @@ impl Resume {
         }
     }
 
-    /// The head that any later file must have.
-    pub(super) fn signed(&self) -> Option<KeptHead> {
-        self.signed.get()
+    /// The checkpoint that any later file is held against.
+    pub(super) fn signed(&self) -> Option<Anchor> {
+        self.signed.borrow().clone().map(Anchor::Checkpoint)
     }
 
     /// Whether it is time to keep what was verified.
@@ -137,33 +138,26 @@ impl Resume {
         leaves.is_multiple_of(self.every)
     }
 
-    /// Keeps what was verified: wholly or not at all, whenever the power goes.
-    pub(super) fn keep(&self, saved: &Saved, signed: bool) -> Result<(), ResumeError> {
-        if signed {
-            self.signed.set(Some(saved.head()));
+    /// Keeps what was verified, wholly or not at all, whenever the power goes; `signed`: the checkpoint that covers all of it.
+    pub(super) fn keep(&self, saved: &Saved, signed: Option<&str>) -> Result<(), ResumeError> {
+        if let Some(signed) = signed {
+            self.signed.replace(Some(signed.to_owned()));
         }
-        let signed = self.signed.get();
-        let write = || -> io::Result<()> {
+        let signed = self.signed.borrow().clone();
+        let spell = || -> serde_json::Result<Vec<u8>> {
             let body = serde_json::to_vec(&Body { signed, saved })?;
             let header = serde_json::to_vec(&Header {
                 v: VERSION.to_owned(),
                 program: PROGRAM.to_owned(),
                 sha256: hex(&sha256(&[&body])),
             })?;
-            let dir = self.path.parent().filter(|it| !it.as_os_str().is_empty());
-            let dir = dir.unwrap_or(Path::new("."));
-            let mut name = self.path.file_name().unwrap_or_default().to_owned();
-            name.push(".new");
-            let part = dir.join(name);
-            let mut file = File::create(&part)?;
-            for bytes in [header.as_slice(), b"\n", &body, b"\n"] {
-                file.write_all(bytes)?;
-            }
-            file.sync_all()?;
-            std::fs::rename(&part, &self.path)?;
-            File::open(dir)?.sync_all()
+            Ok([header, body, Vec::new()].join(&b'\n'))
         };
-        write().map_err(|source| failed(&self.path, "write", source))
+        let bytes = spell().map_err(|source| ResumeError::Spelling {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(private_file::replace(&self.path, &bytes)?)
     }
 
     pub(super) fn not_taken_up(&self, source: SavedError) -> ResumeError {
@@ -191,12 +185,4 @@ fn parsed(path: &Path, bytes: &[u8]) -> Result<Body<Saved>, ResumeError> {
         return Err(damaged());
     }
     serde_json::from_slice(body).map_err(|_| damaged())
-}
-
-fn failed(path: &Path, did: &'static str, source: io::Error) -> ResumeError {
-    ResumeError::Io {
-        path: path.to_owned(),
-        did,
-        source,
-    }
 }

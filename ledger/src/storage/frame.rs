@@ -41,7 +41,7 @@ const TRAILER_MARK: [u8; 8] = *b"GRPCLOSE";
 const FRAME_MARK: [u8; 2] = *b"AF";
 
 /// The only version of this form that is read.
-const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 2;
 
 const KIND_SEGMENT: u8 = 1;
 const KIND_LOG: u8 = 2;
@@ -244,6 +244,19 @@ pub(super) fn decode_header(mut bytes: &[u8]) -> Option<GroupHeader> {
     };
     // Encoding again compares the reserved bytes, the checksum and the mark in one go.
     (magic == MAGIC && version == VERSION && raw == encode_header(&header)).then_some(header)
+}
+
+/// The version of a header that is whole and of another one. Its place, its checksum and its marks are those of every version.
+pub(super) fn other_version(bytes: &[u8]) -> Option<u16> {
+    let from = &mut bytes.get(..ALIGN)?;
+    let before_crc = from.get(..52)?;
+    let magic: [u8; 8] = take(from)?;
+    let version = u16::from_le_bytes(take(from)?);
+    *from = bytes.get(52..ALIGN)?;
+    let crc = u32::from_le_bytes(take(from)?);
+    let mark: [u8; 8] = take(from)?;
+    let whole = magic == MAGIC && mark == HEADER_MARK && crc == crc32c::crc32c(before_crc);
+    (whole && version != VERSION).then_some(version)
 }
 
 /// The trailer in the first [`ALIGN`] bytes, if they are one.

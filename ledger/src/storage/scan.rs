@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::frame::{
     ALIGN, Frame, GROUP_BYTES_MIN, GroupHeader, SECTOR, chain_after, claimed_leaf, decode_frame,
-    decode_header, decode_trailer, lacks_mark,
+    decode_header, decode_trailer, lacks_mark, other_version,
 };
 use super::index::{Index, Place};
 use super::{Entry, StorageError};
@@ -223,6 +223,10 @@ impl Segment<'_> {
 
     /// Bytes that are not zero, where no header can be read.
     fn without_header(&self, offset: usize, rest: &[u8]) -> Result<Step, StorageError> {
+        if let Some(version) = other_version(rest) {
+            let path = self.path.to_owned();
+            return Err(StorageError::OtherVersion { path, version });
+        }
         let later = rest.chunks(ALIGN).skip(1).any(|chunk| {
             decode_header(chunk).is_some_and(|header| {
                 self.index

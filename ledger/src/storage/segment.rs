@@ -32,6 +32,7 @@ mod ahead;
 mod beside;
 mod compare;
 mod indexing;
+mod looking;
 mod write;
 
 use std::collections::BTreeMap;

@@ -94,6 +94,27 @@ impl Documents for Files {
     }
 }
 
+/// Documents that are looked at: what is put among them stays in memory.
+struct Unwritten(Box<dyn Documents>);
+
+impl Documents for Unwritten {
+    fn newer(&self, known: &[(&str, Option<u64>)]) -> Result<Vec<Document>, VaultError> {
+        self.0.newer(known)
+    }
+
+    fn replace(&self, _: &str, known: Option<u64>, _: &[u8]) -> Result<Option<u64>, VaultError> {
+        Ok(known.or(Some(0)))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+}
+
 /// A document that was read, verified and understood.
 pub(super) struct Kept<T> {
     pub(super) content: T,
@@ -158,6 +179,22 @@ impl Vault {
     pub fn open(dir: &Path, kek: Kek) -> Result<Vault, VaultError> {
         private_file::make_dir(dir)?;
         Self::over(Box::new(Files(dir.to_owned())), kek)
+    }
+
+    /// The vault in `dir` for who only looks: what they change is in memory, and nothing is made.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn look(dir: &Path, kek: Kek) -> Result<Vault, VaultError> {
+        Self::look_over(Box::new(Files(dir.to_owned())), kek)
+    }
+
+    /// The same of these documents.
+    ///
+    /// # Errors
+    /// As [`Vault::over`].
+    pub fn look_over(documents: Box<dyn Documents>, kek: Kek) -> Result<Vault, VaultError> {
+        Self::over(Box::new(Unwritten(documents)), kek)
     }
 
     /// Opens the vault that these documents make, and verifies it.

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 /// Why a private file could not be read or written.
@@ -25,6 +27,12 @@ pub enum PrivateFileError {
         path: PathBuf,
         /// Its owner.
         owner: u32,
+    },
+    /// It is a link.
+    #[error("`{path}` is a link, and where that leads others may decide; name the file itself")]
+    Link {
+        /// The link.
+        path: PathBuf,
     },
     /// It is there already.
     #[error("`{path}` exists already and was left as it is")]
@@ -55,12 +63,34 @@ pub enum PrivateFileError {
 
 /// Reads a whole file, none if there is none. Refuses one that others may read.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateFileError> {
+    match File::open(path) {
+        Ok(file) => opened(path, file, max).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, "read")(error)),
+    }
+}
+
+/// The same of one that somebody names who writes it anew, too: a link is refused.
+pub(crate) fn read_own(
+    path: &Path,
+    max: u64,
+) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateFileError> {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    match options.open(path) {
+        Ok(file) => opened(path, file, max).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            let path = path.to_path_buf();
+            Err(PrivateFileError::Link { path })
+        }
+        Err(error) => Err(failed(path, "read")(error)),
+    }
+}
+
+fn opened(path: &Path, file: File, max: u64) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let failed = failed(path, "read");
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
     let about = file.metadata().map_err(&failed)?;
     let (path, mode) = (path.to_path_buf(), about.mode() & 0o777);
     if mode & 0o077 != 0 {
@@ -78,7 +108,7 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, 
     let mut bytes = Zeroizing::new(Vec::with_capacity(size));
     let read = file.take(about.len()).read_to_end(&mut bytes);
     read.map_err(failed)?;
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Makes a directory for private files, mode 0700.

@@ -1,7 +1,7 @@
 //! The state directory and the keys in it.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::state::StateDir;
@@ -51,11 +51,30 @@ fn keys(state: &StateDir) -> Vec<Finding> {
         let says = "there is no key encryption key yet; the first `actpass run` makes it";
         findings.push(Finding::note("kek", says));
     }
-    let others = ["log.key", "issuer.key"].map(|name| state.keys().join(name));
-    let others = others.iter().chain(std::iter::once(&vault));
-    let present = others.filter(|path| path.exists());
-    findings.extend(present.map(|path| private("keys", path, 0o600)));
+    match private_keys(&state.keys()) {
+        Ok(keys) => findings.extend(keys.iter().map(|path| private("keys", path, 0o600))),
+        Err(error) => {
+            let says = format!("`{}` cannot be listed: {error}", state.keys().display());
+            findings.push(Finding::problem("keys", says, None));
+        }
+    }
+    if vault.exists() {
+        findings.push(private("keys", &vault, 0o600));
+    }
     findings
+}
+
+/// All private keys, also those of the log that were there before the one in force, and one that is asked for.
+fn private_keys(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let list = match dir.read_dir() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list?,
+    };
+    let paths = list.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<std::io::Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|it| it == "key"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// Whether a file or directory belongs to us or root and has no more than these permission bits.

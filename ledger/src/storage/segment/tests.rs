@@ -8,6 +8,7 @@ mod flips;
 mod indexes;
 mod skewed;
 mod states;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
