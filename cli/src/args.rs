@@ -464,12 +464,23 @@ pub(crate) enum ApprovalsCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// List the keys that sign the log, the newest first
+    /// List the keys that sign the log, and the names of those that encrypt the vault, the newest first
     List,
-    /// Have another key sign the log from now on
+    /// Have another key sign the log from now on, or with --kek another one encrypt the vault
     ///
-    /// The key in use signs for it in the log. Where an `actpass run` goes on, the next one brings the key into use.
-    Rotate,
+    /// The key that signs now signs for the next one in the log. What lies in the vault is written anew under the next one; the one
+    /// before stays in the file, for what is still under it, until `actpass keys forget`. Where an `actpass run` goes on, the
+    /// next one brings the key into use.
+    Rotate {
+        /// The key encryption key, under which credentials and the keys of texts lie
+        #[arg(long)]
+        kek: bool,
+    },
+    /// Drop the key encryption keys before the one in use
+    ///
+    /// Once nothing of the vault lies under them. Copies of the vault that were made before need them: keep the keys as long as you keep
+    /// such copies, elsewhere.
+    Forget,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,7 @@ mod error;
 mod file;
 mod kek;
 pub(crate) mod private_file;
+mod rewrapped;
 mod secret;
 mod tenant;
 mod texts;
@@ -41,7 +42,7 @@ use self::cipher::Key;
 use self::document::Kept;
 pub use self::document::{Document, Documents};
 pub use self::error::{LendError, VaultError};
-pub use self::kek::{Kek, NotAKek};
+pub use self::kek::{KEKS_MAX, Kek, NotAKek};
 pub use self::private_file::PrivateFileError;
 pub use self::secret::Secret;
 pub(crate) use self::tenant::is_recorded;
@@ -306,7 +307,7 @@ impl Vault {
         )?;
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         let revealed = || {
-            let key = cipher::decrypt(self.kek.bytes(), &aad, &decode(&stored.key)?)?;
+            let (key, _) = self.kek.decrypt(&aad, &decode(&stored.key)?)?;
             let key: Key = Zeroizing::new(key.as_slice().try_into().ok()?);
             let mut secret = cipher::decrypt(&key, &aad, &decode(&stored.secret)?)?;
             Some(Secret::new(std::mem::take(&mut *secret)))

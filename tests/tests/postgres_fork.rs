@@ -123,7 +123,7 @@ impl Beside {
                     let appended = files.append(&[LogGroup {
                         log: log.to_owned(),
                         expected_head: files.head(log),
-                        leaves: vec![bytes.to_vec()],
+                        leaves: vec![bytes.to_vec().into()],
                         blobs: std::mem::take(&mut beside),
                     }]);
                     assert!(matches!(appended.unwrap()[0], Appended::Appended { .. }));

@@ -11,7 +11,7 @@ use super::tenant::TenantKeys;
 use super::{Vault, VaultError, file, private_file};
 
 /// How often a change is made anew on what another ledger put there meanwhile.
-const TRIES_MAX: usize = 16;
+pub(super) const TRIES_MAX: usize = 16;
 
 /// A document as it is kept.
 pub struct Document {
@@ -118,6 +118,8 @@ impl Documents for Unwritten {
 /// A document that was read, verified and understood.
 pub(super) struct Kept<T> {
     pub(super) content: T,
+    /// Whether it lies under the first key encryption key.
+    pub(super) under_first: bool,
     name: &'static str,
     version: Option<u64>,
 }
@@ -129,6 +131,7 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
     {
         Self {
             content: T::default(),
+            under_first: true,
             name,
             version: None,
         }
@@ -149,7 +152,8 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
             if Some(newer.version) < self.version {
                 return Err(put_back(documents.path(self.name)));
             }
-            self.content = file::open(&documents.path(self.name), kek, &newer.bytes)?;
+            let path = documents.path(self.name);
+            (self.content, self.under_first) = file::open(&path, kek, &newer.bytes)?;
             self.version = Some(newer.version);
         }
         Ok(())
@@ -165,7 +169,7 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
         let whole = file::sealed(&documents.path(self.name), kek, &next)?;
         let version = documents.replace(self.name, self.version, &whole)?;
         if version.is_some() {
-            (self.content, self.version) = (next, version);
+            (self.content, self.version, self.under_first) = (next, version, true);
         }
         Ok(version.is_some())
     }
@@ -194,14 +198,20 @@ impl Vault {
     /// # Errors
     /// As [`Vault::over`].
     pub fn look_over(documents: Box<dyn Documents>, kek: Kek) -> Result<Vault, VaultError> {
-        Self::over(Box::new(Unwritten(documents)), kek)
+        Self::opened_over(Box::new(Unwritten(documents)), kek)
     }
 
-    /// Opens the vault that these documents make, and verifies it.
+    /// Opens the vault that these documents make, verifies it, and writes what lies under a key before the first anew under the first.
     ///
     /// # Errors
-    /// The same, or that they cannot be read.
+    /// The same, or that they cannot be read or written.
     pub fn over(documents: Box<dyn Documents>, kek: Kek) -> Result<Vault, VaultError> {
+        let vault = Self::opened_over(documents, kek)?;
+        vault.rewrap()?;
+        Ok(vault)
+    }
+
+    fn opened_over(documents: Box<dyn Documents>, kek: Kek) -> Result<Vault, VaultError> {
         let vault = Self {
             documents,
             kek,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Gone, NAME_BYTES_MAX, Outside, PrivateFileError, SECRET_BYTES_MAX};
+use super::{Gone, KEKS_MAX, NAME_BYTES_MAX, Outside, PrivateFileError, SECRET_BYTES_MAX};
 
 /// Why a credential is not lent.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +50,23 @@ pub enum VaultError {
     },
     /// The vault was written under another key.
     #[error(
-        "`{path}` was written under another key encryption key; start with that one, or restore the file"
+        "`{path}` lies under key encryption key `{id}`, and those given are `{given}`; put that one behind them, or restore the file"
     )]
     WrongKek {
         /// The vault's file.
+        path: PathBuf,
+        /// Name of the key that is missing.
+        id: String,
+        /// Names of those that are there.
+        given: String,
+    },
+    /// The key file takes no more.
+    #[error(
+        "`{path}` holds {KEKS_MAX} key encryption keys already; take away those before the first, under which nothing lies once a ledger \
+         has started with it"
+    )]
+    TooManyKeks {
+        /// The file.
         path: PathBuf,
     },
     /// Bytes of the vault are not what was written.

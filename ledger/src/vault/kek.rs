@@ -1,4 +1,5 @@
-//! The key encryption key: under it lie all other keys of the vault.
+//! Key encryption keys: under the first of them lie all other keys of the vault, and those before it open what is not yet written
+//! under it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,19 +10,26 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::cipher::{Key, mac, new_key};
+use super::cipher::{self, Key, mac, new_key};
 use super::private_file::{self, PrivateFileError};
 use super::{VaultError, hex};
 
-/// Largest key file: 64 hex digits and some white space.
+/// Largest key file: four lines of 64 hex digits and some white space.
 const FILE_BYTES_MAX: u64 = 1024;
+
+/// Most keys at a time: the one in use, the one before it, the next where several ledgers have to know it first, and one that
+/// somebody forgot to take away.
+pub const KEKS_MAX: usize = 4;
 
 /// Fewest different byte values in a key: 32 random bytes have about 30, and fewer than 16 with chance 2^-50.
 const DIFFERENT_BYTES_MIN: usize = 16;
 
-/// The key encryption key, 256 bits. Never shown.
+/// The key encryption key, 256 bits, and the ones before it. Never shown.
 #[derive(Clone)]
-pub struct Kek(Key);
+pub struct Kek {
+    first: Key,
+    before: Vec<Key>,
+}
 
 /// Bytes that hold no key encryption key.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +37,8 @@ pub struct Kek(Key);
 pub struct NotAKek(String);
 
 impl Kek {
-    /// Reads the key from a file: 32 raw bytes, 64 hex digits, or base64 of 32 bytes.
+    /// Reads the key from a file: 32 raw bytes, 64 hex digits, or base64 of 32 bytes; or up to [`KEKS_MAX`] keys in digits or
+    /// base64, one per line, the one to encrypt with first.
     ///
     /// # Errors
     /// [`VaultError::NoKek`] without the file, [`VaultError::BadKek`] when it holds no such key, and
@@ -67,9 +76,8 @@ impl Kek {
     /// # Errors
     /// [`PrivateFileError::Exists`] when there is a file already.
     pub fn generate_file(path: &Path) -> Result<Kek, VaultError> {
-        let kek = Kek(new_key()?);
-        let text = Zeroizing::new(format!("{}\n", *hex(kek.0.as_ref())));
-        match private_file::create(path, text.as_bytes()) {
+        let kek = Kek::alone(new_key()?);
+        match private_file::create(path, kek.text().as_bytes()) {
             Ok(()) => Ok(kek),
             Err(error) => Err(error.into()),
         }
@@ -93,15 +101,102 @@ impl Kek {
         }
     }
 
-    pub(super) fn bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// Puts a new key first in a file, durably; the others stay, to open what lies under them. The answer has all of them.
+    ///
+    /// # Errors
+    /// As [`Kek::from_file`]; [`VaultError::TooMany`], and then the file is as it was.
+    pub fn rotate_file(path: &Path) -> Result<Kek, VaultError> {
+        let mut kek = Kek::from_file(path)?;
+        if kek.all().count() >= KEKS_MAX {
+            return Err(VaultError::TooManyKeks {
+                path: path.to_path_buf(),
+            });
+        }
+        let before = std::mem::replace(&mut kek.first, new_key()?);
+        kek.before.insert(0, before);
+        private_file::replace_own_and_wipe(path, kek.text().as_bytes())?;
+        Ok(kek)
     }
 
-    /// Names the key without telling anything of it: 16 hex digits.
-    pub(super) fn id(&self) -> String {
-        let whole = mac(&self.0, b"actpass.vault.kek/1\0", b"");
-        hex(whole.get(..8).unwrap_or_default()).to_string()
+    /// Leaves only the first key in a file, durably, and writes zeros over the others. Whoever calls it made sure that nothing lies under
+    /// them. How many went.
+    ///
+    /// # Errors
+    /// As [`Kek::from_file`], or the disk.
+    pub fn forget_before(path: &Path) -> Result<usize, VaultError> {
+        let kek = Kek::from_file(path)?;
+        if kek.before.is_empty() {
+            return Ok(0);
+        }
+        private_file::replace_own_and_wipe(path, kek.newest().text().as_bytes())?;
+        Ok(kek.before.len())
     }
+
+    /// The first key, without those before it.
+    #[must_use]
+    pub fn newest(&self) -> Kek {
+        Kek::alone(self.first.clone())
+    }
+
+    /// Names of the keys, the one in use first: 16 hex digits each, which tell nothing of a key.
+    pub fn ids(&self) -> Vec<String> {
+        self.all().map(id).collect()
+    }
+
+    /// The key to encrypt with.
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.first
+    }
+
+    /// Name of the key to encrypt with.
+    pub(super) fn id(&self) -> String {
+        id(&self.first)
+    }
+
+    /// Whether there are keys before it.
+    pub(super) fn has_others(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    /// The key of that name, if it is one of these.
+    pub(super) fn named(&self, name: &[u8]) -> Option<&Key> {
+        self.all().find(|key| id(key).as_bytes() == name)
+    }
+
+    /// What one of the keys encrypted, and whether that was the first.
+    pub(super) fn decrypt(&self, aad: &[u8], sealed: &[u8]) -> Option<(Zeroizing<Vec<u8>>, bool)> {
+        let mut all = self
+            .all()
+            .zip(std::iter::once(true).chain(std::iter::repeat(false)));
+        all.find_map(|(key, first)| Some((cipher::decrypt(key, aad, sealed)?, first)))
+    }
+
+    fn alone(first: Key) -> Self {
+        Self {
+            first,
+            before: Vec::new(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.first).chain(&self.before)
+    }
+
+    /// As in a file.
+    fn text(&self) -> Zeroizing<String> {
+        // Room for all of it at once, as a string that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(KEKS_MAX * 65));
+        for key in self.all() {
+            text.push_str(&hex(key.as_ref()));
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn id(key: &Key) -> String {
+    let whole = mac(key, b"actpass.vault.kek/1\0", b"");
+    hex(whole.get(..8).unwrap_or_default()).to_string()
 }
 
 impl fmt::Debug for Kek {
@@ -111,6 +206,40 @@ impl fmt::Debug for Kek {
 }
 
 fn parse(bytes: &[u8]) -> Result<Kek, String> {
+    let text = std::str::from_utf8(bytes).ok();
+    let lines: Vec<&str> = text.into_iter().flat_map(str::lines).collect();
+    let given = || {
+        lines
+            .iter()
+            .zip(1..)
+            .filter(|(line, _)| !line.trim().is_empty())
+    };
+    // A raw key may have a line break among its bytes; two keys in digits are longer.
+    if given().count() < 2 || bytes.len() == 32 {
+        return Ok(Kek::alone(parse_one(bytes)?));
+    }
+    let mut keys: Vec<Key> = Vec::with_capacity(KEKS_MAX);
+    for (line, number) in given() {
+        let key = parse_one(line.trim().as_bytes());
+        let key = key.map_err(|what| format!("line {number}: {what}"))?;
+        if keys.contains(&key) {
+            return Err(format!("line {number}: this key is there already"));
+        }
+        if keys.len() == KEKS_MAX {
+            return Err(format!(
+                "line {number}: more than {KEKS_MAX} keys; take away those under which nothing lies"
+            ));
+        }
+        keys.push(key);
+    }
+    let first = keys.remove(0);
+    Ok(Kek {
+        first,
+        before: keys,
+    })
+}
+
+fn parse_one(bytes: &[u8]) -> Result<Key, String> {
     let text = std::str::from_utf8(bytes).ok().map(str::trim);
     let key: Key = match text {
         Some(text) if text.len() == 64 => from_hex(text).ok_or("64 characters that are not hex")?,
@@ -135,7 +264,7 @@ fn parse(bytes: &[u8]) -> Result<Kek, String> {
     if key.iter().collect::<BTreeSet<_>>().len() < DIFFERENT_BYTES_MIN {
         return Err(String::from("a key that is not random"));
     }
-    Ok(Kek(key))
+    Ok(key)
 }
 
 fn from_hex(text: &str) -> Option<Key> {

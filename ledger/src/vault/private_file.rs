@@ -158,6 +158,17 @@ pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), PrivateF
     Ok(())
 }
 
+/// The same of a file that somebody names: a link is refused.
+pub(crate) fn replace_own_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.file_type().is_symlink() => {
+            let path = path.to_path_buf();
+            Err(PrivateFileError::Link { path })
+        }
+        _ => replace_and_wipe(path, bytes),
+    }
+}
+
 /// Makes a file that must not exist; of several processes that try at once, one succeeds.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let mut random = [0; 8];

@@ -31,7 +31,7 @@ pub(super) struct Tenants {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrappedKeys {
-    digest: String,
+    pub(super) digest: String,
 }
 
 pub(super) struct TenantKeys {
@@ -307,10 +307,15 @@ impl Vault {
         Ok(there.then(|| TenantKeys::new(tenant, digest, texts)))
     }
 
-    fn unwrap_key(&self, tenant: &str, purpose: &str, wrapped: &str) -> Result<Key, VaultError> {
+    pub(super) fn unwrap_key(
+        &self,
+        tenant: &str,
+        purpose: &str,
+        wrapped: &str,
+    ) -> Result<Key, VaultError> {
         let unwrapped = || {
             let wrapped = URL_SAFE_NO_PAD.decode(wrapped).ok()?;
-            let key = cipher::decrypt(self.kek.bytes(), &key_aad(tenant, purpose), &wrapped)?;
+            let (key, _) = self.kek.decrypt(&key_aad(tenant, purpose), &wrapped)?;
             key.as_slice().try_into().ok().map(Zeroizing::new)
         };
         unwrapped().ok_or_else(|| VaultError::Tampered {
@@ -329,12 +334,12 @@ impl Vault {
     }
 
     fn texts_of(&self, tenant: &str, bytes: &[u8]) -> Result<TextKeys, VaultError> {
-        let text = cipher::decrypt(self.kek.bytes(), &key_aad(tenant, "texts"), bytes);
-        let keys = text.and_then(|text| TextKeys::read(&text));
+        let text = self.kek.decrypt(&key_aad(tenant, "texts"), bytes);
+        let keys = text.and_then(|(text, _)| TextKeys::read(&text));
         keys.ok_or_else(|| self.texts_tampered(tenant, "it does not decrypt"))
     }
 
-    fn texts_tampered(&self, tenant: &str, what: &str) -> VaultError {
+    pub(super) fn texts_tampered(&self, tenant: &str, what: &str) -> VaultError {
         VaultError::Tampered {
             path: self.documents.path(&texts_document(tenant)),
             what: format!("{what}; it holds the keys of the texts of `{tenant}`"),
@@ -355,7 +360,7 @@ impl Vault {
     }
 }
 
-fn texts_document(tenant: &str) -> String {
+pub(super) fn texts_document(tenant: &str) -> String {
     let hash = sha256(&[b"actpass.texts/1\0", tenant.as_bytes()]);
     format!("{TEXTS}/{}", *hex(&hash))
 }
@@ -377,7 +382,7 @@ fn sealed(tenant: &str) -> VaultError {
 }
 
 /// Names have no control characters, so the zero bytes separate.
-fn key_aad(tenant: &str, purpose: &str) -> Vec<u8> {
+pub(super) fn key_aad(tenant: &str, purpose: &str) -> Vec<u8> {
     format!("actpass.tenant-key/1\0{tenant}\0{purpose}").into_bytes()
 }
 

@@ -1,3 +1,5 @@
+mod rewrapped;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -36,6 +36,7 @@ impl SegmentStorage {
             sealed: Arc::new(sealed),
             current: None,
             ahead: Ahead::Nothing,
+            indexing: None,
             beside: false,
             recovery: None,
             poisoned: true,
