@@ -45,6 +45,7 @@ pub mod shop;
 pub mod stripe;
 pub mod tenants;
 pub mod tools;
+pub mod torn;
 pub mod ways;
 pub mod wire;
 pub mod workload;

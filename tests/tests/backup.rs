@@ -13,12 +13,14 @@ use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actpass_core::verify::Class;
 use actpass_ledger::offline::{Known, verify_dir};
 use actpass_ledger::storage::{Entry, SegmentReader};
 use actpass_tests::parts::compiled;
+use actpass_tests::torn::tear;
 use actpass_tests::{actpass, program, scaled};
 use serde_json::Value;
 
@@ -493,4 +495,66 @@ fn a_backup_whose_manifest_is_lost_keeps_its_copy_until_there_is_a_new_one() {
     json(&state.backup().output().unwrap());
     assert!(!copy.exists() && !half_made.exists());
     assert_eq!(leaves(&copy_of(&state).join("log")), whole);
+}
+
+#[test]
+fn a_write_that_a_crash_cut_short_is_in_no_copy() {
+    let state = State::new();
+    state.grow(100);
+    let log = state.path("state/log");
+    let all = leaves(&log);
+    tear(&log).unwrap();
+    let torn = files(&log);
+    let whole = leaves(&log);
+    assert!(whole.len() < all.len() && all.starts_with(&whole));
+    let made = json(&state.backup().output().unwrap());
+    assert_eq!(made["logs"][0]["leaves"], whole.len());
+    assert_eq!(files(&log), torn, "it is only read where it comes from");
+    let copy = copy_of(&state).join("log");
+    assert!(valid(&copy));
+    assert_eq!(leaves(&copy), whole);
+    json(&state.restore("again").output().unwrap());
+    assert_eq!(leaves(&state.path("again/log")), whole);
+
+    // The ledger goes on, and the next copy has what it wrote in that place.
+    state.grow(20);
+    json(&state.backup().output().unwrap());
+    let later = leaves(&copy_of(&state).join("log"));
+    assert!(later.len() > whole.len() && later.starts_with(&whole));
+}
+
+#[test]
+fn a_vault_that_changes_while_it_is_copied_is_copied_anew_or_not_at_all() {
+    let state = State::new();
+    state.grow(100);
+    json(&state.backup().output().unwrap());
+    state.grow(50);
+    let vault = state.path("state/vault/credentials.json");
+    let (stop, next) = (AtomicBool::new(false), state.path("next"));
+    let change = || {
+        let mut nth = 0_u64;
+        while !stop.load(Ordering::Relaxed) {
+            nth += 1;
+            fs::write(&next, nth.to_string()).unwrap();
+            fs::rename(&next, &vault).unwrap();
+        }
+        nth
+    };
+    let (why, before, last) = std::thread::scope(|scope| {
+        let changing = scope.spawn(change);
+        // On a busy machine whoever changes it may rest while it is copied, and then there is a copy.
+        let tries = (0..20).map(|_| {
+            let before = files(&copy_of(&state));
+            (state.backup().output().unwrap(), before)
+        });
+        let done = { tries }.find(|(done, _)| !done.status.success());
+        stop.store(true, Ordering::Relaxed);
+        let (done, before) = done.expect("each is copied");
+        (refused(&done), before, changing.join().unwrap())
+    });
+    assert!(why.contains("changed each time it was copied"), "{why}");
+    assert_eq!(files(&copy_of(&state)), before, "the copy of before stays");
+    json(&state.backup().output().unwrap());
+    let copied = fs::read(copy_of(&state).join("vault/credentials.json")).unwrap();
+    assert_eq!(copied, last.to_string().into_bytes());
 }

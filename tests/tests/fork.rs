@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "the helpers of these tests stand outside their functions"
 )]
 
@@ -24,6 +23,7 @@ use actpass_ledger::offline::{Known, verify_dir};
 use actpass_ledger::storage::{Entry, SegmentReader};
 use actpass_tests::home::{Home, SHOP, User, text};
 use actpass_tests::parts::compiled;
+use actpass_tests::torn::tear;
 use actpass_tests::{actpass, program, scaled};
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
@@ -133,24 +133,6 @@ impl State {
         state.put_back("old");
         assert!(left < kept, "{left} of {kept}");
         (state, left, kept)
-    }
-
-    /// Cuts the last write short, as a crash does.
-    fn tear(&self) {
-        let segments = fs::read_dir(self.path("state/log/segments")).unwrap();
-        let mut paths: Vec<PathBuf> = segments.map(|entry| entry.unwrap().path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|it| it == "seg"));
-        paths.sort();
-        let written = |path: &PathBuf| fs::read(path).unwrap().iter().rposition(|byte| *byte != 0);
-        let (path, last) = paths
-            .iter()
-            .rev()
-            .find_map(|path| Some((path, written(path)?)))
-            .unwrap();
-        let mut bytes = fs::read(path).unwrap();
-        // The end of a group, without which it is none.
-        bytes[last - 63..=last].fill(0);
-        fs::write(path, bytes).unwrap();
     }
 
     /// The events in the log, or logs, from that leaf on.
@@ -374,7 +356,7 @@ fn a_fork_that_is_killed_is_done_again_and_logs_one_gap() {
 fn a_fork_that_is_only_planned_changes_no_byte_and_the_write_that_was_cut_short_is_in_the_log_later()
  {
     let (state, left, kept) = State::behind();
-    state.tear();
+    tear(&state.path("state/log")).unwrap();
     let left = left - 1;
     let before = all(&state.path("state"));
     let plan = state.json(WHY);
@@ -419,7 +401,7 @@ fn a_crash_before_it_is_noted_that_the_gap_is_logged_leads_to_no_second_gap() {
     let (left, log) = (state.leaves(), "actpass/local/default/1");
     // As if it had been killed in the write of the gap.
     assert_eq!(state.json(DONE)["done"], true);
-    state.tear();
+    tear(&state.path("state/log")).unwrap();
     private(&state.path("state/restored"), &marker);
     assert_eq!(state.json(DONE)["done"], true);
     assert_eq!(state.events(log, left), ["Gap", "Recovery"]);
