@@ -21,6 +21,7 @@ pub struct Provider {
     /// Its own authority, to be declared in the Upstream.
     pub ca_pem: String,
     paid: Arc<Mutex<Vec<String>>>,
+    authorizations: Arc<Mutex<Vec<String>>>,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -33,21 +34,26 @@ impl Provider {
         let authority = Authority::new()?;
         let config = authority.server(HOST)?;
         let paid = Arc::new(Mutex::new(Vec::new()));
+        let authorizations = Arc::new(Mutex::new(Vec::new()));
         let in_flight = Arc::new(AtomicUsize::new(0));
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
-        let (books, serving) = (paid.clone(), in_flight.clone());
+        let (books, shown, serving) = (paid.clone(), authorizations.clone(), in_flight.clone());
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let (config, books, serving) = (config.clone(), books.clone(), serving.clone());
+                let shown = shown.clone();
                 // A connection that breaks off is the client's business.
-                std::thread::spawn(move || serve(socket, config, &books, &serving, delay).ok());
+                std::thread::spawn(move || {
+                    serve(socket, config, &books, &shown, &serving, delay).ok()
+                });
             }
         });
         Ok(Self {
             port,
             ca_pem: authority.pem,
             paid,
+            authorizations,
             in_flight,
         })
     }
@@ -55,6 +61,14 @@ impl Provider {
     /// Requests that have arrived whole and are not answered yet.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// What each request showed as its authorization, in order.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.authorizations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The notes it was paid for, in order.
@@ -70,6 +84,7 @@ fn serve(
     socket: TcpStream,
     config: Arc<ServerConfig>,
     books: &Mutex<Vec<String>>,
+    authorizations: &Mutex<Vec<String>>,
     in_flight: &AtomicUsize,
     delay: Duration,
 ) -> anyhow::Result<()> {
@@ -87,6 +102,15 @@ fn serve(
             }
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse()?;
+            }
+            if let Some((_, value)) = line
+                .split_once(": ")
+                .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            {
+                authorizations
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(value.trim().to_owned());
             }
         }
         let mut body = vec![0; length];

@@ -1,5 +1,5 @@
 //! An installation whose ledgers keep their logs in PostgreSQL: two of them over one server outside of the cluster, known by its
-//! certificate. Ledgers are killed and replaced and the server dies while agents pay; what was paid was permitted, each payment
+//! certificate. Ledgers are killed and replaced, also with another key encryption key, and the server dies while agents pay; what was paid was permitted, each payment
 //! once, and people reach the ledger as they always do.
 #![expect(
     clippy::unwrap_used,
@@ -11,12 +11,14 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use actpass_core::hash::hex;
 use actpass_tests::account::Account;
 use actpass_tests::actpass;
 use actpass_tests::authority::Authority;
 use actpass_tests::cluster::{Cluster, Own, eventually, possible};
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
+use actpass_tests::parts::fresh_key;
 use actpass_tests::postgres::Postgres;
 use actpass_tests::shop::Shop;
 use anyhow::ensure;
@@ -116,16 +118,25 @@ fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
     server.resume().unwrap();
     shop.goes_on("the death of the server").unwrap();
 
-    let restart = [
-        "rollout",
-        "restart",
-        "deployment/actpass-ledger",
-        "-n",
-        SYSTEM,
-    ];
-    cluster.ask(&restart).unwrap();
-    installed.rolled_out().unwrap();
-    shop.goes_on("the ledgers' replacement").unwrap();
+    // Another key encryption key: first known to all, then used by all, then alone.
+    let old = ["get", "secret", "actpass-ledger", "-n", SYSTEM];
+    let old = [&old[..], &["-o=go-template={{.data.kek | base64decode}}"]].concat();
+    let old = cluster.ask(&old).unwrap();
+    let (old, new) = (old.trim(), hex(&fresh_key().unwrap().to_bytes()));
+    for keys in [
+        format!("{old}\n{new}\n"),
+        format!("{new}\n{old}\n"),
+        format!("{new}\n"),
+    ] {
+        let keys = json!({"stringData": {"kek": keys}}).to_string();
+        let patch = ["patch", "secret", "actpass-ledger", "-n", SYSTEM];
+        let patch = [&patch[..], &["--type=merge", "--patch", &keys]].concat();
+        cluster.ask(&patch).unwrap();
+        let restart = ["rollout", "restart", "deployment/actpass-ledger", "-n"];
+        cluster.ask(&[&restart[..], &[SYSTEM]].concat()).unwrap();
+        installed.rolled_out().unwrap();
+        shop.goes_on("ledgers with other keys").unwrap();
+    }
 
     let stop = shop.namespace.exec("agent", "touch /tmp/stop").unwrap();
     assert!(stop.status.success(), "{}", text(&stop));
