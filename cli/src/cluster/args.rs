@@ -253,7 +253,7 @@ pub(crate) struct EventsArgs {
 /// checkpoint, and a sum. `actpass verify FILE` checks it without cluster or network.
 ///
 /// Where an auditor has to see what was asked, --disclose puts the texts of the leaves that you choose into the file in clear. That takes
-/// ClusterRole actpass-disclosure in the namespace beside actpass-auditor, and the ledger writes into its own log who did it. What was
+/// ClusterRole actpass-disclosure in the namespace, and the ledger writes into its own log who did it. What was
 /// handed out nobody can erase any more.
 ///
 /// Example: kubectl actpass export support --to support.jsonl
