@@ -3,7 +3,7 @@
 [--key FILE] [--anchor FILE]... [--output json]. Exit code: 0 valid, 1 unreadable, 2 incomplete, 3 invalid; of several the largest."""
 import argparse, base64, functools, hashlib, json, re, sys
 from datetime import datetime, timedelta, timezone
-NOT_CHECKED = ["texts, which are encrypted, and decisions made again from them", "what bundles say, and limits: that permits are within them",
+NOT_CHECKED = ["texts, which are encrypted where they are not disclosed, and decisions made again from them", "what bundles say, and limits: that permits are within them",
                "who may vote and whether enough did; facts; time, revocation and repeats of permits; order of pods, passports and bundles"]
 WRONG = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 sha256 = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
@@ -66,7 +66,7 @@ CURRENCIES = re.findall("...", "USDEURGBPAEDAFNALLAMDAOAARSAUDAWGAZNBAMBBDBDTBMD
     "ZARZMWZWGJPYKRWBIFCLPDJFGNFISKKMFPYGRWFUGXVNDVUVXAFXOFXPFBHDIQDJODKWDLYDOMRTND")
 LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 TEXTS = {"text": "(?s:.*)", "hash": "[0-9a-f]{64}", "rule": "(?s:.*/.*)", "capability": r"(?=.{1,128}$)[a-z0-9_-]+(\.[a-z0-9_-]+)+",
-         "host": rf"(?=.{{1,253}}$)(?:{LABEL}\.)*(?!(?:[0-9]+|0x[0-9a-f]*)$){LABEL}", "minor": "0|-?[1-9][0-9]{0,18}",
+         "host": rf"(?=.{{1,253}}$)(?:{LABEL}\.)*(?!(?:[0-9]+|0x[0-9a-f]*)$){LABEL}", "minor": "0|-?[1-9][0-9]{0,18}", "salt": "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]",
          "currency": "|".join(CURRENCIES), "unit": "|".join(["Count", *CURRENCIES])}
 NUMBERS = {"u16": (0, 2**16), "u32": (0, 2**32), "count": (0, 2**53), "int": (1 - 2**53, 2**53)}
 JUDGED = ("action?:action bundle:hash containment:=network_only,pod,cooperative count:count detail?:text enforced?:no reason?:text "
@@ -100,7 +100,7 @@ FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "stamp": "approval_uid:text digest:text grant:bool groups:[text] time:time user:text", "event.revoked": "passport:text by:text why:text",
     "event.leased": "stream:hash upstream:text credential:text version:count expires:time",
     "event.credential_released": "stream:hash seq:count credential:text", "event.resolved": "stream:hash seq:count happened:bool by:text",
-    "event.credential_changed": "credential:text version:count change:text by:text",
+    "event.credential_changed": "credential:text version:count change:text by:text", "disclosed": "openings:{opening} seq:count", "opening": "salt:salt text:text",
 }.items()}
 
 def fits(value, kind):
@@ -167,7 +167,7 @@ class Log:
     """A log, leaf by leaf. The first thing found at a leaf stands; the first bad leaf is the lowest that has one."""
     def __init__(self, name, notes, blobs, given):
         self.name, self.notes, self.blobs, self.given, self.origin = name, sorted(notes, key=lambda it: claimed(it[1])), blobs, given, None
-        self.findings, self.gaps, self.roots, self.streams, self.signed_to = {}, {}, {}, {}, 0
+        self.findings, self.gaps, self.roots, self.streams, self.signed_to, self.opened = {}, {}, {}, {}, 0, 0
         self.tree = self.before = (0, ())
         self.last, self.time, self.suspicion, self.keys, self.since, self.lost, self.passed = None, None, None, [given] * bool(given), [0], {}, []
         self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
@@ -192,7 +192,7 @@ class Log:
             except WRONG as why:
                 self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
 
-    def leaf(self, line):
+    def leaf(self, line, openings):
         seq, hashed, leaf = self.tree[0], sha256(b"\0", line), None
         try:
             leaf = read_leaf(line)
@@ -211,22 +211,19 @@ class Log:
         try:  # What a leaf says counts only where it and all before it are what was logged.
             if not self.findings:
                 self.stream(leaf, leaf["r"], leaf["r"]["body"])
-                self.beside(seq, leaf["r"], leaf["r"]["body"], leaf.get("d", {}))
+                self.beside(seq, leaf["r"], leaf["r"]["body"], leaf.get("d", {}), openings)
                 self.state(seq, leaf["r"], leaf["r"]["body"], leaf.get("d", {}))
         except WRONG as why:
             self.find(seq, str(why))
 
     def place(self, seq, h, kind):
-        if h["log"] != self.origin or h["seq"] != seq or seq and kind == "genesis":
-            self.find(seq, "belongs to another log or another place")
+        (h["log"] != self.origin or h["seq"] != seq or seq and kind == "genesis") and self.find(seq, "belongs to another log or another place")
         follows = h["prev"] == (self.last or sha256(b"actpass-genesis-v1\0", h["log"].encode())).hex()
         self.resolve(follows)
-        if not follows and seq == 0:
-            self.find(0, "does not follow from its origin")
-        elif not follows and not {seq, seq - 1} & self.findings.keys():
+        seq or follows or self.find(0, "does not follow from its origin")
+        if not follows and not {seq, seq - 1} & self.findings.keys():
             self.suspicion = seq, pushed(self.before, bytes.fromhex(h["prev"]))
-        if follows and self.time and h["time"] <= self.time:
-            self.find(seq, "is not later than the leaf before it")
+        follows and self.time and h["time"] <= self.time and self.find(seq, "is not later than the leaf before it")
         self.time = h["time"]
 
     def gap(self, seq, body):
@@ -245,8 +242,7 @@ class Log:
     def stream(self, leaf, r, body):
         name = r.get("stream") or body.get("stream")
         if r["kind"] == "stream_opened":
-            if not point(key := unbase64(body["key"], url=True)) or sha256(key).hex() != name:
-                refuse("opens a stream under a key that is not its own")
+            (not point(key := unbase64(body["key"], url=True)) or sha256(key).hex() != name) and refuse("opens a stream under a key that is not its own")
             self.streams.setdefault(name, {"key": key, "next": 0, "head": bytes(32), "unsigned": None, "ended": False})
         elif r["kind"] == "stream_ended":
             self.streams[name]["ended"] = True
@@ -258,8 +254,11 @@ class Log:
             "s" in leaf and not signed(stream["key"], batch, unbase64(leaf["s"], url=True)) and refuse("its batch signature does not fit")
             stream["unsigned"] = None if "s" in leaf else stream["unsigned"] or leaf["h"]["seq"]
 
-    def beside(self, seq, r, body, d):
+    def beside(self, seq, r, body, d, openings):
+        """What lies beside a leaf, and salts and texts that are disclosed of it: it commits to each of them."""
         kind, blob = r["kind"], lambda text: self.blobs.get(sha256(text.encode()).hex())
+        fit = openings and all(sha256(unbase64(it["salt"], url=True), it["text"].encode()).hex() == body["action"]["commitments"][name] for name, it in openings.items())
+        self.opened += openings is not None and (fit or refuse("the texts disclosed of it are not those it commits to"))
         if kind == "sealed" and sha256(kept := blob(f"actpass.sealed/1\n{body['approval']}") or b"").hex() != body["blob"]:
             self.gaps.setdefault("requests", f"the request that leaf {seq} says is kept is not there")
             kept and refuse("the request kept for its approval is not the one whose digest it names")
@@ -285,8 +284,7 @@ class Log:
             sound = signed(key, b"actpass.vote/1\0" + written(said), unbase64(stamp["signature"], url=True))
             if not sound or (said["user"], said["grant"], said["digest"]) != (body["user"], body["grant"], self.asked[body["approval"]][0]):
                 refuse("its vote is not what a key that the log names has stamped")
-        if used.get("state") == "asked":
-            self.asked[used["id"]] = d["digest"], d.get("subject"), self.time
+        self.asked |= {used["id"]: (d["digest"], d.get("subject"), self.time)} if used.get("state") == "asked" else {}
         if d.get("verdict") == "permit":
             if used and (used["state"] != "used" or self.asked[used["id"]][0] != d["digest"] or used["id"] in self.used.values()):
                 refuse("uses a grant that was not asked for, or was used")
@@ -314,35 +312,39 @@ class Log:
         for _, at, found in [it for it in self.passed if it[0] > self.signed_to]:
             self.roots.setdefault(at, []).append(found) if at > size else self.find(at - 1, "has another root than an anchor, and nothing signed says that it is lost")
         self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
-        if max(self.roots, default=0) > size:
-            self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")
+        max(self.roots, default=0) > size and self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")
         self.gaps |= {"head": f"no signed checkpoint covers leaf {self.signed_to} and what follows"} if self.signed_to < size else {}
         self.gaps |= {name: f"no batch signature covers the last records of stream {name}" for name, stream in self.streams.items() if stream["unsigned"]}
 
 # Exported files, and what is known of them from elsewhere.
-def spelled(line, *names):
+NO_LEAF = b'{"blob":', b'{"disclosed":', b'{"checkpoint":'
+def spelled(line, *names, sort=False):
     value = parsed(line)
-    return value if list(value) == list(names) and written(value, sort=False) == line else refuse("another spelling")
+    return value if list(value) == list(names) and written(value, sort) == line else refuse("another spelling")
 
 def read(data):
-    """The first line, the checkpoint, blobs by name, leaves, and where lines begin that are wrong."""
-    first, last, blobs, leaves, wrong, at, summed = None, None, {}, [], [], 0, hashlib.sha256()
+    """The first line, the checkpoint, blobs by name, leaves with what is disclosed of each, and where lines begin that are wrong."""
+    first, last, blobs, leaves, wrong, at, summed, opened = None, None, {}, [], [], 0, hashlib.sha256(), None
     while (end := data.find(b"\n", at, at + (2 << 20))) >= 0:
-        line, _ = data[at:end], wrong.extend([at] if last is not None else [])
+        line = data[at:end]
+        wrong.extend([at] if last is not None or opened is not None and line.startswith(NO_LEAF) else [])
         try:
             if at == 0:
                 version, count, name, key = (first := spelled(line, "export", "leaves", "log", "key")).values()
                 first = first if version == "actpass.export/1" and fits(count, "count") and fits([name, key], "[text]") else None
-            elif line.startswith(b'{"blob":'):
+            elif line.startswith(NO_LEAF[0]):
                 of = spelled(line, "blob")["blob"]
                 sound = list(of) == ["bytes", "kind", "name"] and of["kind"] in ("side_frame", "sealed", "bundle") and fits(of["name"], "hash")
                 blobs[of["name"]] = unbase64(of["bytes"]) if sound else refuse("no blob")
-            elif line.startswith(b'{"checkpoint":'):
+            elif line.startswith(NO_LEAF[1]):
+                it = spelled(line, "disclosed", sort=True)["disclosed"]
+                opened = it["openings"] if fits(it, "disclosed") and it["seq"] == len(leaves) else refuse("discloses nothing of the next leaf")
+            elif line.startswith(NO_LEAF[2]):
                 it = spelled(line, "checkpoint", "sha256")
                 last = it["checkpoint"] if fits([it["checkpoint"], it["sha256"]], "[text]") else refuse("no last line")
                 (it["sha256"] != summed.hexdigest() or first and first["leaves"] != len(leaves)) and refuse("another sum, or another number of leaves")
             else:
-                leaves.append(line)
+                opened, _ = None, leaves.append((line, opened))
         except WRONG:
             wrong.append(at)
         at, _ = end + 1, summed.update(line + b"\n")
@@ -356,12 +358,12 @@ def verified(path, key, anchors):
     missing = [other for other in of + ([key[0]] if key and key[0] else []) if other != name]
     notes = [("checkpoint", last)] * (last is not None) + [("anchor", note) for note, log in zip(anchors, of) if log == name]
     log = Log(name, notes, blobs, (name, key[1]) if key and key[0] in (None, name) else None)
-    for line in leaves:
-        log.leaf(line)
+    for line, openings in leaves:
+        log.leaf(line, openings)
     log.end()
     wrong = wrong or ([0] if log.origin not in (None, name) else [])
     gaps = list(log.gaps.values()) + ([] if last is not None else ["its end: it was cut off"])
-    return {"class": "invalid" if log.findings or wrong or missing else "incomplete" if gaps else "valid", "log": name, "leaves": len(leaves),
+    return {"class": "invalid" if log.findings or wrong or missing else "incomplete" if gaps else "valid", "log": name, "leaves": len(leaves), "disclosed": log.opened,
             "damaged": wrong[0] if wrong else None, "findings": [{"leaf": seq, "what": what} for seq, what in sorted(log.findings.items())],
             "gaps": gaps, "missing": missing}
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use actpass_ledger::disclosure::Leaves;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs one command whose every outbound action is decided before it happens, recorded, and verifiable by anyone.
@@ -271,6 +272,9 @@ pub(crate) struct TailArgs {
 /// Lines of JSON: the leaves as they stand in the log, what they name (policy; texts and requests encrypted), the signed
 /// checkpoint, and a sum. `actpass verify FILE` checks it anywhere. Reads the files only, also while a run is active.
 ///
+/// Where an auditor has to see what was asked, --disclose puts the texts of the leaves that you choose into the file in clear, and
+/// whoever verifies it sees that they are those that were logged. What was handed out nobody can erase any more.
+///
 /// Example: actpass export --to agent.jsonl
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -281,6 +285,10 @@ pub(crate) struct ExportArgs {
     /// File to write
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+
+    /// Put the texts of these leaves in clear: numbers and ranges as in 3,7-12, or `all`
+    #[arg(long, value_name = "LEAVES")]
+    pub(crate) disclose: Option<Leaves>,
 
     /// Write over a file that is there
     #[arg(long)]

@@ -8,6 +8,7 @@
 //! Leaves are read once, in order; memory is that of the [`State`](crate::state::State) and a hash per level of the tree.
 
 mod beside;
+mod disclosed;
 mod erased;
 mod frontier;
 mod heads;
@@ -19,7 +20,7 @@ mod structure;
 
 use crate::evidence::checkpoint::NoteVerifier;
 use crate::evidence::commitment::Openings;
-use crate::evidence::leaf::MacKey;
+use crate::evidence::leaf::{MacKey, ReadLeaf};
 use crate::evidence::receipt::KeptHead;
 use crate::hash::{BlobDigest, BundleDigest};
 
@@ -29,6 +30,7 @@ pub use report::{Class, FINDINGS_MAX, Finding, Gap, Level, Redecided, Report, Wh
 pub use saved::{ResumeError, Resumed, Saved};
 
 use beside::Beside;
+use disclosed::Disclosed;
 use replay::Replay;
 use report::Findings;
 use saved::Ahead;
@@ -109,6 +111,7 @@ pub struct Verification<'a> {
     findings: Findings,
     structure: Structure<'a>,
     beside: Beside<'a>,
+    disclosed: Disclosed,
     replay: Replay<'a>,
     next: u64,
     /// What an earlier verification came to, until its leaves have passed.
@@ -123,6 +126,7 @@ impl<'a> Verification<'a> {
             findings: Findings::default(),
             structure: Structure::new(against),
             beside: Beside::new(inputs),
+            disclosed: Disclosed::default(),
             replay: Replay::new(inputs),
             next: 0,
             ahead: None,
@@ -168,12 +172,22 @@ impl<'a> Verification<'a> {
         })
     }
 
+    /// Takes in what was disclosed of the leaf that comes next.
+    pub fn disclosed(&mut self, openings: Openings) {
+        self.disclosed.hold(openings);
+    }
+
     /// Takes in the next leaf.
     pub fn leaf(&mut self, bytes: &[u8]) {
         if matches!(self.resumed, Resumed::NotYet | Resumed::Other) {
             return self.passed(bytes);
         }
+        let opened = self.disclosed.take();
         if let Some(read) = self.structure.leaf(self.next, bytes, &mut self.findings) {
+            if let Some(openings) = &opened {
+                self.disclosed
+                    .leaf(read.leaf(), openings, &mut self.findings);
+            }
             let revealed = self.beside.leaf(read.leaf(), &mut self.findings);
             self.replay.leaf(&read, revealed, &mut self.findings);
         }
@@ -182,6 +196,7 @@ impl<'a> Verification<'a> {
 
     /// Takes in that the next leaf could not be read.
     pub fn unreadable(&mut self, why: &str) {
+        self.disclosed.take();
         self.structure
             .unreadable(self.next, why, &mut self.findings);
         self.next = self.next.saturating_add(1);
@@ -195,11 +210,21 @@ impl<'a> Verification<'a> {
     /// The same for who gets the log's signed checkpoints only after its leaves. One that is not over all leaves covers none.
     pub fn finish_under(mut self, checkpoints: &[String]) -> Report {
         let end = self.structure.finish(checkpoints, &mut self.findings);
-        report::report(end, self.beside, self.replay, self.findings)
+        let disclosed = self.disclosed.leaves();
+        report::report(end, self.beside, disclosed, self.replay, self.findings)
     }
 
-    /// Takes in a leaf that was verified before, if all up to the last such leaf are the same.
+    /// Takes in a leaf that was verified before, if all up to the last such leaf are the same. What is disclosed of it need not have
+    /// been.
     fn passed(&mut self, bytes: &[u8]) {
+        if let Some(openings) = self.disclosed.take() {
+            match ReadLeaf::parse(bytes) {
+                Ok(read) => self
+                    .disclosed
+                    .leaf(read.leaf(), &openings, &mut self.findings),
+                Err(error) => self.findings.add(self.next, What::Form(error)),
+            }
+        }
         self.structure.passed(self.next, bytes, &mut self.findings);
         self.next = self.next.saturating_add(1);
         let there = |ahead: &mut Box<Ahead<'_>>| ahead.head.size == self.next;

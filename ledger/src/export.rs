@@ -3,6 +3,7 @@
 //! ```text
 //! {"export":"actpass.export/1","leaves":2,"log":"actpass/…","key":"…"}    what it is
 //! {"blob":{"bytes":"…","kind":"bundle","name":"…"}}                       what leaves name, before they name it
+//! {"disclosed":{"openings":{…},"seq":1}}                                  where somebody asks for it: texts of the leaf that follows
 //! {"h":{…},"r":{…},"v":"actpass.leaf/1"}                                  leaves, as they stand in the log
 //! {"checkpoint":"…","sha256":"…"}                                         the signed head, and the sum of all lines before
 //! ```
@@ -10,12 +11,14 @@
 //! Texts and requests are in it as they lie in the log: encrypted, and lost with their key. The sum finds accidents, in those
 //! too; what finds whoever changes the file on purpose is the signed checkpoint.
 
+use actpass_core::evidence::commitment::Openings;
 use actpass_core::hash::hex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::disclosure::{DiscloseError, Disclosing};
 use crate::storage::{BlobKind, Entry};
 
 /// Version of the form above.
@@ -53,6 +56,21 @@ pub(crate) struct BlobBody {
     pub(crate) kind: Kind,
     /// Lower-case hex.
     pub(crate) name: String,
+}
+
+/// A line of what is disclosed of the leaf that follows it: salts and texts, which open the leaf's commitments.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DisclosedLine {
+    pub(crate) disclosed: DisclosedBody,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DisclosedBody {
+    pub(crate) openings: Openings,
+    /// Number of the leaf.
+    pub(crate) seq: u64,
 }
 
 /// What a blob is for.
@@ -128,6 +146,33 @@ impl Writer {
             }
             Entry::Leaf { .. } | Entry::Blob { .. } => None,
         }
+    }
+
+    /// The lines of what the storage shows, with what is disclosed of it.
+    ///
+    /// # Errors
+    /// Where texts that are there cannot be disclosed.
+    pub(crate) fn lines(
+        &mut self,
+        disclosing: Option<&mut Disclosing<'_>>,
+        entry: Entry<'_>,
+    ) -> Result<Vec<u8>, DiscloseError> {
+        let before = match disclosing {
+            Some(disclosing) if self.left > 0 => disclosing.before(&entry)?,
+            Some(_) | None => None,
+        };
+        let mut lines = match before {
+            Some((seq, openings)) => self.disclosed(seq, openings),
+            None => Vec::new(),
+        };
+        lines.extend(self.entry(entry).unwrap_or_default());
+        Ok(lines)
+    }
+
+    /// The line that discloses texts of the leaf of that number, which has to be written next.
+    pub fn disclosed(&mut self, seq: u64, openings: Openings) -> Vec<u8> {
+        let disclosed = DisclosedBody { openings, seq };
+        self.line(&DisclosedLine { disclosed })
     }
 
     /// The last line.

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod backup;
+pub mod disclosure;
 pub mod engine;
 mod error;
 pub mod export;

@@ -74,7 +74,8 @@ impl Exported {
 
     /// Where its leaves stand among the lines.
     pub fn leaves(&self) -> Vec<usize> {
-        let is_leaf = |line: &&Vec<u8>| !line.starts_with(b"{\"blob\":");
+        let others: [&[u8]; 2] = [b"{\"blob\":", b"{\"disclosed\":"];
+        let is_leaf = |line: &&Vec<u8>| !others.iter().any(|begin| line.starts_with(begin));
         let lines = self.lines.iter().enumerate();
         lines
             .filter_map(|(at, line)| is_leaf(&line).then_some(at))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actpass_core::action::{Action, ActionEvidence, Hints, MeterUse};
 use actpass_core::bundle::{BUNDLE_VERSION, Bundle, BundleSpec};
 use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::leaf::{
     CredentialRef, EventBody, Leaf, LeafHeader, MacKey, Revision, Ruling, RulingApproval,
     genesis_prev,
@@ -39,6 +40,9 @@ pub struct Logbook {
     head: LeafHash,
     now: Timestamp,
     salt: u8,
+    /// Texts of what was said last, and of each leaf.
+    concealed: Openings,
+    openings: BTreeMap<u64, Openings>,
     written: Vec<Written>,
 }
 
@@ -108,6 +112,8 @@ impl Logbook {
             head: genesis_prev(&log),
             now: "2026-05-04T10:00:00Z".parse()?,
             salt: 0,
+            concealed: Openings::default(),
+            openings: BTreeMap::new(),
             written: Vec::new(),
         };
         let log_key = book.signer().verifier().to_vkey();
@@ -265,7 +271,9 @@ impl Logbook {
             salt = salt.wrapping_add(1);
             [salt; 32]
         };
-        let action = action.map(|action| ActionEvidence::conceal(action, &mut salts).0);
+        let action = action.map(|action| ActionEvidence::conceal(action, &mut salts));
+        let (action, openings) = action.unzip();
+        self.concealed = openings.unwrap_or_default();
         self.salt = salt;
         Ok(Judged {
             action,
@@ -287,6 +295,18 @@ impl Logbook {
     /// # Errors
     /// Where the log never had that size.
     pub fn exported(&self, covered: Option<u64>) -> anyhow::Result<String> {
+        self.disclosing(covered, |_| false)
+    }
+
+    /// The same, with the texts of these leaves disclosed.
+    ///
+    /// # Errors
+    /// Where the log never had that size.
+    pub fn disclosing(
+        &self,
+        covered: Option<u64>,
+        of: impl Fn(u64) -> bool,
+    ) -> anyhow::Result<String> {
         let first = First {
             export: VERSION.to_owned(),
             leaves: self.tree.size(),
@@ -300,6 +320,9 @@ impl Logbook {
                 Written::Leaf(bytes) => {
                     seq += 1;
                     let seq = seq - 1;
+                    if let Some(openings) = self.openings.get(&seq).filter(|_| of(seq)) {
+                        file.extend(writer.disclosed(seq, openings.clone()));
+                    }
                     Entry::Leaf { log, seq, bytes }
                 }
                 Written::Blob(kind, name, bytes) => Entry::Blob {
@@ -365,6 +388,8 @@ impl Logbook {
             let sealed = format!("the sealed texts of leaf {}", header.seq);
             let kind = BlobKind::SideFrame { seq: header.seq };
             self.blob(kind, sha256(&[name.as_bytes()]), sealed.into_bytes());
+            let openings = std::mem::take(&mut self.concealed);
+            self.openings.insert(header.seq, openings);
         }
         let signature = signed.then(|| sign_batch(&sidecar.key, &link.hash));
         let leaf = Leaf::of_record(header, link.record, ruling.clone(), signature);

@@ -158,6 +158,30 @@ fn evidence_is_for_those_who_may_read_it_and_verifies_in_their_hands() {
     let said = refused(&bea.actpass(&cluster, &["events", "default"]).unwrap());
     assert!(said.contains("may not get evidence"), "{said}");
 
+    // Who may read evidence may not hand out texts of it.
+    let disclose = ["export", name, "--disclose", "all", "--to"];
+    let to = tempfile::tempdir().unwrap();
+    let to = to.path().join("disclosed.jsonl");
+    let disclose = [&disclose[..], &[to.to_str().unwrap()]].concat();
+    let said = refused(&bea.actpass(&cluster, &disclose).unwrap());
+    assert!(
+        said.contains("may not get evidence/texts of actpass.org")
+            && said.contains("--clusterrole=actpass-disclosure"),
+        "{said}"
+    );
+    assert!(!to.exists());
+    let dan = installed.token_person("dan").unwrap();
+    installed.may_reach_the_ledger(&dan).unwrap();
+    installed
+        .allow(&namespace, &dan, "actpass-disclosure")
+        .unwrap();
+    let said = dan.actpass(&cluster, &disclose).unwrap();
+    assert!(
+        said.status.success() && text(&said).contains("are in clear"),
+        "{}",
+        text(&said)
+    );
+
     // The controller looks every half minute; what it saw is held against the log from then on.
     eventually(Duration::from_secs(60), || {
         let root = "-o=jsonpath={.status.root}";

@@ -10,6 +10,8 @@
 
 #[path = "second_verifier/answers.rs"]
 mod answers;
+#[path = "second_verifier/disclosed.rs"]
+mod disclosed;
 #[path = "second_verifier/document.rs"]
 mod document;
 #[path = "second_verifier/edits.rs"]

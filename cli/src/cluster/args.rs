@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use actpass_ledger::disclosure::Leaves;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::args::IntentsCommand;
@@ -251,6 +252,10 @@ pub(crate) struct EventsArgs {
 /// Lines of JSON: the leaves as they stand in the log, what they name (policy; texts and requests encrypted), the signed
 /// checkpoint, and a sum. `actpass verify FILE` checks it without cluster or network.
 ///
+/// Where an auditor has to see what was asked, --disclose puts the texts of the leaves that you choose into the file in clear. That takes
+/// ClusterRole actpass-disclosure in the namespace, and the ledger writes into its own log who did it. What was
+/// handed out nobody can erase any more.
+///
 /// Example: kubectl actpass export support --to support.jsonl
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -264,6 +269,10 @@ pub(crate) struct ExportArgs {
     /// File to write [default: NAMESPACE.actpass.jsonl]
     #[arg(long, value_name = "FILE")]
     pub(crate) to: Option<PathBuf>,
+
+    /// Put the texts of these leaves in clear: numbers and ranges as in 3,7-12, or `all`
+    #[arg(long, value_name = "LEAVES")]
+    pub(crate) disclose: Option<Leaves>,
 
     /// Write over a file that is there
     #[arg(long)]

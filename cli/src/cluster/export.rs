@@ -8,15 +8,16 @@ use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::pod::contract::LEDGER_KEYS_FILE;
 use actpass_core::succession::Succession;
 use actpass_crds::evidence_log::EvidenceLogStatus;
+use actpass_ledger::disclosure::{Leaves, Tally};
 use actpass_ledger::export::First;
 use actpass_ledger::offline::{LogKey, key_of, verify_export};
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::args::{ExportArgs, VerifyArgs};
 use super::kubectl::Kubectl;
 use super::ledger::Ledger;
+use crate::commands::export::said as said_of;
 use crate::commands::show;
 use crate::commands::verify::known::Elsewhere;
 use crate::commands::verify::{said, watched};
@@ -41,6 +42,7 @@ pub(super) async fn export(
         reach,
         of,
         to,
+        disclose,
         force,
     } = args;
     let namespace = of.map_or_else(|| kubectl.namespace(), Ok)?;
@@ -52,20 +54,10 @@ pub(super) async fn export(
         );
     }
     let ledger = Ledger::reach(kubectl, &reach, &namespace).await?;
-    let first = kept(&ledger, &to).await?;
-    if json {
-        show::json(
-            &json!({"file": to, "log": first.log, "leaves": first.leaves, "key": first.key}),
-        )?;
-    } else {
-        let (leaves, to) = (first.leaves, to.display());
-        show::line(&format!(
-            "{leaves} leaves of namespace `{namespace}` in `{to}`"
-        ))?;
-        show::line(&format!(
-            "Check it: actpass verify {to} --key KEY, with the log's key from where you noted it"
-        ))?;
-    }
+    let mut disclosed = disclose.as_ref().map(Tally::new);
+    let asked = disclose.as_ref().zip(disclosed.as_mut());
+    let first = kept(&ledger, &to, asked).await?;
+    said_of(&first, &to, disclosed.as_ref(), json)?;
     Ok(Exit::Ok)
 }
 
@@ -88,7 +80,7 @@ pub(super) async fn verify(
     let ledger = Ledger::reach(kubectl, &reach, &namespace).await?;
     let dir = tempfile::tempdir()?;
     let file = keep.clone().unwrap_or_else(|| dir.path().join("log.jsonl"));
-    kept(&ledger, &file).await?;
+    kept(&ledger, &file, None).await?;
     let keys = ledger
         .trust
         .get(LEDGER_KEYS_FILE)
@@ -139,11 +131,20 @@ fn proof(seen: &Option<(String, KeptHead)>, key_given: bool, keep: Option<&Path>
     )
 }
 
-/// Keeps the log in a file, which appears whole or not at all.
-pub(super) async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
-    let path = ledger.path("/v1/export", "");
+/// Keeps the log in a file, which appears whole or not at all; with the texts of these leaves, and counts them.
+pub(super) async fn kept(
+    ledger: &Ledger,
+    to: &Path,
+    disclose: Option<(&Leaves, &mut Tally<'_>)>,
+) -> anyhow::Result<First> {
+    let (more, role) = match &disclose {
+        Some((leaves, _)) => (format!("&disclose={leaves}"), "actpass-disclosure"),
+        None => (String::new(), "actpass-auditor"),
+    };
+    let mut disclosed = disclose.map(|(_, tally)| tally);
+    let path = ledger.path("/v1/export", &more);
     let asked = ledger.client().ask("GET", &path, Vec::new()).await;
-    let mut answer = asked.map_err(|error| ledger.explained(error, "actpass-auditor"))?;
+    let mut answer = asked.map_err(|error| ledger.explained(error, role))?;
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
     let failed = || format!("write `{}`", to.display());
     let part =
@@ -153,12 +154,18 @@ pub(super) async fn kept(ledger: &Ledger, to: &Path) -> anyhow::Result<First> {
     let (progress, mut leaves) = (Progress::new(), 0_u64);
     while let Some(line) = answer.line().await? {
         file.write_all(&line).with_context(failed)?;
+        if let Some(tally) = disclosed.as_mut().filter(|_| first.is_some()) {
+            tally.line(&line);
+        }
         match &first {
             None => {
                 let read = serde_json::from_slice(&line);
                 first = Some(read.context("the ledger's answer is not understood")?);
             }
-            Some(_) if line.starts_with(b"{\"blob\"") => {}
+            Some(_)
+                if [&b"{\"blob\""[..], b"{\"disclosed\""]
+                    .iter()
+                    .any(|it| line.starts_with(it)) => {}
             Some(first) => {
                 leaves = leaves.saturating_add(1);
                 progress.at(leaves, first.leaves);

@@ -130,7 +130,7 @@ async fn witnessed(ledger: Option<&Ledger>, proofs: Vec<Proof>) -> anyhow::Resul
     let file = dir.path().join("log.jsonl");
     let mut all: Vec<Witnessed> = proofs.into_iter().map(without).collect();
     for read in 1..=READS {
-        kept(ledger, &file).await?;
+        kept(ledger, &file, None).await?;
         for witnessed in &mut all {
             if witnessed.evidence.is_none() {
                 witnessed.evidence = evidence(&file, &witnessed.proof)?;

@@ -39,6 +39,8 @@ pub struct Report {
     pub state: Level,
     /// The texts that leaves commit to, as far as they were opened.
     pub texts: Texts,
+    /// Leaves of which texts came disclosed, and are what they commit to.
+    pub disclosed: u64,
     /// How many intents were decided again.
     pub redecided: Redecided,
     /// What is wrong, in order of the leaves, at most [`FINDINGS_MAX`].
@@ -303,6 +305,9 @@ pub enum What {
     /// The texts kept beside it are not those it commits to.
     #[error("the texts kept beside it are not those it commits to")]
     Openings(#[source] ActionEvidenceError),
+    /// Texts came with it as its own, and it commits to others or to none.
+    #[error("the texts disclosed of it are not those it commits to")]
+    Disclosed,
     /// The texts kept beside it are not what was sealed for it.
     #[error("the texts kept beside it cannot be opened: {0}")]
     SideFrame(String),
@@ -328,10 +333,10 @@ impl What {
 
     /// Whether it is what lies beside a leaf that is wrong.
     pub fn is_beside(&self) -> bool {
-        use What::{ErasedForAnother, Openings, SealedRequest, SideFrame};
+        use What::{Disclosed, ErasedForAnother, Openings, SealedRequest, SideFrame};
         matches!(
             self,
-            Openings(_) | SideFrame(_) | SealedRequest | ErasedForAnother
+            Disclosed | Openings(_) | SideFrame(_) | SealedRequest | ErasedForAnother
         )
     }
 
@@ -377,6 +382,7 @@ impl Findings {
 pub(super) fn report(
     end: End,
     beside: Beside<'_>,
+    disclosed: u64,
     replay: Replay<'_>,
     findings: Findings,
 ) -> Report {
@@ -421,6 +427,7 @@ pub(super) fn report(
         structure,
         state,
         texts,
+        disclosed,
         redecided,
         findings,
         found,

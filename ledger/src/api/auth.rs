@@ -26,6 +26,7 @@ pub(crate) struct Sidecar {
 }
 
 /// Somebody who shows a token, of whom nothing is known yet.
+#[derive(Clone)]
 pub(crate) struct Caller {
     token: Zeroizing<String>,
     /// The tenant that the request names.

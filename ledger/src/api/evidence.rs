@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::Context;
 use super::auth::Caller;
 use super::gate::{Resource, Verb};
+use crate::disclosure::{Disclosing, Leaves, LeavesError};
 use crate::engine::PlacedLeaf;
 use crate::error::ApiError;
 use crate::export::{First, VERSION, Writer};
@@ -223,13 +224,32 @@ fn too_many(most: usize, they: &str) -> ApiError {
     ApiError::Unavailable(many)
 }
 
-/// `GET /v1/export`: the log as it is now, as one file.
+#[derive(Deserialize)]
+pub(super) struct Exported {
+    /// Leaves of which texts are disclosed, as in [`Leaves`].
+    disclose: Option<String>,
+}
+
+/// `GET /v1/export?disclose=LEAVES`: the log as it is now, as one file. Texts go with it for whoever has the right to hand them out.
 pub(super) async fn export(
     State(context): State<Context>,
     caller: Caller,
+    Query(exported): Query<Exported>,
 ) -> Result<Response, ApiError> {
-    let allowed = caller.may(&context, Verb::Get, Resource::Evidence, None);
+    let disclose = exported.disclose.as_deref().map(str::parse::<Leaves>);
+    let disclose = disclose.transpose().map_err(|error| malformed(&error))?;
+    let allowed = caller
+        .clone()
+        .may(&context, Verb::Get, Resource::Evidence, None);
     let origin = allowed.await?.origin;
+    let discloser = match &disclose {
+        Some(_) => Some(
+            caller
+                .may(&context, Verb::Get, Resource::Texts, None)
+                .await?,
+        ),
+        None => None,
+    };
     let head = context.engine.query(move |logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
         let first = First {
@@ -241,13 +261,26 @@ pub(super) async fn export(
         Ok((first, log.checkpoint().to_owned()))
     });
     let (first, checkpoint) = head.await?;
+    if let Some((leaves, by)) = disclose.as_ref().zip(discloser) {
+        let within = leaves.within(first.leaves);
+        within.map_err(|error| malformed(&error))?;
+        tracing::info!(log = %first.log, %leaves, by = %by.person.user, "Texts are disclosed");
+    }
+    let vault = context.vault.clone();
     context.evidence.answer(false, move |mut reader, lines| {
         let log = first.log.clone();
+        let disclosing = disclose.as_ref();
+        let mut disclosing = disclosing.map(|leaves| Disclosing::new(&log, leaves, &vault));
         let (mut writer, line) = Writer::new(&first);
         lines.push(&line);
         reader.replay(&log, &mut |entry| {
-            if let Some(line) = writer.entry(entry) {
-                lines.push(&line);
+            match writer.lines(disclosing.as_mut(), entry) {
+                Ok(shown) => lines.push(&shown),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, log, "Texts cannot be disclosed");
+                    lines.fail();
+                }
             }
             match writer.complete() || lines.is_closed() {
                 true => ControlFlow::Break(()),
@@ -260,6 +293,10 @@ pub(super) async fn export(
         }
         Ok(())
     })
+}
+
+fn malformed(error: &LeavesError) -> ApiError {
+    ApiError::Malformed(format!("`disclose`: {error}"))
 }
 
 #[derive(Deserialize)]

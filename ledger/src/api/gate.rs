@@ -36,6 +36,8 @@ pub enum Resource {
     Evidence,
     /// What became of ambiguous actions.
     Intents,
+    /// What texts beside the record say, to be handed out in clear.
+    Texts,
 }
 
 /// The right that a request needs.
@@ -178,7 +180,7 @@ impl Verb {
 }
 
 impl Resource {
-    /// Its plural name.
+    /// Its plural name, and behind a slash that of a subresource.
     pub fn word(self) -> &'static str {
         match self {
             Self::Approvals => "approvals",
@@ -186,6 +188,7 @@ impl Resource {
             Self::Credentials => "credentials",
             Self::Evidence => "evidence",
             Self::Intents => "intents",
+            Self::Texts => "evidence/texts",
         }
     }
 }

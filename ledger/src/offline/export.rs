@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::beside::{Blobs, Opening, Stored};
-use super::lines::{Form, Kind, Lines, failed};
+use super::lines::{Brought, Form, Kind, Lines, failed};
 use super::once::{Once, VerifyError, verify_file};
 use super::resume::Resume;
 use super::{Files, Known, LogKey, Verified, VerifiedLog};
@@ -56,8 +56,11 @@ pub(super) fn verify_twice(path: &Path, known: &Known<'_>) -> Result<Verified, S
     };
     let inputs = Stored::new(&read, &first.log, known.texts);
     let mut verification = Verification::new(&against, &inputs);
-    let mut leaves = 0_u64;
-    lines(path, |kind, _, line| {
+    let (mut leaves, mut again) = (0_u64, Form::new());
+    lines(path, |kind, offset, line| {
+        if let Some(Brought::Disclosed(openings)) = again.line(kind, offset, line, true) {
+            verification.disclosed(openings);
+        }
         if kind == Kind::Leaf {
             verification.leaf(line);
             leaves = leaves.saturating_add(1);
@@ -121,7 +124,7 @@ pub fn exported_leaves(path: &Path, mut show: impl FnMut(&[u8])) -> Result<(), S
     lines(path, |kind, _, line| match kind {
         Kind::First => known = serde_json::from_slice::<First>(line).is_ok(),
         Kind::Leaf if known => show(line),
-        Kind::Leaf | Kind::Blob | Kind::Last => {}
+        Kind::Leaf | Kind::Blob | Kind::Disclosed | Kind::Last => {}
     })?;
     match known {
         true => Ok(()),
@@ -167,7 +170,7 @@ impl<'a> Exported<'a> {
     fn read(path: &'a Path) -> Result<Self, StorageError> {
         let (mut form, mut blobs) = (Form::new(), HashMap::new());
         let bytes = lines(path, |kind, offset, line| {
-            if let Some((name, _)) = form.line(kind, offset, line, false) {
+            if let Some(Brought::Blob(name, _)) = form.line(kind, offset, line, false) {
                 blobs.insert(name, (offset, line.len()));
             }
         })?;

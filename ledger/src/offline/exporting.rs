@@ -6,10 +6,12 @@ use std::path::Path;
 
 use actpass_core::evidence::leaf::{EventBody, Leaf};
 
+use crate::disclosure::{DiscloseError, Disclosing, Leaves, LeavesError};
 use crate::engine::checkpoint_name;
 use crate::export::{First, VERSION, Writer};
 use crate::storage::reader::SegmentReader;
 use crate::storage::{Entry, StorageError};
+use crate::vault::{Vault, VaultError};
 
 /// Why a directory is not exported.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +27,35 @@ pub enum ExportError {
         "log `{0}` has no signed checkpoint, or does not begin as a log does; run `actpass verify`"
     )]
     Unsigned(String),
+    /// It has not the leaves of which texts are to be disclosed.
+    #[error(transparent)]
+    Leaves(#[from] LeavesError),
+    /// Texts that are there cannot be disclosed.
+    #[error("the texts cannot be disclosed")]
+    Disclose(#[from] DiscloseError),
+    /// The vault has no keys of these texts.
+    #[error(
+        "no texts of log `{0}` can be disclosed: the vault holds no keys of it; give the state directory that it is of"
+    )]
+    NoKeys(String),
+    /// The vault cannot say.
+    #[error("the vault")]
+    Vault(#[from] VaultError),
     /// Nobody takes it.
     #[error("write the file")]
     Write(#[from] io::Error),
 }
 
-/// Writes the one log in `dir` as [`crate::export`] says; what its first line says.
+/// Writes the one log in `dir` as [`crate::export`] says; what its first line says. `disclose`: with the texts of these leaves, which
+/// that vault opens.
 ///
 /// # Errors
-/// Where there is not one whole log, or `to` takes no more.
-pub fn export_dir(dir: &Path, to: &mut dyn Write) -> Result<First, ExportError> {
+/// Where there is not one whole log, texts that are there cannot be opened, or `to` takes no more.
+pub fn export_dir(
+    dir: &Path,
+    disclose: Option<(&Leaves, &Vault)>,
+    to: &mut dyn Write,
+) -> Result<First, ExportError> {
     let mut stored = SegmentReader::open_read_only(dir)?;
     let checked = stored.check()?;
     let [(log, head)] = checked.logs.as_slice() else {
@@ -52,14 +73,23 @@ pub fn export_dir(dir: &Path, to: &mut dyn Write) -> Result<First, ExportError> 
         log: log.clone(),
         key,
     };
+    if let Some((leaves, vault)) = disclose {
+        leaves.within(first.leaves)?;
+        let tenant = log.strip_prefix("actpass/").unwrap_or(log);
+        if vault.digest_key_made(tenant)?.is_none() {
+            return Err(ExportError::NoKeys(log.clone()));
+        }
+    }
+    let mut disclosing = disclose.map(|(leaves, vault)| Disclosing::new(log, leaves, vault));
     let (mut writer, line) = Writer::new(&first);
     to.write_all(&line)?;
     let mut written = Ok(());
     // What a writer has added since has no checkpoint here.
     SegmentReader::open_read_only(dir)?.replay(&mut |entry| {
-        if let Some(line) = writer.entry(entry) {
-            written = to.write_all(&line);
-        }
+        let lines = writer.lines(disclosing.as_mut(), entry);
+        written = lines
+            .map_err(ExportError::Disclose)
+            .and_then(|lines| Ok(to.write_all(&lines)?));
         match written.is_err() || writer.complete() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -3,6 +3,8 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 
+use actpass_core::canonical;
+use actpass_core::evidence::commitment::Openings;
 use actpass_core::hash::{BlobDigest, hex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,20 +12,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::export::{BlobLine, First, LINE_BYTES_MAX, Last, VERSION};
+use crate::export::{BlobLine, DisclosedLine, First, LINE_BYTES_MAX, Last, VERSION};
 use crate::storage::StorageError;
 
-/// How lines of blobs and the last line begin; all others but the first are leaves.
+/// How lines of blobs, of what is disclosed and the last line begin; all others but the first are leaves.
 const BLOB: &[u8] = b"{\"blob\":";
+const DISCLOSED: &[u8] = b"{\"disclosed\":";
 const LAST: &[u8] = b"{\"checkpoint\":";
 
 const FOLLOWED: &str = "something follows its last line";
+
+const NO_LEAF: &str = "what is disclosed of a leaf stands before something else";
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     First,
     Blob,
+    Disclosed,
     Leaf,
     Last,
 }
@@ -66,6 +72,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
         Ok(Some(match self.text() {
             _ if self.offset == 0 => Kind::First,
             text if text.starts_with(BLOB) => Kind::Blob,
+            text if text.starts_with(DISCLOSED) => Kind::Disclosed,
             text if text.starts_with(LAST) => Kind::Last,
             _ => Kind::Leaf,
         }))
@@ -82,6 +89,14 @@ impl<'a, R: BufRead> Lines<'a, R> {
     }
 }
 
+/// What a line brings along for the leaves behind it.
+pub(super) enum Brought {
+    /// Name and bytes of what is kept beside them.
+    Blob([u8; 32], Vec<u8>),
+    /// Texts of the next one.
+    Disclosed(Openings),
+}
+
 /// What the lines so far say of the file, and the first that is wrong.
 pub(super) struct Form {
     pub(super) first: Result<First, ()>,
@@ -89,6 +104,8 @@ pub(super) struct Form {
     /// The first byte of the first line that is wrong, the leaf that comes next there, and what is wrong.
     pub(super) damaged: Option<(u64, Option<u64>, &'static str)>,
     pub(super) leaves: u64,
+    /// Whether something is disclosed of the leaf that comes next.
+    disclosed: bool,
     pub(super) count: u64,
     /// Bytes read in all.
     pub(super) bytes: u64,
@@ -104,6 +121,7 @@ impl Form {
             last: None,
             damaged: None,
             leaves: 0,
+            disclosed: false,
             count: 0,
             bytes: 0,
             whole: 0,
@@ -111,18 +129,21 @@ impl Form {
         }
     }
 
-    /// Takes in a line; name and bytes of what is kept beside the leaves. `passed`: of what was verified before only the sum counts.
+    /// Takes in a line; what it brings along. `passed`: of what was verified before only the sum counts, and what is disclosed of it.
     pub(super) fn line(
         &mut self,
         kind: Kind,
         offset: u64,
         line: &[u8],
         passed: bool,
-    ) -> Option<([u8; 32], Vec<u8>)> {
+    ) -> Option<Brought> {
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
         self.whole = offset.saturating_add(length).saturating_add(1);
         if self.last.is_some() {
             self.wrong(offset, FOLLOWED);
+        }
+        if self.disclosed && kind != Kind::Leaf {
+            self.wrong(offset, NO_LEAF);
         }
         let mut found = None;
         match kind {
@@ -132,12 +153,25 @@ impl Form {
             }
             Kind::Blob if passed => {}
             Kind::Blob => {
-                found = blob(line);
+                found = blob(line).map(|(name, bytes)| Brought::Blob(name, bytes));
                 if found.is_none() {
                     self.wrong(offset, "a line does not say what is kept beside the leaves");
                 }
             }
-            Kind::Leaf => self.leaves = self.leaves.saturating_add(1),
+            Kind::Disclosed => {
+                found = self.disclosed(line).map(Brought::Disclosed);
+                match found {
+                    Some(_) => self.disclosed = true,
+                    None => self.wrong(
+                        offset,
+                        "a line does not disclose texts of the leaf behind it",
+                    ),
+                }
+            }
+            Kind::Leaf => {
+                self.leaves = self.leaves.saturating_add(1);
+                self.disclosed = false;
+            }
             Kind::Last => self.last(offset, line),
         }
         self.sum.update(line);
@@ -168,6 +202,13 @@ impl Form {
             seq,
             what: what.to_owned(),
         }
+    }
+
+    /// What a line discloses of the next leaf.
+    fn disclosed(&self, line: &[u8]) -> Option<Openings> {
+        let read = canonical::from_slice_exact::<DisclosedLine>(line).ok()?;
+        let next = read.disclosed.seq == self.leaves;
+        next.then_some(read.disclosed.openings)
     }
 
     fn last(&mut self, offset: u64, line: &[u8]) {

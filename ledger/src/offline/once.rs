@@ -14,7 +14,7 @@ use actpass_core::verify::{Against, Report, Resumed, Verification};
 
 use super::beside::Stored;
 use super::export::{NO_EXPORT, verified};
-use super::lines::{Form, Kind, Lines, failed, spelled};
+use super::lines::{Brought, Form, Kind, Lines, failed, spelled};
 use super::resume::{Resume, ResumeError};
 use super::stage::Stage;
 use super::{Known, Verified};
@@ -126,8 +126,10 @@ fn pass(
     let mut due = false;
     while let Some(kind) = lines.next()? {
         let passed = verification.resumed() == Resumed::NotYet;
-        if let Some((name, bytes)) = form.line(kind, lines.offset, lines.text(), passed) {
-            stage.hold(name, bytes);
+        match form.line(kind, lines.offset, lines.text(), passed) {
+            Some(Brought::Blob(name, bytes)) => stage.hold(name, bytes),
+            Some(Brought::Disclosed(openings)) => verification.disclosed(openings),
+            None => {}
         }
         if kind != Kind::Leaf {
             continue;

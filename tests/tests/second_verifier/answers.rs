@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) first_bad: Option<u64>,
     /// The first byte of the first line that is wrong.
     pub(crate) damaged: Option<u64>,
+    /// Leaves of which texts are disclosed that fit; what is invalid is read up to different places.
+    pub(crate) disclosed: Option<u64>,
 }
 
 /// What a file is held against: files of a key and of anchors.
@@ -53,6 +55,10 @@ pub(crate) fn of_program(file: &Path, against: &Elsewhere) -> (Answer, i32) {
             .get("offset")
             .and_then(Value::as_u64)
             .filter(|_| said["files"]["state"] == "damaged"),
+        disclosed: said
+            .pointer("/logs/0/texts/disclosed")
+            .and_then(Value::as_u64)
+            .filter(|_| said["class"] != "invalid"),
     };
     (answer, output.status.code().unwrap())
 }
@@ -87,6 +93,9 @@ pub(crate) fn of_library(file: &Path, against: &Elsewhere) -> (Answer, bool) {
         class: word(verified.class()).to_owned(),
         first_bad: first.map(|finding| finding.seq),
         damaged: damaged(&verified),
+        disclosed: (verified.logs.first())
+            .filter(|_| verified.class() != Class::Invalid)
+            .map(|log| log.report.disclosed),
     };
     (answer, first.is_some_and(claim))
 }
@@ -139,5 +148,8 @@ fn answer(line: &str) -> Answer {
         class: said["class"].as_str().unwrap().to_owned(),
         first_bad: said.pointer("/findings/0/leaf").and_then(Value::as_u64),
         damaged: said["damaged"].as_u64(),
+        disclosed: said["disclosed"]
+            .as_u64()
+            .filter(|_| said["class"] != "invalid"),
     }
 }

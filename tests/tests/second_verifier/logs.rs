@@ -86,6 +86,21 @@ pub(crate) fn small() -> Logbook {
     log
 }
 
+/// Six leaves, of which 3 and 5 commit to texts: what vectors of disclosed texts are made of.
+pub(crate) fn brief() -> Logbook {
+    let mut log = Logbook::new(LOCAL, 200).unwrap();
+    log.activate(policy(LOCAL, "enforce"), None).unwrap();
+    let mut sidecar = Sidecar::new(1);
+    log.event(sidecar.opened(None)).unwrap();
+    log.intent(&mut sidecar, &refund(LOCAL, 5_000, "ch_1").unwrap())
+        .unwrap();
+    log.record(&mut sidecar, outcome(0, OutcomeResult::Ok), true)
+        .unwrap();
+    log.intent(&mut sidecar, &refund(LOCAL, 6_000, "ch_2").unwrap())
+        .unwrap();
+    log
+}
+
 /// The small log as it goes on after six leaves, of which the last permits something: the rest is lost, and somebody says so.
 pub(crate) fn forked() -> Logbook {
     forked_and(|_| ())

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use actpass_core::hash::{b64u_encode, hex, sha256};
-use actpass_tests::exported::{Exported, Keys, batch_signature, set};
+use actpass_tests::exported::{Exported, Keys, batch_signature, set, text_of};
 use actpass_tests::logbook::Logbook;
 use actpass_tests::scaled;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
 use super::answers::{Answer, Elsewhere, of_library, of_script};
+use super::disclosed;
 use super::edits::{Dice, edited, remade, unreduced, with_leaf};
 use super::logs::{audit, cluster, keys, local, small};
 
@@ -21,8 +22,10 @@ struct Base {
 }
 
 impl Base {
-    fn new(dir: &Path, name: &str, log: &Logbook) -> Self {
-        let export = Exported::parse(&log.exported(None).unwrap()).unwrap();
+    /// `disclosed`: with all texts that there are.
+    fn new(dir: &Path, name: &str, log: &Logbook, disclosed: bool) -> Self {
+        let export = log.disclosing(None, |_| disclosed).unwrap();
+        let export = Exported::parse(&export).unwrap();
         let verifier = log.signer().verifier();
         let kept = |what: &str, text: String| {
             let path = dir.join(format!("{name}.{what}"));
@@ -55,6 +58,9 @@ fn mutated(base: &Exported, dice: &mut Dice) -> (&'static str, Vec<u8>) {
     let leaves = export.leaves();
     let seq = dice.below(leaves.len());
     let other = dice.below(leaves.len());
+    if !disclosed::places(base).is_empty() && dice.below(3) == 0 {
+        return disclosing(export, dice);
+    }
     let what = match dice.below(26) {
         0 => return ("a byte", flipped(base, dice)),
         1 => {
@@ -137,6 +143,50 @@ fn mutated(base: &Exported, dice: &mut Dice) -> (&'static str, Vec<u8>) {
             let from = export.first_of("stream_opened", 0).unwrap();
             with_leaf(&mut export, from, &keys, |leaf| weak(leaf, dice));
             "a stream under a bad key"
+        }
+    };
+    (what, export.bytes().unwrap())
+}
+
+/// What is disclosed: other texts, another spelling, another place.
+fn disclosing(mut export: Exported, dice: &mut Dice) -> (&'static str, Vec<u8>) {
+    let places = disclosed::places(&export);
+    let at = places[dice.below(places.len())];
+    let any = dice.below(export.lines.len());
+    let what = match dice.below(8) {
+        0..=2 => {
+            let line: Value = serde_json::from_slice(&export.lines[at]).unwrap();
+            export.lines[at] = text_of(&edited(&line, dice));
+            "a field of what is disclosed"
+        }
+        3 => {
+            export.lines[at] = respelled(&export.lines[at], dice);
+            "what is disclosed, in another spelling"
+        }
+        4 => {
+            export.lines.remove(at);
+            "less is disclosed"
+        }
+        5 => {
+            let line = export.lines[at].clone();
+            export.lines.insert(any, line);
+            "what is disclosed stands twice"
+        }
+        6 => {
+            export.lines.swap(at, any);
+            "what is disclosed stands elsewhere"
+        }
+        _ => {
+            let other = places[dice.below(places.len())];
+            let seq = |line: &[u8]| {
+                let line: Value = serde_json::from_slice(line).unwrap();
+                line["disclosed"]["seq"].clone()
+            };
+            let own = seq(&export.lines[at]);
+            let mut line: Value = serde_json::from_slice(&export.lines[other]).unwrap();
+            set(&mut line, "/disclosed/seq", own);
+            export.lines[at] = text_of(&line);
+            "texts of a leaf as those of another"
         }
     };
     (what, export.bytes().unwrap())
@@ -367,14 +417,17 @@ fn weak(leaf: &mut Value, dice: &mut Dice) {
 fn both_verifiers_say_the_same_of_logs_changed_at_random() {
     let dir = tempfile::tempdir().unwrap();
     let logs = [
-        ("small", small()),
-        ("local", local()),
-        ("cluster", cluster()),
-        ("audit", audit()),
+        ("small", small(), false),
+        ("local", local(), false),
+        ("cluster", cluster(), false),
+        ("audit", audit(), false),
+        ("small_disclosed", small(), true),
+        ("local_disclosed", local(), true),
+        ("audit_disclosed", audit(), true),
     ];
     let bases: Vec<Base> = logs
         .iter()
-        .map(|(name, log)| Base::new(dir.path(), name, log))
+        .map(|(name, log, disclosed)| Base::new(dir.path(), name, log, *disclosed))
         .collect();
     let mut dice = Dice::new(20_260_504);
     let mut made: BTreeMap<Elsewhere, Vec<(String, PathBuf)>> = BTreeMap::new();

@@ -9,25 +9,35 @@ use super::answers::{Elsewhere, of, script};
 use super::vectors::published;
 
 /// Lines of the second verifier, and what is left of them.
-const PLANTED: [(&str, &str); 26] = [
+const PLANTED: [(&str, &str); 33] = [
     (
         "(body := f\"{of}.{value['kind']}\") in FORMS and",
         "(body := f\"{of}.{value['kind']}\") and",
     ),
-    ("[at] if last is not None else []", "[at] if last else []"),
+    ("[at] if last is not None or", "[at] if last or"),
+    ("opened is not None and line.startswith(NO_LEAF)", "False"),
+    ("\"disclosed\", sort=True)", "\"disclosed\")"),
+    ("fits(it, \"disclosed\") and", ""),
+    (" and it[\"seq\"] == len(leaves)", ""),
+    ("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", "[A-Za-z0-9_-]*"),
+    ("fit = openings and all(", "fit = all("),
+    (
+        "== body[\"action\"][\"commitments\"][name]",
+        "in body[\"action\"][\"commitments\"].values()",
+    ),
     ("or s >= L", ""),
     ("and not small(a)", ""),
     ("written(leaf) == line and ", ""),
     ("value.keys() <= names.keys() and ", ""),
     ("h[\"log\"] != self.origin or ", "False and "),
-    ("if follows and self.time and", "if False and"),
+    ("follows and self.time and", "False and"),
     (
         "(r[\"seq\"], r[\"prev\"]) != (stream[\"next\"], stream[\"head\"].hex())",
         "False",
     ),
     ("\"s\" in leaf and not signed(", "False and not signed("),
     ("found != root(self.tree) for", "False for"),
-    ("if max(self.roots, default=0) > size:", "if False:"),
+    ("max(self.roots, default=0) > size and", "False and"),
     ("self.given in [None, *self.keys] or", "True or"),
     ("named in self.keys[seq == 0:] or", ""),
     ("seq and not signed(", "False and not signed("),

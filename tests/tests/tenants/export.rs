@@ -151,3 +151,64 @@ async fn leaves_are_shown_from_an_instant_on_with_those_that_name_the_streams() 
     }
     world.end().await;
 }
+
+/// The tokens of people with these rights in the shop's log.
+fn with_rights(world: &World, token: &str, resources: &[&str]) {
+    let rights = resources.iter().map(|it| format!("get {it} {SHOP}"));
+    world
+        .tenants
+        .know(token, "ada", rights.collect::<Vec<String>>());
+}
+
+#[tokio::test]
+async fn texts_are_disclosed_to_those_alone_who_have_the_right_to_hand_them_out() {
+    let world = World::new().await;
+    with_rights(&world, "reader", &["evidence"]);
+    with_rights(&world, "texts", &["evidence/texts"]);
+    with_rights(&world, "both", &["evidence", "evidence/texts"]);
+    let asked = async |token: &str, query: &str| {
+        let path = format!("/v1/export?{query}");
+        let said = world.tenants.call(Some(token), "GET", &path, b"").await;
+        said.unwrap()
+    };
+    let all = "namespace=shop&disclose=all";
+    for (token, want) in [("reader", "get evidence/texts"), ("texts", "get evidence ")] {
+        let (status, said) = asked(token, all).await;
+        assert_eq!(status, 403, "{token}: {said}");
+        assert!(said["detail"].as_str().unwrap().contains(want), "{said}");
+    }
+    // The right in one log is none in another.
+    let (status, said) = asked("both", "namespace=bank&disclose=all").await;
+    assert_eq!(status, 403, "{said}");
+    for (leaves, want) in [
+        ("x", "names no leaves"),
+        ("9-2", "ends before it begins"),
+        ("99999", "leaf 99999 is none of them"),
+        ("", "names no leaves"),
+    ] {
+        let (status, said) = asked("both", &format!("namespace=shop&disclose={leaves}")).await;
+        assert_eq!(status, 400, "{leaves}: {said}");
+        assert!(said["detail"].as_str().unwrap().contains(want), "{said}");
+    }
+
+    let (status, plain) = asked("both", "namespace=shop").await;
+    assert_eq!(status, 200, "{plain}");
+    let plain = plain.as_str().unwrap().to_owned();
+    assert!(!plain.contains("\"salt\":"), "texts in clear");
+    let (status, said) = asked("both", all).await;
+    assert_eq!(status, 200, "{said}");
+    let text = format!("{}\n", said.as_str().unwrap());
+    let disclosed = text.lines().filter(|it| it.starts_with("{\"disclosed\":"));
+    let disclosed: Vec<&str> = disclosed.collect();
+    let path = r#"\"path\":\"/v1/pay\""#;
+    let with_path = disclosed.iter().all(|line| line.contains(path));
+    assert!(with_path && !disclosed.is_empty(), "{disclosed:?}");
+    let key = LogKey::parse(&world.tenants.log_key()).unwrap();
+    world.end().await;
+    let dir = tempfile::tempdir().unwrap();
+    let found = verified(&dir.path().join("shop.jsonl"), text.as_bytes(), &key);
+    assert_eq!(found.class(), Class::Valid, "{found:?}");
+    let report = &found.logs[0].report;
+    assert_eq!(report.disclosed, disclosed.len() as u64);
+    assert_eq!(report.texts.committed, report.disclosed, "all of them");
+}

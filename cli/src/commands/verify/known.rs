@@ -162,7 +162,7 @@ impl fmt::Display for Source {
 }
 
 /// The vault as it is; nothing is made.
-fn vault(state: &StateDir) -> anyhow::Result<Vault> {
+pub(crate) fn vault(state: &StateDir) -> anyhow::Result<Vault> {
     let kek = Kek::from_file(&state.kek())?;
     if !state.vault().is_dir() {
         bail!("`{}` is not there", state.vault().display());

@@ -122,6 +122,10 @@ fn texts(log: &VerifiedLog) -> String {
         ),
         Opening::Failed(why) => format!("{} encrypted, NOT LOOKED INTO: {why}", texts.sealed),
     };
+    if log.report.disclosed > 0 {
+        let disclosed = log.report.disclosed;
+        text.push_str(&format!(", {disclosed} disclosed and as committed to"));
+    }
     if texts.erased > 0 {
         text.push_str(&format!(", {} erased", texts.erased));
     }
@@ -222,6 +226,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
             "committed": report.texts.committed,
             "opened": report.texts.opened,
             "sealed": report.texts.sealed,
+            "disclosed": report.disclosed,
             "missing": report.texts.missing,
             "erased": report.texts.erased,
             "not_opened": not_opened(&log.texts),
