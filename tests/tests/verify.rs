@@ -342,7 +342,7 @@ fn whoever_watches_is_told_how_far_it_is() {
     let keys = home.path().join("state/keys");
     let key = Keys::load(&keys, "log").unwrap().unwrap();
     let log = Stored::read(&log_dir(&home)).log;
-    grow(&log_dir(&home), &key, &log, 12_000).unwrap();
+    grow(&log_dir(&home), &key, &log, 50_000).unwrap();
     let ours = format!("--reference={}", keys.display());
     let given = Command::new("chown")
         .args(["-R", &ours])
@@ -357,11 +357,11 @@ fn whoever_watches_is_told_how_far_it_is() {
             .output()
             .unwrap(),
     );
-    assert!(shown.contains(" of 12000 leaves, "), "{shown}");
+    assert!(shown.contains(" of 50000 leaves, "), "{shown}");
     assert!(shown.contains("VALID"), "{shown}");
     let mut pipe = home.command("sh");
     let piped = text(&pipe.args(["-c", verify]).output().unwrap());
-    assert!(!piped.contains(" of 12000 leaves, "), "{piped}");
+    assert!(!piped.contains(" of 50000 leaves, "), "{piped}");
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
