@@ -68,9 +68,10 @@ async fn forget(state: &StateDir) -> anyhow::Result<()> {
     })?;
     opened.ledger.stop().await;
     let newest = Kek::from_file(&state.kek())?.newest();
-    let looked = Vault::look(&state.vault(), newest).and_then(|vault| vault.lies_under_first());
+    let looked = Vault::look(&state.vault(), newest.clone());
+    let looked = looked.and_then(|vault| vault.lies_under_first());
     looked.context("nothing is forgotten, since not all of the vault is under the key in use")?;
-    Kek::forget_before(&state.kek())?;
+    Kek::forget_before(&state.kek(), &newest)?;
     Ok(())
 }
 

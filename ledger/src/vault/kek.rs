@@ -106,6 +106,7 @@ impl Kek {
     /// # Errors
     /// As [`Kek::from_file`]; [`VaultError::TooMany`], and then the file is as it was.
     pub fn rotate_file(path: &Path) -> Result<Kek, VaultError> {
+        let _alone = private_file::lock_dir_of(path)?;
         let mut kek = Kek::from_file(path)?;
         if kek.all().count() >= KEKS_MAX {
             return Err(VaultError::TooManyKeks {
@@ -118,13 +119,20 @@ impl Kek {
         Ok(kek)
     }
 
-    /// Leaves only the first key in a file, durably, and writes zeros over the others. Whoever calls it made sure that nothing lies under
-    /// them. How many went.
+    /// Leaves only this key in a file whose first it is, durably, and writes zeros over the others. Whoever calls it made sure that
+    /// nothing lies under them. How many went.
     ///
     /// # Errors
-    /// As [`Kek::from_file`], or the disk.
-    pub fn forget_before(path: &Path) -> Result<usize, VaultError> {
+    /// As [`Kek::from_file`], or the disk; [`VaultError::BadKek`] where another key is the first by now.
+    pub fn forget_before(path: &Path, newest: &Kek) -> Result<usize, VaultError> {
+        let _alone = private_file::lock_dir_of(path)?;
         let kek = Kek::from_file(path)?;
+        if kek.first != newest.first {
+            return Err(VaultError::BadKek {
+                path: path.to_path_buf(),
+                what: "another key was put first meanwhile".to_owned(),
+            });
+        }
         if kek.before.is_empty() {
             return Ok(0);
         }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -169,6 +169,16 @@ pub(crate) fn replace_own_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), Priv
     }
 }
 
+/// Keeps others who ask for it from changing the files of its directory, until the answer is dropped.
+pub(crate) fn lock_dir_of(path: &Path) -> Result<File, PrivateFileError> {
+    let dir = dir_of(path);
+    let failed = failed(dir, "lock");
+    let file = File::open(dir).map_err(&failed)?;
+    let locked = rustix::fs::flock(&file, FlockOperation::LockExclusive);
+    locked.map_err(|errno| failed(errno.into()))?;
+    Ok(file)
+}
+
 /// Makes a file that must not exist; of several processes that try at once, one succeeds.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let mut random = [0; 8];
@@ -200,11 +210,15 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     written.map_err(failed(path, "write"))
 }
 
-fn sync_dir(path: &Path) -> Result<(), PrivateFileError> {
-    let dir = match path.parent() {
+fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
-    };
+    }
+}
+
+fn sync_dir(path: &Path) -> Result<(), PrivateFileError> {
+    let dir = dir_of(path);
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(failed(dir, "sync"))
 }

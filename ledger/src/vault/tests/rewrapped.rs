@@ -278,9 +278,13 @@ fn a_file_gets_its_next_key_first_and_loses_the_others_when_it_is_told() {
     assert!(matches!(full, VaultError::TooManyKeks { .. }), "{full}");
     assert_eq!(Kek::from_file(&path).unwrap().ids(), most.ids());
 
-    assert_eq!(Kek::forget_before(&path).unwrap(), 3);
+    // Whoever looked when another key was first knows nothing of what lies under the ones before this one.
+    let late = Kek::forget_before(&path, &next).unwrap_err();
+    assert!(late.to_string().contains("meanwhile"), "{late}");
+    assert_eq!(Kek::from_file(&path).unwrap().ids(), most.ids());
+    assert_eq!(Kek::forget_before(&path, &most).unwrap(), 3);
     assert_eq!(Kek::from_file(&path).unwrap().ids(), most.ids()[..1]);
-    assert_eq!(Kek::forget_before(&path).unwrap(), 0);
+    assert_eq!(Kek::forget_before(&path, &most).unwrap(), 0);
 
     let link = temp.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
