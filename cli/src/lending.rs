@@ -46,7 +46,7 @@ fn stored(state: &StateDir) -> Result<Vec<CredentialInfo>, VaultError> {
     if !state.kek().exists() || !state.vault().is_dir() {
         return Ok(Vec::new());
     }
-    let vault = Vault::open(&state.vault(), Kek::from_file(&state.kek())?)?;
+    let vault = Vault::look(&state.vault(), Kek::from_file(&state.kek())?)?;
     Ok(vault.list())
 }
 

@@ -171,6 +171,13 @@ fn a_key_that_is_asked_for_beside_a_run_is_in_use_with_the_next_one() {
         assert_eq!(said.status.code(), Some(1), "{}", text(&said));
         let said = text(&said);
         assert!(said.contains("goes under it at the next start"), "{said}");
+        // Whoever only looks leaves the vault to the one who serves.
+        let vault = paying.kek().with_file_name("../vault/credentials.json");
+        let before = fs::read(&vault).unwrap();
+        paying.says(&["verify"]);
+        paying.says(&["export", "--disclose", "all", "--to", "log.jsonl"]);
+        paying.says(&["check", "policy.yaml"]);
+        assert_eq!(fs::read(&vault).unwrap(), before);
         let refused = paying.says(&["keys", "forget"]);
         assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
     });

@@ -167,7 +167,7 @@ pub(crate) fn vault(state: &StateDir) -> anyhow::Result<Vault> {
     if !state.vault().is_dir() {
         bail!("`{}` is not there", state.vault().display());
     }
-    Ok(Vault::open(&state.vault(), kek)?)
+    Ok(Vault::look(&state.vault(), kek)?)
 }
 
 /// The log written first in a directory, as far as it can be read.
