@@ -181,13 +181,14 @@ fn killed_at_any_moment_nothing_happens_without_a_permit_and_all_comes_back() {
     assert!(quiet.status.success(), "{}", text(&quiet));
     // All parts are there again, and what the sidecar still held is in the log.
     installed.rolled_out().unwrap();
-    let paid = world.shop.paid().unwrap();
     let of = format!("/{}/", world.shop.namespace.name);
-    let account = eventually(PATIENCE, || {
+    // What was on its way is paid, or not, by then.
+    let (paid, account) = eventually(PATIENCE, || {
+        let paid = world.shop.paid()?;
         let account = Account::of(&world.log(), &of)?;
         let justified = account.justify(&paid);
         anyhow::ensure!(account.open() == 0, "{} permits are open", account.open());
-        justified.map(|()| account)
+        justified.map(|()| (paid, account))
     })
     .unwrap();
     let copy = tempfile::tempdir().unwrap();
