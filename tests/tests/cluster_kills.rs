@@ -66,8 +66,17 @@ impl World<'_> {
             Part::Ledger => self.kill_container(SYSTEM, "ledger"),
             Part::Sidecar => self.kill_container(&self.shop.namespace.name, "agent"),
             Part::Kubelet => self.restart("kubelet"),
-            Part::ApiServer => self.restart("kube-apiserver"),
+            Part::ApiServer => self.restart_api_server(),
         }
+    }
+
+    /// And who keeps Services: each time it was away they wait longer before they look again, in the end a minute and more,
+    /// where elsewhere they end with the lease of their leader.
+    fn restart_api_server(&self) {
+        self.restart("kube-apiserver");
+        eventually(PATIENCE, || self.cluster.ask(&["get", "--raw", "/readyz"])).unwrap();
+        self.restart("kube-controller-manager");
+        self.restart("kube-proxy");
     }
 
     /// All containers of a part, or the sidecar of the agent.
