@@ -186,9 +186,8 @@ impl Vault {
             if next.credentials.len() == state.credentials.content.credentials.len() {
                 return Err(not_found(tenant, name));
             }
-            let there = state
-                .credentials
-                .replace(next, &*self.documents, &self.kek)?;
+            let kek = state.credentials.under().unwrap_or(&self.kek).clone();
+            let there = state.credentials.replace(next, &*self.documents, &kek)?;
             Ok(there.then_some(()))
         })
     }
@@ -247,55 +246,13 @@ impl Vault {
         check_secret(secret)?;
         self.changed(&mut self.state(), |state| {
             let next = state.credentials.content.clone();
-            let (next, info) = self.with(next, tenant, name, &bindings, secret, now)?;
-            let there = state
-                .credentials
-                .replace(next, &*self.documents, &self.kek)?;
+            // A vault with nothing but tenants lies under their key.
+            let under = state.credentials.under().or(state.tenants.under());
+            let kek = under.unwrap_or(&self.kek).clone();
+            let (next, info) = with(next, &kek, (tenant, name), &bindings, secret, now)?;
+            let there = state.credentials.replace(next, &*self.documents, &kek)?;
             Ok(there.then_some(info))
         })
-    }
-
-    /// The credentials with one more, or another one of that name.
-    fn with(
-        &self,
-        mut next: Credentials,
-        tenant: &str,
-        name: &str,
-        bindings: impl Fn(Option<&Stored>) -> Result<Bindings, VaultError>,
-        secret: &Secret,
-        now: Timestamp,
-    ) -> Result<(Credentials, CredentialInfo), VaultError> {
-        let mut all = next.credentials.iter();
-        let at = all.position(|stored| stored.is(tenant, name));
-        let bindings = bindings(at.and_then(|at| next.credentials.get(at)))?;
-        let version = next.last_version.saturating_add(1);
-        let data_key = cipher::new_key()?;
-        let aad = credential_aad(tenant, name, version, &bindings)?;
-        let key = cipher::encrypt(self.kek.bytes(), &aad, data_key.as_ref())?;
-        let sealed = cipher::encrypt(&data_key, &aad, secret.expose())?;
-        let stored = Stored {
-            tenant: tenant.to_owned(),
-            name: name.to_owned(),
-            version,
-            bindings,
-            created: now,
-            key: URL_SAFE_NO_PAD.encode(key),
-            secret: URL_SAFE_NO_PAD.encode(sealed),
-        };
-        let info = stored.info();
-        let full = next.credentials.len() >= CREDENTIALS_MAX;
-        match at.and_then(|at| next.credentials.get_mut(at)) {
-            Some(found) => *found = stored,
-            None if full => {
-                return Err(VaultError::TooMany {
-                    what: "credentials",
-                    max: CREDENTIALS_MAX,
-                });
-            }
-            None => next.credentials.push(stored),
-        }
-        next.last_version = version;
-        Ok((next, info))
     }
 
     fn reveal(&self, stored: &Stored) -> Result<Secret, VaultError> {
@@ -322,6 +279,48 @@ impl Vault {
         // The state moves only after the file is written, so a panic elsewhere leaves none half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The credentials with one more, or another one of that name.
+fn with(
+    mut next: Credentials,
+    kek: &Kek,
+    (tenant, name): (&str, &str),
+    bindings: impl Fn(Option<&Stored>) -> Result<Bindings, VaultError>,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<(Credentials, CredentialInfo), VaultError> {
+    let mut all = next.credentials.iter();
+    let at = all.position(|stored| stored.is(tenant, name));
+    let bindings = bindings(at.and_then(|at| next.credentials.get(at)))?;
+    let version = next.last_version.saturating_add(1);
+    let data_key = cipher::new_key()?;
+    let aad = credential_aad(tenant, name, version, &bindings)?;
+    let key = cipher::encrypt(kek.bytes(), &aad, data_key.as_ref())?;
+    let sealed = cipher::encrypt(&data_key, &aad, secret.expose())?;
+    let stored = Stored {
+        tenant: tenant.to_owned(),
+        name: name.to_owned(),
+        version,
+        bindings,
+        created: now,
+        key: URL_SAFE_NO_PAD.encode(key),
+        secret: URL_SAFE_NO_PAD.encode(sealed),
+    };
+    let info = stored.info();
+    let full = next.credentials.len() >= CREDENTIALS_MAX;
+    match at.and_then(|at| next.credentials.get_mut(at)) {
+        Some(found) => *found = stored,
+        None if full => {
+            return Err(VaultError::TooMany {
+                what: "credentials",
+                max: CREDENTIALS_MAX,
+            });
+        }
+        None => next.credentials.push(stored),
+    }
+    next.last_version = version;
+    Ok((next, info))
 }
 
 impl Stored {

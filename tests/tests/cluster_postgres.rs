@@ -8,17 +8,16 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use actpass_core::hash::hex;
 use actpass_tests::account::Account;
 use actpass_tests::actpass;
 use actpass_tests::authority::Authority;
 use actpass_tests::cluster::{Cluster, Own, eventually, possible};
 use actpass_tests::home::text;
 use actpass_tests::installed::{Installed, SYSTEM};
-use actpass_tests::parts::fresh_key;
 use actpass_tests::postgres::Postgres;
 use actpass_tests::shop::Shop;
 use anyhow::ensure;
@@ -118,25 +117,8 @@ fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
     server.resume().unwrap();
     shop.goes_on("the death of the server").unwrap();
 
-    // Another key encryption key: first known to all, then used by all, then alone.
-    let old = ["get", "secret", "actpass-ledger", "-n", SYSTEM];
-    let old = [&old[..], &["-o=go-template={{.data.kek | base64decode}}"]].concat();
-    let old = cluster.ask(&old).unwrap();
-    let (old, new) = (old.trim(), hex(&fresh_key().unwrap().to_bytes()));
-    for keys in [
-        format!("{old}\n{new}\n"),
-        format!("{new}\n{old}\n"),
-        format!("{new}\n"),
-    ] {
-        let keys = json!({"stringData": {"kek": keys}}).to_string();
-        let patch = ["patch", "secret", "actpass-ledger", "-n", SYSTEM];
-        let patch = [&patch[..], &["--type=merge", "--patch", &keys]].concat();
-        cluster.ask(&patch).unwrap();
-        let restart = ["rollout", "restart", "deployment/actpass-ledger", "-n"];
-        cluster.ask(&[&restart[..], &[SYSTEM]].concat()).unwrap();
-        installed.rolled_out().unwrap();
-        shop.goes_on("ledgers with other keys").unwrap();
-    }
+    another_kek(&cluster);
+    shop.goes_on("ledgers with another key").unwrap();
 
     let stop = shop.namespace.exec("agent", "touch /tmp/stop").unwrap();
     assert!(stop.status.success(), "{}", text(&stop));
@@ -173,4 +155,25 @@ fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
         shop.paid().unwrap().len(),
         account.permits.len()
     );
+}
+
+/// Exchanges the key encryption key by the lines that the page of keys has for it: known to all, used by all, alone.
+fn another_kek(cluster: &Cluster) {
+    let kek = || {
+        let of = ["get", "secret", "actpass-ledger", "-n", SYSTEM];
+        let path = ["-o=go-template={{.data.kek | base64decode}}"];
+        cluster.ask(&[&of[..], &path].concat()).unwrap()
+    };
+    let before = kek();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/keys.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, lines) = page.split_once("```sh\nsecret()").unwrap();
+    let (lines, _) = lines.split_once("```").unwrap();
+    let lines = format!("set -eu\nsecret(){lines}");
+    let output = cluster.kube("bash").args(["-c", &lines]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let after = kek();
+    let keys = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+    assert_eq!(keys(&after).len(), 1, "the new one alone");
+    assert_ne!(keys(&before), keys(&after));
 }

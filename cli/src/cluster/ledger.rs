@@ -95,7 +95,12 @@ impl Ledger {
             })?,
         };
         let opened = match forward(&system, POD).await {
-            Err(error) if is_not_there(&error) => forward(&system, SERVICE).await,
+            // Over PostgreSQL no pod is called that; over a volume it is on its way.
+            Err(error) if is_not_there(&error) => {
+                let by_service = forward(&system, SERVICE).await;
+                by_service
+                    .map_err(|of_service| anyhow!("{error:#}; and `{SERVICE}`: {of_service:#}"))
+            }
             opened => opened,
         };
         let (forward, port) = opened.map_err(bind)?;
@@ -165,9 +170,10 @@ fn of_account(
     Ok(Zeroizing::new(token.trim().to_owned()))
 }
 
-/// Whether the API server said that there is no such object.
+/// Whether the API server said that there is no such pod.
 fn is_not_there(error: &anyhow::Error) -> bool {
-    format!("{error:#}").contains("not found")
+    let name = POD.rsplit('/').next().unwrap_or(POD);
+    format!("{error:#}").contains(&format!("pods \"{name}\" not found"))
 }
 
 /// A way to that object, and the port on 127.0.0.1 where it begins.

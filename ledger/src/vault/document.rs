@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::kek::Kek;
 use super::tenant::TenantKeys;
-use super::{Vault, VaultError, file, private_file};
+use super::{TEXTS, Vault, VaultError, file, private_file};
 
 /// How often a change is made anew on what another ledger put there meanwhile.
 pub(super) const TRIES_MAX: usize = 16;
@@ -115,11 +115,12 @@ impl Documents for Unwritten {
     }
 }
 
-/// A document that was read, verified and understood.
+/// A document that was read, verified and understood. It lies under one key as a whole, with all that it holds: who changes it
+/// stays with that one, and a start moves it to its own first.
 pub(super) struct Kept<T> {
     pub(super) content: T,
-    /// Whether it lies under the first key encryption key.
-    pub(super) under_first: bool,
+    /// The keys, that one first; none while there is no document.
+    under: Option<Kek>,
     name: &'static str,
     version: Option<u64>,
 }
@@ -131,7 +132,7 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
     {
         Self {
             content: T::default(),
-            under_first: true,
+            under: None,
             name,
             version: None,
         }
@@ -139,6 +140,11 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
 
     pub(super) fn known(&self) -> (&str, Option<u64>) {
         (self.name, self.version)
+    }
+
+    /// The keys, the one it lies under first; none while there is no document.
+    pub(super) fn under(&self) -> Option<&Kek> {
+        self.under.as_ref()
     }
 
     /// Takes in the one of them that is newer.
@@ -153,13 +159,14 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
                 return Err(put_back(documents.path(self.name)));
             }
             let path = documents.path(self.name);
-            (self.content, self.under_first) = file::open(&path, kek, &newer.bytes)?;
+            let (content, under) = file::open(&path, kek, &newer.bytes)?;
+            (self.content, self.under) = (content, Some(under));
             self.version = Some(newer.version);
         }
         Ok(())
     }
 
-    /// Puts `next` in its place, unless another ledger did; whether it is there.
+    /// Puts `next`, all of which lies under the first of these keys, in its place, unless another ledger did; whether it is there.
     pub(super) fn replace(
         &mut self,
         next: T,
@@ -169,7 +176,7 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
         let whole = file::sealed(&documents.path(self.name), kek, &next)?;
         let version = documents.replace(self.name, self.version, &whole)?;
         if version.is_some() {
-            (self.content, self.version, self.under_first) = (next, version, true);
+            (self.content, self.version, self.under) = (next, version, Some(kek.clone()));
         }
         Ok(version.is_some())
     }
@@ -182,6 +189,9 @@ impl Vault {
     /// [`VaultError::WrongKek`] and [`VaultError::Tampered`].
     pub fn open(dir: &Path, kek: Kek) -> Result<Vault, VaultError> {
         private_file::make_dir(dir)?;
+        for dir in [dir.to_owned(), dir.join(TEXTS)] {
+            private_file::discard_all_unfinished(&dir)?;
+        }
         Self::over(Box::new(Files(dir.to_owned())), kek)
     }
 

@@ -60,6 +60,18 @@ pub enum VaultError {
         /// Names of those that are there.
         given: String,
     },
+    /// Something in the vault was encrypted under another key.
+    #[error(
+        "what `{path}` holds for `{of}` lies under a key encryption key that is not given, and those that are, are `{given}`; put the one          before them behind them, and start with all of them once"
+    )]
+    NotUnder {
+        /// The vault's file.
+        path: PathBuf,
+        /// A tenant, or a credential.
+        of: String,
+        /// Names of those that are there.
+        given: String,
+    },
     /// The key file takes no more.
     #[error(
         "`{path}` holds {KEKS_MAX} key encryption keys already; take away those before the first, under which nothing lies once a ledger \

@@ -19,12 +19,12 @@ use super::{VaultError, hex};
 /// which after 8,192 erased subjects, each with 80 keys of 49 bytes, are 31 MiB.
 pub(super) const BYTES_MAX: u64 = 40 * 1024 * 1024;
 
-/// Verifies and reads a document of that name; whether it lies under the first key.
+/// Verifies and reads a document of that name; the keys with the one it lies under first.
 pub(super) fn open<T: DeserializeOwned>(
     path: &Path,
     kek: &Kek,
     bytes: &[u8],
-) -> Result<(T, bool), VaultError> {
+) -> Result<(T, Kek), VaultError> {
     let tampered = |what: &str| VaultError::Tampered {
         path: path.to_path_buf(),
         what: what.to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn open<T: DeserializeOwned>(
     let parts = end.and_then(|end| bytes.split_at_checked(end.saturating_add(1)));
     let (first, body) = parts.ok_or_else(|| tampered("its first line is missing"))?;
     let id = first.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    let Some(key) = kek.named(id) else {
+    let Some(under) = kek.with_first(id) else {
         return Err(
             match id.len() == ID_DIGITS && id.iter().all(u8::is_ascii_hexdigit) {
                 true => VaultError::WrongKek {
@@ -45,14 +45,14 @@ pub(super) fn open<T: DeserializeOwned>(
             },
         );
     };
-    let want = first_line(path, key, &String::from_utf8_lossy(id), body);
+    let want = first_line(path, under.bytes(), &String::from_utf8_lossy(id), body);
     if !bool::from(first.ct_eq(want.as_bytes())) {
         return Err(tampered("its content is not what was written"));
     }
     let content = serde_json::from_slice(body);
     let content =
         content.map_err(|error| tampered(&format!("it is of another version: {error}")))?;
-    Ok((content, id == kek.id().as_bytes()))
+    Ok((content, under))
 }
 
 /// Digits of a key's name.

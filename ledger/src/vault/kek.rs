@@ -115,7 +115,8 @@ impl Kek {
         }
         let before = std::mem::replace(&mut kek.first, new_key()?);
         kek.before.insert(0, before);
-        private_file::replace_own_and_wipe(path, kek.text().as_bytes())?;
+        // Nothing to wipe: all that the old file held is in the new one.
+        private_file::replace_own(path, kek.text().as_bytes())?;
         Ok(kek)
     }
 
@@ -126,6 +127,8 @@ impl Kek {
     /// As [`Kek::from_file`], or the disk; [`VaultError::BadKek`] where another key is the first by now.
     pub fn forget_before(path: &Path, newest: &Kek) -> Result<usize, VaultError> {
         let _alone = private_file::lock_dir_of(path)?;
+        // One that a crash left unfinished has them all.
+        private_file::discard_unfinished(path)?;
         let kek = Kek::from_file(path)?;
         if kek.first != newest.first {
             return Err(VaultError::BadKek {
@@ -166,17 +169,31 @@ impl Kek {
         !self.before.is_empty()
     }
 
-    /// The key of that name, if it is one of these.
-    pub(super) fn named(&self, name: &[u8]) -> Option<&Key> {
-        self.all().find(|key| id(key).as_bytes() == name)
+    /// These keys with the one of that name first, if it is one of them.
+    pub(super) fn with_first(&self, name: &[u8]) -> Option<Kek> {
+        let first = self.all().find(|key| id(key).as_bytes() == name)?;
+        Some(self.beginning_with(first))
     }
 
-    /// What one of the keys encrypted, and whether that was the first.
-    pub(super) fn decrypt(&self, aad: &[u8], sealed: &[u8]) -> Option<(Zeroizing<Vec<u8>>, bool)> {
-        let mut all = self
-            .all()
-            .zip(std::iter::once(true).chain(std::iter::repeat(false)));
-        all.find_map(|(key, first)| Some((cipher::decrypt(key, aad, sealed)?, first)))
+    /// Whether they encrypt with the same key.
+    pub(super) fn has_first_of(&self, other: &Kek) -> bool {
+        self.first == other.first
+    }
+
+    /// What one of the keys encrypted, and the keys with that one first.
+    pub(super) fn decrypt(&self, aad: &[u8], sealed: &[u8]) -> Option<(Zeroizing<Vec<u8>>, Kek)> {
+        self.all().find_map(|key| {
+            let text = cipher::decrypt(key, aad, sealed)?;
+            Some((text, self.beginning_with(key)))
+        })
+    }
+
+    fn beginning_with(&self, first: &Key) -> Kek {
+        let others = self.all().filter(|key| *key != first);
+        Kek {
+            first: first.clone(),
+            before: others.cloned().collect(),
+        }
     }
 
     fn alone(first: Key) -> Self {

@@ -125,16 +125,71 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), PrivateFileError> {
 
 /// Puts a file in the place of the one that may be there. One process at a time does this.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
-    let unfinished = unfinished(path, "new");
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed(&unfinished, "remove")(error));
-        }
-        _ => {}
-    }
+    discard_unfinished(path)?;
+    let unfinished = unfinished(path, UNFINISHED);
     write_synced(&unfinished, bytes)?;
     fs::rename(&unfinished, path).map_err(failed(path, "replace"))?;
     sync_dir(path)
+}
+
+/// Takes away what a crash left of a [`replace`], with zeros over it: it may hold keys that were destroyed since.
+pub(crate) fn discard_unfinished(path: &Path) -> Result<(), PrivateFileError> {
+    discard(&unfinished(path, UNFINISHED))
+}
+
+/// The same of all files of a directory, where there is one.
+pub(crate) fn discard_all_unfinished(dir: &Path) -> Result<(), PrivateFileError> {
+    let files = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files.map_err(failed(dir, "read"))?,
+    };
+    for file in files {
+        let file = file.map_err(failed(dir, "read"))?;
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(&format!(".{UNFINISHED}")) {
+            discard(&file.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn discard(path: &Path) -> Result<(), PrivateFileError> {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.write(true).custom_flags(flags.bits().cast_signed());
+    // What cannot be opened, as a link, has nothing of ours to wipe.
+    if let Ok(file) = options.open(path) {
+        wipe(&file, path, 1);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes zeros over a file that has at most so many names left; one with more is somebody's copy as well, and stays.
+fn wipe(mut file: &File, path: &Path, names_max: u64) {
+    let mut wiped = || {
+        let about = file.metadata()?;
+        if about.nlink() > names_max {
+            return Ok(false);
+        }
+        let length = usize::try_from(about.len()).unwrap_or_default();
+        file.write_all(&vec![0; length])?;
+        file.sync_all().map(|()| true)
+    };
+    // The new file is in its place whatever comes of this.
+    match wiped() {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            path = %path.display(),
+            "The file before has another name as well, under which it keeps the keys it had"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "Old keys could not be written over; their file is gone");
+        }
+    }
 }
 
 /// [`replace`], and writes zeros over what the old file held: where the disk writes in place, that is gone too.
@@ -145,27 +200,31 @@ pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), PrivateF
         Err(error) => return Err(failed(path, "open")(error)),
     };
     replace(path, bytes)?;
-    let Some(mut old) = old else { return Ok(()) };
-    let mut wipe = || {
-        let length = usize::try_from(old.metadata()?.len()).unwrap_or_default();
-        old.write_all(&vec![0; length])?;
-        old.sync_all()
-    };
-    // The new file is in its place whatever comes of this.
-    if let Err(error) = wipe() {
-        tracing::warn!(%error, path = %path.display(), "Old keys could not be written over; their file is gone");
+    if let Some(old) = old {
+        wipe(&old, path, 0);
     }
     Ok(())
 }
 
-/// The same of a file that somebody names: a link is refused.
+/// [`replace`] of a file that somebody names: a link is refused.
+pub(crate) fn replace_own(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    not_a_link(path)?;
+    replace(path, bytes)
+}
+
+/// The same, and writes zeros over what the old file held.
 pub(crate) fn replace_own_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    not_a_link(path)?;
+    replace_and_wipe(path, bytes)
+}
+
+fn not_a_link(path: &Path) -> Result<(), PrivateFileError> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.file_type().is_symlink() => {
             let path = path.to_path_buf();
             Err(PrivateFileError::Link { path })
         }
-        _ => replace_and_wipe(path, bytes),
+        _ => Ok(()),
     }
 }
 
@@ -222,6 +281,9 @@ fn sync_dir(path: &Path) -> Result<(), PrivateFileError> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(failed(dir, "sync"))
 }
+
+/// Behind the name of a file that is not whole yet.
+const UNFINISHED: &str = "new";
 
 fn unfinished(path: &Path, suffix: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::cipher::{self, Key};
 use super::document::put_back;
 use super::texts::{About, Doomed, KeyName, TextKeys};
-use super::{Document, State, TENANTS_MAX, TEXTS, Vault, VaultError, check_name, hex};
+use super::{Document, Kek, State, TENANTS_MAX, TEXTS, Vault, VaultError, check_name, hex};
 
 /// Keys of texts that are kept ready: making one takes a hundred hashes, and an agent writes about few subjects at a time.
 const READY_MAX: usize = 1_024;
@@ -41,16 +41,26 @@ pub(super) struct TenantKeys {
     /// The document that holds the keys of texts, and its version.
     document: String,
     version: Option<u64>,
+    /// The keys, the one that document lies under first.
+    under: Kek,
+}
+
+/// The keys of texts as they are kept: in which version of their document, and the keys with the one that lies under first.
+struct KeptTexts {
+    keys: TextKeys,
+    version: u64,
+    under: Kek,
 }
 
 impl TenantKeys {
-    fn new(tenant: &str, digest: Key, (texts, version): (TextKeys, Option<u64>)) -> Self {
+    fn new(tenant: &str, digest: Key, texts: KeptTexts) -> Self {
         Self {
             digest,
-            texts,
+            texts: texts.keys,
             ready: HashMap::new(),
             document: texts_document(tenant),
-            version,
+            version: Some(texts.version),
+            under: texts.under,
         }
     }
 
@@ -202,7 +212,7 @@ impl Vault {
             let Some(changed) = change(&mut next)? else {
                 return Ok(Some(None));
             };
-            let version = self.write_texts(tenant, &next, keys.version)?;
+            let version = self.write_texts(tenant, &next, keys.version, &keys.under)?;
             if version.is_none() {
                 return Ok(None);
             }
@@ -223,7 +233,7 @@ impl Vault {
                 if Some(newer.version) < keys.version {
                     return Err(put_back(self.documents.path(&newer.name)));
                 }
-                keys.texts = self.texts_of(tenant, &newer.bytes)?;
+                (keys.texts, keys.under) = self.texts_of(tenant, &newer.bytes)?;
                 keys.version = Some(newer.version);
                 keys.ready.clear();
             }
@@ -289,22 +299,51 @@ impl Vault {
                 max: TENANTS_MAX,
             });
         }
-        let (digest, texts) = (cipher::new_key()?, TextKeys::new()?);
-        let aad = key_aad(tenant, "digest");
-        let wrapped = cipher::encrypt(self.kek.bytes(), &aad, digest.as_ref())?;
+        let under = state.tenants.under().or(state.credentials.under());
+        let kek = under.unwrap_or(&self.kek).clone();
+        let digest = cipher::new_key()?;
+        let wrapped = cipher::encrypt(kek.bytes(), &key_aad(tenant, "digest"), digest.as_ref())?;
         let wrapped = WrappedKeys {
             digest: URL_SAFE_NO_PAD.encode(wrapped),
         };
         // The document first: a tenant that is named has one, and who finds none knows that it was taken away.
-        let texts = match self.write_texts(tenant, &texts, None)? {
-            Some(version) => (texts, Some(version)),
-            // Another ledger makes them too, or ended before it named the tenant.
-            None => self.read_texts(tenant)?,
+        let Some(texts) = self.make_texts(tenant, &kek)? else {
+            return Ok(None);
         };
         let mut next = state.tenants.content.clone();
         next.tenants.insert(tenant.to_owned(), wrapped);
-        let there = state.tenants.replace(next, &*self.documents, &self.kek)?;
+        let there = state.tenants.replace(next, &*self.documents, &kek)?;
         Ok(there.then(|| TenantKeys::new(tenant, digest, texts)))
+    }
+
+    /// The keys of texts of a tenant that is not named yet, under the first of these keys; none where another ledger is at it.
+    fn make_texts(&self, tenant: &str, kek: &Kek) -> Result<Option<KeptTexts>, VaultError> {
+        let mut found = self.documents.newer(&[(&texts_document(tenant), None)])?;
+        let found = found.pop();
+        // Another ledger makes them too, or ended before it named the tenant. Nothing can lie under those that nobody opens.
+        let opened = found.as_ref().map(|it| self.texts_of(tenant, &it.bytes));
+        let (keys, known) = match opened {
+            Some(Ok((keys, under))) if under.has_first_of(kek) => {
+                let version = found.map_or(0, |it| it.version);
+                return Ok(Some(KeptTexts {
+                    keys,
+                    version,
+                    under,
+                }));
+            }
+            Some(Ok((keys, _))) => (keys, found.map(|it| it.version)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "Keys of texts that no tenant was named for are made anew");
+                (TextKeys::new()?, found.map(|it| it.version))
+            }
+            None => (TextKeys::new()?, None),
+        };
+        let version = self.write_texts(tenant, &keys, known, kek)?;
+        Ok(version.map(|version| KeptTexts {
+            keys,
+            version,
+            under: kek.clone(),
+        }))
     }
 
     pub(super) fn unwrap_key(
@@ -324,18 +363,22 @@ impl Vault {
         })
     }
 
-    fn read_texts(&self, tenant: &str) -> Result<(TextKeys, Option<u64>), VaultError> {
+    fn read_texts(&self, tenant: &str) -> Result<KeptTexts, VaultError> {
         let name = texts_document(tenant);
         let mut found = self.documents.newer(&[(&name, None)])?;
         let found = found.pop();
         let found = found.ok_or_else(|| self.texts_tampered(tenant, "it is not there"))?;
-        let texts = self.texts_of(tenant, &found.bytes)?;
-        Ok((texts, Some(found.version)))
+        let (keys, under) = self.texts_of(tenant, &found.bytes)?;
+        Ok(KeptTexts {
+            keys,
+            version: found.version,
+            under,
+        })
     }
 
-    fn texts_of(&self, tenant: &str, bytes: &[u8]) -> Result<TextKeys, VaultError> {
+    fn texts_of(&self, tenant: &str, bytes: &[u8]) -> Result<(TextKeys, Kek), VaultError> {
         let text = self.kek.decrypt(&key_aad(tenant, "texts"), bytes);
-        let keys = text.and_then(|(text, _)| TextKeys::read(&text));
+        let keys = text.and_then(|(text, under)| Some((TextKeys::read(&text)?, under)));
         keys.ok_or_else(|| self.texts_tampered(tenant, "it does not decrypt"))
     }
 
@@ -352,9 +395,10 @@ impl Vault {
         tenant: &str,
         keys: &TextKeys,
         known: Option<u64>,
+        kek: &Kek,
     ) -> Result<Option<u64>, VaultError> {
         let text = keys.to_vec()?;
-        let sealed = cipher::encrypt(self.kek.bytes(), &key_aad(tenant, "texts"), &text)?;
+        let sealed = cipher::encrypt(kek.bytes(), &key_aad(tenant, "texts"), &text)?;
         self.documents
             .replace(&texts_document(tenant), known, &sealed)
     }

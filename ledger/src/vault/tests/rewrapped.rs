@@ -220,10 +220,107 @@ fn ledgers_that_were_given_the_keys_in_another_order_change_one_vault_without_lo
         holds(vault, &texts);
         assert_eq!(vault.list().len(), 3);
     }
-    let one = open(&[2, 1]);
-    holds(&one, &texts);
-    one.lies_under_first().unwrap();
-    holds(&open(&[2]), &texts);
+    // It goes on for as long as it likes: a tenant that is new, too, lies under the key that the vault is under by now.
+    let late = one.seal("local/late/1", &about(), AAD, b"late").unwrap();
+    two.seal("local/later/1", &about(), AAD, b"later").unwrap();
+
+    two.refresh().unwrap();
+    two.lies_under_first().unwrap();
+    let alone = open(&[2]);
+    holds(&alone, &texts);
+    for name in ["by-one", "by-two"] {
+        let lent = alone.lend(TENANT, name, &destination()).unwrap();
+        assert_eq!(lent.secret.expose(), b"another");
+    }
+    let text = alone.open_sealed("local/late/1", AAD, &late).unwrap();
+    assert_eq!(*text, b"late");
+    // And back again.
+    let back = open(&[1, 2]);
+    holds(&back, &texts);
+    back.lies_under_first().unwrap();
+    holds(&open(&[1]), &texts);
+}
+
+#[test]
+fn keys_under_the_one_before_within_a_document_under_the_first_are_found_and_moved() {
+    let documents = Shared::default();
+    let open = |keys: &[u8]| Vault::over(Box::new(documents.clone()), keks(keys));
+    let vault = open(&[1]).unwrap();
+    let texts = filled(&vault);
+    {
+        let (mut state, next) = (vault.state(), keks(&[2, 1]));
+        let credentials = state.credentials.content.clone();
+        let there = state.credentials.replace(credentials, &documents, &next);
+        assert!(there.unwrap());
+        let tenants = state.tenants.content.clone();
+        assert!(state.tenants.replace(tenants, &documents, &next).unwrap());
+    }
+    let refused = open(&[2]).err().unwrap();
+    let said = refused.to_string();
+    assert!(matches!(refused, VaultError::NotUnder { .. }), "{said}");
+    assert!(said.contains("start with all of them once"), "{said}");
+    let looked = Vault::look_over(Box::new(documents.clone()), keks(&[2, 1])).unwrap();
+    looked.lies_under_first().unwrap_err();
+
+    holds(&open(&[2, 1]).unwrap(), &texts);
+    holds(&open(&[2]).unwrap(), &texts);
+}
+
+#[test]
+fn keys_of_texts_that_no_tenant_was_named_for_are_made_anew_where_nothing_opens_them() {
+    let documents = Shared::default();
+    let open = |keys: &[u8]| Vault::over(Box::new(documents.clone()), keks(keys)).unwrap();
+    let before = open(&[1]);
+    before.seal(TENANT, &about(), AAD, b"text").unwrap();
+    // As after a crash before the tenant was named.
+    documents.0.lock().unwrap().remove("tenants.json");
+    // Under a key that is given they stay, under the one that the vault is under.
+    let known = open(&[2, 1]);
+    known.seal(TENANT, &about(), AAD, b"text").unwrap();
+    known.lies_under_first().unwrap();
+    documents.0.lock().unwrap().remove("tenants.json");
+    let sealed = open(&[3]).seal(TENANT, &about(), AAD, b"text").unwrap();
+    let text = open(&[3]).open_sealed(TENANT, AAD, &sealed).unwrap();
+    assert_eq!(*text, b"text");
+}
+
+#[test]
+fn what_a_crash_left_unfinished_is_wiped_and_a_copy_of_the_same_file_is_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("vault");
+    let texts = filled(&Vault::open(&dir, keks(&[1])).unwrap());
+    let unfinished = [
+        dir.join(".credentials.json.new"),
+        dir.join(TEXTS).join(".0000.new"),
+    ];
+    for path in &unfinished {
+        fs::write(path, b"keys of before").unwrap();
+    }
+    let copy = temp.path().join("copy");
+    fs::hard_link(dir.join("credentials.json"), &copy).unwrap();
+    let before = fs::read(&copy).unwrap();
+    let held = fs::File::open(&unfinished[0]).unwrap();
+    holds(&Vault::open(&dir, keks(&[2, 1])).unwrap(), &texts);
+    assert!(unfinished.iter().all(|path| !path.exists()));
+    let mut left = String::new();
+    std::io::Read::read_to_string(&mut &held, &mut left).unwrap();
+    assert_eq!(left, "\0".repeat(14));
+    assert_eq!(fs::read(&copy).unwrap(), before, "somebody's own copy");
+
+    let path = temp.path().join("kek");
+    Kek::generate_file(&path).unwrap();
+    let link = temp.path().join("kek.copy");
+    fs::hard_link(&path, &link).unwrap();
+    let kept = fs::read(&link).unwrap();
+    let next = Kek::rotate_file(&path).unwrap();
+    assert_eq!(fs::read(&link).unwrap(), kept);
+    let crashed = temp.path().join(".kek.new");
+    fs::write(&crashed, b"all keys").unwrap();
+    assert_eq!(Kek::forget_before(&path, &next).unwrap(), 1);
+    assert!(!crashed.exists());
+    fs::write(&crashed, b"all keys").unwrap();
+    assert_eq!(Kek::forget_before(&path, &next).unwrap(), 0);
+    assert!(!crashed.exists());
 }
 
 #[test]
