@@ -98,6 +98,7 @@ pub fn b64u_decode(text: &str) -> Result<Vec<u8>, B64Error> {
 
 /// As [`b64u_decode`], for exactly `N` bytes: a key, a salt, a signature.
 pub fn b64u_decode_array<const N: usize>(text: &str) -> Result<[u8; N], B64Error> {
+    const { assert!(N <= B64_STACK_BYTES, "nothing longer is kept in this form") };
     // What may be as long is read on the stack; the decoder wants room for whole groups of three bytes.
     let mut room = [0; B64_STACK_BYTES];
     let read = match text.len() <= B64_STACK_BYTES / 3 * 4 {

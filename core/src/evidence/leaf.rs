@@ -27,7 +27,8 @@ pub const LEAF_BYTES_MAX: usize = 32 * 1024;
 /// field crowds out the others.
 pub const FIELD_BYTES_MAX: usize = 1024;
 
-/// One leaf. Canonical JSON `{"d","h","r","s","v"}`; `d` and `s` are left out where there is none.
+/// One leaf. Canonical JSON `{"d","h","r","s","v"}`; `d` and `s` are left out where there is none. Read from text in memory only, of which
+/// it borrows: `serde_json::from_slice`, not `from_reader` or `from_value`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leaf {

@@ -21,7 +21,8 @@ pub const RECORD_VERSION: &str = "actpass.record/1";
 pub const RECORD_BYTES_MAX: usize = 24 * 1024;
 
 /// One link of a stream. Canonical JSON
-/// `{"body","kind","prev","seq","stream","time","v"}`; hash = SHA-256(`actpass.record/1\0` ‖ canonical record).
+/// `{"body","kind","prev","seq","stream","time","v"}`; hash = SHA-256(`actpass.record/1\0` ‖ canonical record). Read from text in memory
+/// only, as a leaf.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The sidecar: SHA-256 of its public key.

@@ -116,6 +116,8 @@ pub struct SegmentStorage {
     /// The last segment that was taken in by its index file at the start, unread.
     believed: Option<u32>,
     current: Option<Current>,
+    /// Number of the last segment that was begun; 0 where there is none.
+    last: u32,
     ahead: Ahead,
     /// The segment whose index file a thread writes.
     indexing: Option<(u32, Thread<Option<Summary>>)>,
@@ -190,6 +192,7 @@ impl SegmentStorage {
             believed: sealed.last(),
             sealed: Arc::new(sealed),
             current: None,
+            last: 0,
             ahead: Ahead::Nothing,
             indexing: None,
             beside: false,
@@ -290,6 +293,7 @@ impl SegmentStorage {
         // it is durable would make its loss look like damage.
         let synced = file.fdatasync();
         synced.map_err(|error| failed(&path, "fdatasync", error))?;
+        self.last = end.from.number;
         self.current = Some(Current {
             file,
             path,
@@ -313,6 +317,7 @@ impl SegmentStorage {
             failed(&path, "open", error)
         })?;
         self.ahead = Ahead::Nothing;
+        self.last = number;
         self.current = Some(Current {
             file,
             path,
@@ -405,7 +410,10 @@ impl SegmentStorage {
             }
         }
         self.index.close_group(&id, chain);
-        self.prepare_beside();
+        // The group is durable whatever comes of the next segment; after a failed one this storage takes nothing more.
+        if let Err(error) = self.prepare_beside() {
+            tracing::error!(%error, "The next segment of the log was not made");
+        }
         Ok(())
     }
 

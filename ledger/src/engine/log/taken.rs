@@ -10,7 +10,7 @@ use actpass_core::hash::BundleDigest;
 
 use super::{Log, OpenError};
 use crate::engine::{Keys, Logs, Parts, checkpoint_name};
-use crate::storage::{BlobKind, Entry};
+use crate::storage::{BlobKind, Entry, Head};
 
 /// Reads all logs back from storage: each from the state that was kept of it, or from its first leaf.
 pub(in crate::engine) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> {
@@ -38,7 +38,27 @@ pub(in crate::engine) fn read_all(parts: &mut Parts) -> Result<Logs, OpenError> 
         true => parts.storage.replay(visit)?,
         false => parts.storage.replay_from(&sizes, visit)?,
     }
-    taken.finish(parts.storage.is_shared())
+    let shared = parts.storage.is_shared();
+    let logs = taken.finish(shared)?;
+    if !shared {
+        all_read(&logs, &parts.storage.logs())?;
+    }
+    Ok(logs)
+}
+
+/// Makes sure that no log ends before its leaves in the storage do.
+fn all_read(logs: &Logs, stored: &[(String, Head)]) -> Result<(), OpenError> {
+    for (origin, head) in stored {
+        let read = logs.get(origin).map_or(0, Log::size);
+        if read != head.size {
+            return Err(OpenError::Damaged {
+                log: origin.clone(),
+                seq: read,
+                what: format!("the storage has {} leaves and showed no more", head.size),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Takes in what the storage has of a log behind the leaves that are known.

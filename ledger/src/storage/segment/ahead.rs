@@ -28,26 +28,58 @@ impl SegmentStorage {
             return Ok(());
         }
         let (number, size) = (self.next_number(), self.options.segment_bytes);
-        let made = match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
-            Ahead::Making(thread) => thread.result(&self.segments.join(segment_name(number))),
-            _ => make_segment(&*self.io, &self.segments, number, size, &Pace::at_once()),
-        };
-        if let Err(error) = made {
-            if matches!(error, WriteError::Full) {
-                self.ahead = Ahead::GivenUp;
-            }
-            return Err(self.write_failed(error));
+        self.take_ahead(true)?;
+        if self.made_ahead().is_none() {
+            // Where a thread found no room, there may be some by now.
+            let made = make_segment(&*self.io, &self.segments, number, size, &Pace::at_once());
+            self.ahead_made(number, made)?;
         }
-        self.ahead = Ahead::Made(number);
         Ok(())
     }
 
-    /// Has a thread make it, all along this one but its ends: nobody had the time before.
-    pub(super) fn prepare_beside(&mut self) {
+    /// Takes in what the thread made, if it is done, or else if it is to be waited for. That it found no room is no error yet.
+    fn take_ahead(&mut self, wait: bool) -> Result<(), StorageError> {
+        let done = match &self.ahead {
+            Ahead::Making(thread) => wait || thread.is_finished(),
+            _ => false,
+        };
+        if !done {
+            return Ok(());
+        }
+        let Ahead::Making(thread) = std::mem::replace(&mut self.ahead, Ahead::Nothing) else {
+            return Ok(());
+        };
+        let number = self.next_number();
+        let made = thread.result(&self.segments.join(segment_name(number)));
+        match self.ahead_made(number, made) {
+            Err(StorageError::NoSpace { .. }) => {
+                tracing::warn!(path = %self.dir.display(), "No room for the next segment of the log; there has to be some once this one is full");
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    fn ahead_made(
+        &mut self,
+        number: u32,
+        made: Result<(), WriteError>,
+    ) -> Result<(), StorageError> {
+        self.ahead = match &made {
+            Ok(()) => Ahead::Made(number),
+            Err(WriteError::Full) => Ahead::GivenUp,
+            Err(WriteError::Failed { .. }) => Ahead::Nothing,
+        };
+        made.map_err(|error| self.write_failed(error))
+    }
+
+    /// Has a thread make it, all along this one but its ends, and takes in what it made: nobody had the time before.
+    pub(super) fn prepare_beside(&mut self) -> Result<(), StorageError> {
         let used = self.current.as_ref().map_or(0, Current::percent_used);
         if !self.beside || used < STARTS_AT {
-            return;
+            return Ok(());
         }
+        self.take_ahead(false)?;
         if matches!(self.ahead, Ahead::Nothing) {
             let (io, segments) = (Arc::clone(&self.io), self.segments.clone());
             let (number, size) = (self.next_number(), self.options.segment_bytes);
@@ -60,6 +92,7 @@ impl SegmentStorage {
         if let Ahead::Making(thread) = &self.ahead {
             thread.allow((used - STARTS_AT) * 100 / (DONE_AT - STARTS_AT));
         }
+        Ok(())
     }
 
     /// The number of the next segment, where it is made.

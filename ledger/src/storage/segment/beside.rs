@@ -63,8 +63,10 @@ impl<T> Thread<T> {
 
 impl<T> Drop for Thread<T> {
     fn drop(&mut self) {
-        // What it made counts once it is found; why it failed is said to who asks.
-        drop(self.join());
+        // What it made counts once it is found.
+        if let Some(Ok(Err(WriteError::Failed { path, did, source }))) = self.join() {
+            tracing::error!(error = %source, did, path = %path.display(), "Beside the appends something failed that was not asked for any more");
+        }
     }
 }
 

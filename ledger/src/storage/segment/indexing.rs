@@ -188,7 +188,7 @@ impl SegmentStorage {
             entry => visit(entry),
         };
         let (io, dir) = (&*self.io, &self.segments);
-        let last = self.current.as_ref().map_or(0, |current| current.number);
+        let last = self.last;
         for number in 1..=last {
             let kept = || self.index.contents().find(|it| it.segment == number);
             let summary = self.sealed.summary(number);

@@ -25,7 +25,7 @@ impl SegmentStorage {
         let sealed = Sealed::new(io.clone(), segments.clone());
         let start = Position::start_of(take_sealed(&*io, &segments, &mut index, &sealed)?);
         let access = Access::Read;
-        walk(&*io, &segments, access, start, &mut index, &mut unseen)?;
+        let walk = walk(&*io, &segments, access, start, &mut index, &mut unseen)?;
         Ok(Self {
             io,
             dir: dir.to_path_buf(),
@@ -35,6 +35,7 @@ impl SegmentStorage {
             believed: sealed.last(),
             sealed: Arc::new(sealed),
             current: None,
+            last: walk.last.map_or(0, |last| last.from.number),
             ahead: Ahead::Nothing,
             indexing: None,
             beside: false,

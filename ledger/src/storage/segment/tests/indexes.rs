@@ -200,3 +200,34 @@ fn leaves_from_any_place_on_are_shown_as_by_reading_all() {
         assert_eq!(found, want.collect::<Vec<_>>(), "{from:?}");
     }
 }
+
+#[test]
+fn who_only_looks_reads_on_from_there_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        segment_bytes: SEGMENT_BYTES_MIN,
+    };
+    let mut storage = SegmentStorage::open(dir.path(), options).unwrap();
+    for nth in 0..60_u32 {
+        let log = if nth % 4 == 0 { "two" } else { "one" };
+        let group = leaf_group(&storage, log, &[b'x'; 400]);
+        storage.append(&[group]).unwrap();
+    }
+    let from = BTreeMap::from([("one".to_owned(), 40)]);
+    let read = |storage: &mut SegmentStorage| {
+        let mut leaves = Vec::new();
+        let visit = &mut |entry: Entry<'_>| {
+            if let Entry::Leaf { log, seq, .. } = entry {
+                leaves.push((log.to_owned(), seq));
+            }
+            ControlFlow::Continue(())
+        };
+        storage.replay_from(&from, visit).unwrap();
+        leaves
+    };
+    let want = read(&mut storage);
+    assert_eq!(want.len(), 5 + 15, "the end of one, all of the other");
+    drop(storage);
+    let mut looking = SegmentStorage::look(dir.path()).unwrap();
+    assert_eq!(read(&mut looking), want);
+}
