@@ -13,9 +13,10 @@ use super::{LOGS, Stored, log_dir, verify};
 
 /// A home whose log goes on behind what directory `old` has of it, and the directory `other` with another log.
 fn two_ages() -> Home {
-    let home = copied(&LOGS[1]);
+    let [other, ours] = &*LOGS;
+    let home = copied(ours);
     copy_tree(&log_dir(&home), &home.path().join("old"));
-    copy_tree(&log_dir(&LOGS[0]), &home.path().join("other"));
+    copy_tree(&log_dir(other), &home.path().join("other"));
     let key = Keys::load(&home.path().join("state/keys"), "log");
     let stored = Stored::read(&log_dir(&home));
     let size = stored.leaves.len() as u64 + 40;
