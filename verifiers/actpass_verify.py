@@ -90,7 +90,7 @@ FORMS = {name: [part.split(":", 1) for part in form.split()] for name, form in {
     "environment?:text fault?:fault host:host meters?:[meter] method:text passport:text path_template:text port:u16 tenant:text upstream:text",
     "meter": "name:text unit:unit amount:int", "money": "currency:currency minor:minor", "revision": "term:count count:count",
     "event.genesis": "origin:text log_key:text issuer_keys:{text}", "event.keys": "issuer_keys:{text} vote_keys:{text}",
-    "event.log_key": "key:text by:text",
+    "event.log_key": "key:text by:text", "event.texts_disclosed": "leaves:[range] by:text", "range": "first:count last:count",
     "event.bundle": "digest:hash revision?:revision", "event.stream_ended": "stream:hash how:=closed,expired_tail_known,expired_tail_unknown",
     "event.stream_opened": "stream:hash key:text passport:text agent:text jti:text expires:time issuer?:text pod_uid?:text",
     "event.sealed": "approval:text stream:hash seq:count blob:hash bytes:count", "event.recovery": "bytes:count", "head": "root:hash size:count",

@@ -1,11 +1,12 @@
 //! The state directory: the log, the vault, the keys, and how to reach a running `actpass`.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use tempfile::NamedTempFile;
 
 /// Where everything is kept. Nothing of it is visible inside a contained command.
 #[derive(Clone, Debug)]
@@ -121,19 +122,17 @@ pub(crate) fn random_hex() -> anyhow::Result<String> {
     Ok(actpass_core::hash::hex(&bytes))
 }
 
-/// Writes a file for its owner only, whole or not at all.
+/// Writes a file for its owner only, whole or not at all. Until then it has a name that nobody had before, so nobody put a link there.
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let temporary = path.with_extension("new");
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        // Made with mode 600, and gone again where something fails.
+        let mut file = NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(dir)?.sync_all()
     };
     write().with_context(|| format!("write `{}`", path.display()))
 }

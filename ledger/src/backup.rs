@@ -10,11 +10,12 @@
 //! Full segments never change, so those of the copy before are linked; the last one is read, cut behind its last whole group, and
 //! synced where it comes from, so that no group is in a copy that the ledger could lose. The vault is read before and after: a change
 //! of it meanwhile begins again. Then all of the log is verified, as the copy has it, and held against the heads of the copy
-//! before. Only then `backup.json` names it, and the copy before goes.
+//! before. Only then `backup.json` names it, and the copy before goes. Where it cannot, the new one goes.
 //!
 //! # Guarantees
 //! - What a crash leaves is the copy before, whole, until the moment from which on it is the new one; what else lies there goes with the next
-//!   backup: what has no `head` was not finished and goes first, all else once the new copy is named. So a lost `backup.json` costs no copy.
+//!   backup: what has no `head` was not finished and goes first, as does all else that is not the copy named, if that one is there with all its
+//!   files; otherwise once the new copy is named. So a lost `backup.json` costs no copy, and of those that nobody can name none piles up.
 //!   No copy is a mixture of two: each segment names the hash of all before it.
 //! - The copy before is written over with zeros where it held keys, so what was erased since is erased here too.
 //! - A log that is behind the copy before, or another one, is refused.
@@ -170,11 +171,16 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     for copy in copies.extract_if(.., |copy| half_made(copy)) {
         files::remove_copy(&to.join(copy))?;
     }
-    let dirs: Vec<PathBuf> = copies.iter().map(|copy| to.join(copy)).collect();
-    // Where nothing says which copy counts, the new one is held against all that are there.
-    let held_to: Vec<PathBuf> = match named {
-        Some(named) => vec![to.join(named)],
-        None => dirs.clone(),
+    let mut dirs: Vec<PathBuf> = copies.iter().map(|copy| to.join(copy)).collect();
+    // Where nothing says which copy counts, or that one is not whole, the new one is held against all that are there.
+    let held_to: Vec<PathBuf> = match &before {
+        Some(before) if before.is_there(&to) => {
+            let named = to.join(&before.copy);
+            // Keys of texts that were erased since may be in the others. What cannot go now is tried again once there is a new copy.
+            dirs.retain(|dir| *dir == named || files::remove_copy(dir).is_err());
+            vec![named]
+        }
+        _ => dirs.clone(),
     };
     let mut copy = Copy::new(&data, &to, &name, before.as_ref(), held_to);
     // All that was logged or erased by then is in it.
@@ -188,11 +194,17 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     let (copied, kept) = (copy.copied, copy.kept);
     files::sync_all_dirs(&copy.to)?;
     let manifest = Manifest::new(name, begun, logs, files);
-    files::sync_dir(&to)?;
-    manifest.write(&to)?;
-    for dir in dirs {
-        files::remove_copy(&dir)?;
+    if let Err(error) = files::sync_dir(&to).and_then(|()| manifest.write(&to)) {
+        // It may be in its place and only not be synced. Where it says that another copy counts, or none, this one would stay for ever.
+        let there = Manifest::read(&to).map(|there| there.map(|it| it.copy));
+        if there.is_ok_and(|there| there.as_ref() != Some(&manifest.copy)) {
+            files::remove_copy(&copy.to).ok();
+        }
+        return Err(error);
     }
+    // One that cannot go keeps no other.
+    let removed: Vec<_> = dirs.iter().map(|dir| files::remove_copy(dir)).collect();
+    removed.into_iter().collect::<Result<(), BackupError>>()?;
     Ok(Made {
         manifest,
         copied,

@@ -16,7 +16,7 @@ use actpass_core::evidence::record::Body;
 
 use crate::engine::side_frame_aad;
 use crate::storage::{BlobKind, Entry};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Destroyed, KeyName, Vault, VaultError};
 
 pub use leaves::{Leaves, LeavesError, RANGES_MAX};
 pub use tally::Tally;
@@ -56,6 +56,8 @@ pub struct Disclosing<'a> {
     log: &'a str,
     leaves: &'a Leaves,
     vault: &'a Vault,
+    /// What the log says is erased, whatever keys the vault has.
+    erased: Destroyed,
     /// Encrypted texts by their leaves, which are still to come.
     held: BTreeMap<u64, Vec<u8>>,
     bytes: usize,
@@ -68,9 +70,16 @@ impl<'a> Disclosing<'a> {
             log,
             leaves,
             vault,
+            erased: Destroyed::default(),
             held: BTreeMap::new(),
             bytes: 0,
         }
+    }
+
+    /// The same without what is erased, by a vault that may be from before that.
+    #[must_use]
+    pub fn without(self, erased: Destroyed) -> Self {
+        Self { erased, ..self }
     }
 
     /// What is to be disclosed before this entry is written: its number and texts, where it is such a leaf and there are any.
@@ -111,6 +120,9 @@ impl<'a> Disclosing<'a> {
 
     /// The texts of a leaf; none where they are erased.
     fn opened(&self, seq: u64, sealed: &[u8]) -> Result<Option<Openings>, DiscloseError> {
+        if KeyName::of(sealed).is_some_and(|name| self.erased.holds(&name)) {
+            return Ok(None);
+        }
         let aad = side_frame_aad(self.log, seq);
         let tenant = self.log.strip_prefix("actpass/").unwrap_or(self.log);
         let text = match self.vault.open_sealed(tenant, aad.as_bytes(), sealed) {

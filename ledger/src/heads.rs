@@ -56,7 +56,7 @@ pub enum HeadsError {
     },
     /// What says that it was restored is not what was written.
     #[error(
-        "`{0}` does not say which logs were restored, and of how many leaves; restore the backup again"
+        "`{0}` does not say which logs were restored: restore the backup again into an empty directory, by `restore --from BACKUP --to DIR`, give that one the keys, and then `fork` it"
     )]
     RestoredForm(PathBuf),
     /// There is no such log any more.
@@ -166,13 +166,25 @@ pub(crate) const RESTORED: &str = "restored";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RestoredLog {
     pub(crate) name: String,
-    /// Its leaves then.
+    /// Its leaves then, or [`NOT_SAID`].
     pub(crate) leaves: u64,
 }
 
+/// In place of the leaves that a log had when an earlier build restored it, which did not write them down. No gap in the log is behind so
+/// many, so one is logged whether or not one was: better twice than never.
+const NOT_SAID: u64 = u64::MAX;
+
+/// What the name of every log begins with.
+const LOG_PREFIX: &str = "actpass/";
+
 impl RestoredLog {
-    /// Its line: `LEAVES NAME`.
+    /// Its line: `LEAVES NAME`, or `NAME` as earlier builds wrote it.
     fn read(line: &str) -> Option<Self> {
+        if line.starts_with(LOG_PREFIX) {
+            let name = line.to_owned();
+            let leaves = NOT_SAID;
+            return Some(Self { name, leaves });
+        }
         let (leaves, name) = line.split_once(' ')?;
         let (name, leaves) = (name.to_owned(), leaves.parse().ok()?);
         Some(Self { name, leaves })
@@ -183,7 +195,10 @@ impl RestoredLog {
 pub(crate) fn restored_text(made: &str, logs: &[RestoredLog]) -> String {
     let mut text = format!("{made}\n");
     for RestoredLog { name, leaves } in logs {
-        text.push_str(&format!("{leaves} {name}\n"));
+        match *leaves {
+            NOT_SAID => text.push_str(&format!("{name}\n")),
+            leaves => text.push_str(&format!("{leaves} {name}\n")),
+        }
     }
     text
 }
@@ -202,6 +217,8 @@ fn read_restored(file: &Path) -> Result<Option<(String, Vec<RestoredLog>)>, Head
     let mut lines = text.lines();
     let made = lines.next().unwrap_or_default().to_owned();
     let logs: Option<Vec<RestoredLog>> = lines.map(RestoredLog::read).collect();
+    // It goes with the last log that it names.
+    let logs = logs.filter(|logs| !logs.is_empty());
     let logs = logs.ok_or_else(|| HeadsError::RestoredForm(file.to_owned()))?;
     Ok(Some((made, logs)))
 }
@@ -229,9 +246,7 @@ pub(crate) fn said_lost(path: &Path, said: &[&str]) -> Result<(), HeadsError> {
 /// Holds the logs against the kept heads.
 pub(crate) fn check(path: &Path, logs: &Logs) -> Result<(), HeadsError> {
     let restored = path.with_file_name(RESTORED);
-    if let Some(made) = private_file::read(&restored, FILE_BYTES_MAX)? {
-        let made = String::from_utf8_lossy(&made);
-        let made = made.lines().next().unwrap_or_default();
+    if let Some((made, _)) = read_restored(&restored)? {
         let made = made.escape_debug().to_string();
         let path = restored;
         return Err(HeadsError::Restored { path, made });

@@ -47,7 +47,7 @@ pub use self::private_file::PrivateFileError;
 pub use self::secret::Secret;
 pub(crate) use self::tenant::is_recorded;
 use self::tenant::{TenantKeys, Tenants};
-pub use self::texts::{About, Doomed, Gone, KeyName};
+pub use self::texts::{About, Destroyed, Doomed, Gone, KeyName};
 pub use actpass_core::upstream::Effect;
 
 /// Largest secret in bytes: a header value; common servers refuse header lines over 8 KiB.

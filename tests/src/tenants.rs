@@ -30,7 +30,7 @@ use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::watch;
 
@@ -346,6 +346,23 @@ impl Tenants {
             body => serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())),
         };
         Ok((status.trim().parse()?, body))
+    }
+
+    /// Asks for a path, and is gone once the answer has begun.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn begin(&self, token: &str, path: &str) -> anyhow::Result<()> {
+        let mut curl = Command::new("curl")
+            .args(["-sSkfN", "--http1.1", "-m", "10"])
+            .args(["-H", &format!("authorization: Bearer {token}")])
+            .arg(format!("https://{}{path}", self.address))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut begun = [0; 8];
+        let mut answer = curl.stdout.take().context("standard output")?;
+        answer.read_exact(&mut begun).await?;
+        Ok(curl.kill().await?)
     }
 
     /// The leaves of a tenant's log.

@@ -497,6 +497,76 @@ fn a_backup_whose_manifest_is_lost_keeps_its_copy_until_there_is_a_new_one() {
     assert_eq!(leaves(&copy_of(&state).join("log")), whole);
 }
 
+/// Names of the copies that are there.
+fn copies(state: &State) -> Vec<String> {
+    let there = fs::read_dir(state.path("backup")).unwrap();
+    let names = there.map(|it| it.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("copy-")).collect();
+    names.sort();
+    names
+}
+
+/// Makes a second whole copy that nothing names, as a backup left it whose manifest could not be written.
+fn unnamed(state: &State, name: &str) -> PathBuf {
+    let unnamed = state.path("backup").join(name);
+    let mut copy = Command::new("cp");
+    let copied = copy.arg("-a").arg(copy_of(state)).arg(&unnamed).status();
+    assert!(copied.unwrap().success());
+    unnamed
+}
+
+#[test]
+fn a_backup_whose_manifest_cannot_be_written_leaves_the_copy_before_and_no_other() {
+    let state = State::new();
+    state.grow(100);
+    json(&state.backup().output().unwrap());
+    let before = copies(&state);
+    // Neither root nor anybody else puts a file in its place.
+    let in_the_way = state.path("backup/.backup.json.new/here");
+    fs::create_dir_all(&in_the_way).unwrap();
+    for _ in 0..3 {
+        state.grow(10);
+        refused(&state.backup().output().unwrap());
+        assert_eq!(copies(&state), before);
+    }
+    json(&state.restore("again").output().unwrap());
+    fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
+    json(&state.backup().output().unwrap());
+    assert_eq!(copies(&state).len(), 1);
+    assert_ne!(copies(&state), before);
+}
+
+#[test]
+fn a_copy_that_nothing_names_goes_first_unless_it_may_be_the_only_whole_one() {
+    let state = State::new();
+    state.grow(100);
+    state.restore_point();
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    let (named, whole) = (copy_of(&state), leaves(&copy_of(&state).join("log")));
+    // From here on no backup succeeds: the log is behind the copies.
+    fs::rename(state.path("state"), state.path("newer")).unwrap();
+    fs::rename(state.path("older"), state.path("state")).unwrap();
+    let left = unnamed(&state, "copy-00000007");
+    refused(&state.backup().output().unwrap());
+    assert!(!left.exists(), "the keys in it go");
+    assert!(named.exists());
+
+    let left = unnamed(&state, "copy-00000008");
+    fs::remove_file(named.join("head")).unwrap();
+    let why = refused(&state.backup().output().unwrap());
+    assert!(why.contains("name another directory"), "{why}");
+    assert_eq!(
+        leaves(&left.join("log")),
+        whole,
+        "the only whole copy stays"
+    );
+    fs::rename(state.path("state"), state.path("older")).unwrap();
+    fs::rename(state.path("newer"), state.path("state")).unwrap();
+    json(&state.backup().output().unwrap());
+    assert_eq!(copies(&state), ["copy-00000009"]);
+}
+
 #[test]
 fn a_write_that_a_crash_cut_short_is_in_no_copy() {
     let state = State::new();

@@ -255,6 +255,29 @@ fn what_was_erased_is_not_disclosed_and_that_is_said() {
 }
 
 #[test]
+fn what_the_log_says_is_erased_is_not_disclosed_by_a_vault_from_before() {
+    let paid = Paid::run();
+    let copy = |from: &str, to: &str| {
+        let mut cp = Command::new("cp");
+        let copied = cp.arg("-a").args([paid.file(from), paid.file(to)]).status();
+        assert!(copied.unwrap().success());
+    };
+    copy("state/vault", "vault-of-before");
+    let erase = ["erase", "--subject", "vendor_paid", "--why", "request 4711"];
+    paid.json(&[&erase[..], &["--yes"]].concat());
+    fs::remove_dir_all(paid.file("state/vault")).unwrap();
+    copy("vault-of-before", "state/vault");
+    let said = paid.disclose("all", "late.jsonl");
+    let gone = paid.permitted.to_string();
+    let want = serde_json::json!({"leaves": 1, "gone": gone, "without": null});
+    assert_eq!(said, want);
+    let late = paid.lines("late.jsonl").concat();
+    assert!(!late.contains("vendor_paid"), "{late}");
+    assert!(late.contains("why-vendor_denied"));
+    assert_eq!(paid.verified("late.jsonl"), valid(1));
+}
+
+#[test]
 fn what_cannot_be_disclosed_is_refused_with_a_reason_and_leaves_no_file() {
     let paid = Paid::run();
     let leaves = paid.json(&["export", "--to", "other.jsonl"])["leaves"].clone();

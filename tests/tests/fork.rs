@@ -415,6 +415,35 @@ fn a_crash_before_it_is_noted_that_the_gap_is_logged_leads_to_no_second_gap() {
 }
 
 #[test]
+fn what_an_earlier_build_restored_goes_on_by_saying_so() {
+    let state = State::new();
+    let (left, log) = (state.leaves(), "actpass/local/default/1");
+    let marker = state.path("state/restored");
+    let earlier = format!("2026-01-02T03:04:05Z\n{log}\n");
+    private(&marker, earlier.as_bytes());
+    let why = state.log(1).unwrap_err();
+    assert!(
+        why.contains("2026-01-02") && why.contains("`fork`"),
+        "{why}"
+    );
+    assert_eq!(state.json(DONE)["logs"][0]["size"], left);
+    assert_eq!(state.events(log, left), ["Gap"]);
+    assert!(!marker.exists());
+    state.log(1).unwrap();
+}
+
+#[test]
+fn what_does_not_say_which_logs_were_restored_names_the_way_out() {
+    let state = State::new();
+    for marker in ["", "2026-01-02T03:04:05Z\n", "2026-01-02T03:04:05Z\n12"] {
+        private(&state.path("state/restored"), marker.as_bytes());
+        for why in [state.log(1).unwrap_err(), text(&state.actpass(DONE))] {
+            assert!(why.contains("`restore --from BACKUP --to DIR`"), "{why}");
+        }
+    }
+}
+
+#[test]
 fn a_log_that_is_gone_begins_anew_with_a_gap() {
     let (state, _, kept) = State::behind();
     fs::remove_dir_all(state.path("state/log")).unwrap();

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actpass_core::evidence::leaf::{EventBody, Leaf};
 use actpass_ledger::storage::PostgresStorage;
 use actpass_ledger::{ApiError, Ledger};
 use actpass_tests::actpass;
@@ -432,6 +433,78 @@ async fn every_ledger_shows_all_of_the_log() {
         .arg(&url)
         .status();
     assert!(!asked.unwrap().success(), "it looks whole");
+    for ledger in [one, two] {
+        ledger.stop().await;
+    }
+}
+
+/// What the log says was handed out of it: the first and the last leaf of each time.
+fn handed_out(parts: &Parts) -> Vec<(u64, u64)> {
+    let leaves = parts.leaves().unwrap();
+    let of = |leaf: &Leaf| match leaf.event() {
+        Some(EventBody::TextsDisclosed { leaves, .. }) => Some((leaves[0].first, leaves[0].last)),
+        _ => None,
+    };
+    leaves.iter().filter_map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn texts_are_disclosed_by_any_ledger_and_one_that_breaks_off_has_told_of_it_before() {
+    let server = Postgres::start().unwrap();
+    let parts = parts(&server, 10_000).await;
+    let (one, two) = (parts.replica().unwrap(), parts.replica().unwrap());
+    let agent = parts.agent_at(one.address()).await.unwrap();
+    for _ in 0..100 {
+        let verdict = agent.verdict("POST", "/v1/pay", PAY).await.unwrap();
+        assert_eq!(verdict, "permit");
+    }
+    agent.close().await.unwrap();
+    let before = parts.leaves().unwrap().len() as u64;
+    let file = parts.dir.path().join("disclosed");
+    let ask = async || {
+        let mut curl = tokio::process::Command::new("curl");
+        curl.args([
+            "-sSkf",
+            "-m",
+            "20",
+            "-H",
+            "authorization: Bearer token",
+            "-o",
+        ]);
+        let url = format!("https://{}/v1/export?disclose=all", two.address());
+        let asked = curl.arg(&file).arg(url).status().await.unwrap();
+        (asked.success(), std::fs::read_to_string(&file).unwrap())
+    };
+    let verified = || {
+        let mut verify = Command::new(actpass());
+        verify.arg("verify").arg(&file).output().unwrap()
+    };
+    let disclosed = |text: &str| {
+        let begin = "{\"disclosed\":{\"openings\":";
+        let lines = text.lines().filter(|line| line.starts_with(begin));
+        lines.filter(|line| line.contains("/v1/pay")).count()
+    };
+    let (whole, text) = ask().await;
+    assert!(whole, "{text}");
+    assert_eq!(disclosed(&text), 100);
+    let found = verified();
+    assert!(found.status.success(), "{found:?}");
+    assert_eq!(handed_out(&parts), [(0, before - 1)]);
+
+    // Behind many texts lies a leaf that is not what was written, so that the answer ends there.
+    let flip = "UPDATE actpass.batch SET leaves = set_byte(leaves, 20, get_byte(leaves, 20) # 1) \
+        WHERE nth = (SELECT max(nth) - 8 FROM actpass.batch)";
+    let flipped = format!("{flip} RETURNING nth");
+    let nth = server.sql(&flipped).unwrap();
+    let (whole, text) = ask().await;
+    assert!(!whole, "it looks whole");
+    assert!(disclosed(&text) > 0, "{}", text.len());
+    let found = verified();
+    assert_eq!(found.status.code(), Some(2), "{found:?}");
+    let nth: String = nth.chars().take_while(char::is_ascii_digit).collect();
+    let back = flip.replace("(SELECT max(nth) - 8 FROM actpass.batch)", &nth);
+    server.sql(&back).unwrap();
+    assert_eq!(handed_out(&parts), [(0, before - 1), (0, before)]);
     for ledger in [one, two] {
         ledger.stop().await;
     }

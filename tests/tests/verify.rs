@@ -10,6 +10,8 @@
 mod beside;
 #[path = "verify/rotation.rs"]
 mod rotation;
+#[path = "verify/saving.rs"]
+mod saving;
 #[path = "verify/state.rs"]
 mod state;
 

@@ -308,7 +308,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 
-    /// Save the log's newest signed checkpoint, unless the log is invalid; may be the file of --anchor
+    /// Save the log's newest signed checkpoint, unless the log is invalid; what FILE holds of it already is an anchor too
     #[arg(long, value_name = "FILE")]
     pub(crate) save_anchor: Option<PathBuf>,
 }

@@ -20,6 +20,7 @@ use super::ledger::Ledger;
 use crate::commands::export::said as said_of;
 use crate::commands::show;
 use crate::commands::verify::known::Elsewhere;
+use crate::commands::verify::saving::Saving;
 use crate::commands::verify::{said, watched};
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -74,6 +75,7 @@ pub(super) async fn verify(
         key,
         save_anchor,
     } = args;
+    let saving = save_anchor.as_deref().map(Saving::open).transpose()?;
     let namespace = of.map_or_else(|| kubectl.namespace(), Ok)?;
     // What was seen before the log is read has to be in it.
     let seen = seen(&kubectl.of(&namespace));
@@ -98,8 +100,10 @@ pub(super) async fn verify(
     let mut elsewhere =
         Elsewhere::of_cluster(key_of(&file, &keys)?, seen.iter().cloned().collect());
     elsewhere.add(&anchor, key.as_deref())?;
-    let verified = watched(&elsewhere, None, |known| verify_export(&file, known))?;
-    let exit = said(&verified, &elsewhere, save_anchor.as_deref(), json)?;
+    let verified = watched(&elsewhere, saving.as_ref(), None, |known| {
+        verify_export(&file, known)
+    })?;
+    let exit = said(&verified, &elsewhere, saving.as_ref(), json)?;
     if !json {
         show::line(&proof(&seen, key.is_some(), keep.as_deref()))?;
     }

@@ -2,26 +2,25 @@
 
 pub(crate) mod known;
 mod proof;
+pub(crate) mod saving;
 mod shown;
 mod single;
 
 use std::path::{Path, PathBuf};
 
-use actpass_core::evidence::checkpoint::Checkpoint;
-use actpass_core::evidence::leaf::LostHead;
-use actpass_core::verify::Class;
 use actpass_ledger::heads;
 use actpass_ledger::offline::{
-    Known, Resume, Verified, VerifiedLog, VerifyError, verify_dir, verify_export, verify_stream,
+    Known, Resume, Verified, VerifyError, verify_dir, verify_export, verify_stream,
 };
 use anyhow::bail;
 use known::Elsewhere;
+use saving::Saving;
 
 use super::show;
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
 use crate::progress::Progress;
-use crate::state::{StateDir, write_private};
+use crate::state::StateDir;
 
 /// Checks the files, then each log in them, and says where the first mistake is.
 pub(crate) fn verify(
@@ -32,14 +31,16 @@ pub(crate) fn verify(
     let resume = args.resume.as_deref();
     let resume = resume.map(|file| Resume::open(file, args.resume_every));
     let resume = resume.transpose()?;
+    let saving = args.save_anchor.as_deref().map(Saving::open).transpose()?;
+    let saving = saving.as_ref();
     let given = args.log.as_deref();
     if given == Some(Path::new("-")) {
-        return of_export(args, resume.as_ref(), json, |known| {
+        return of_export(args, resume.as_ref(), saving, json, |known| {
             verify_stream(std::io::stdin().lock(), known)
         });
     }
     if let Some(file) = given.filter(|path| path.is_file()) {
-        return of_file(args, file, state, resume.as_ref(), json);
+        return of_file(args, file, state, resume.as_ref(), saving, json);
     }
     if resume.is_some() {
         bail!("--resume is for an exported log: make one by `actpass export`");
@@ -61,10 +62,10 @@ pub(crate) fn verify(
     };
     elsewhere.add(&args.anchor, args.key.as_deref())?;
     let verified = match holds_log(&dir) {
-        true => watched(&elsewhere, None, |known| verify_dir(&dir, known))?,
+        true => watched(&elsewhere, saving, None, |known| verify_dir(&dir, known))?,
         false => Verified::absent(&elsewhere.known()),
     };
-    said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
+    said(&verified, &elsewhere, saving, json)
 }
 
 /// Checks a file of any of the kinds that we write.
@@ -73,6 +74,7 @@ fn of_file(
     file: &Path,
     state: impl FnOnce() -> anyhow::Result<StateDir>,
     resume: Option<&Resume>,
+    saving: Option<&Saving>,
     json: bool,
 ) -> anyhow::Result<Exit> {
     let of_logs = !args.anchor.is_empty() || args.save_anchor.is_some() || resume.is_some();
@@ -91,41 +93,49 @@ fn of_file(
         without_anchors()?;
         return proof::verify(&report, file, key, json);
     }
-    of_export(args, resume, json, |known| verify_export(file, known))
+    of_export(args, resume, saving, json, |known| {
+        verify_export(file, known)
+    })
 }
 
 /// Checks an exported log, against what the command line names.
 fn of_export(
     args: &VerifyArgs,
     resume: Option<&Resume>,
+    saving: Option<&Saving>,
     json: bool,
     verify: impl FnOnce(&Known<'_>) -> Result<Verified, VerifyError>,
 ) -> anyhow::Result<Exit> {
     let mut elsewhere = Elsewhere::default();
     elsewhere.add(&args.anchor, args.key.as_deref())?;
-    let verified = watched(&elsewhere, resume, verify)?;
-    said(&verified, &elsewhere, args.save_anchor.as_deref(), json)
+    let verified = watched(&elsewhere, saving, resume, verify)?;
+    said(&verified, &elsewhere, saving, json)
 }
 
 /// Verifies, and says how far it is to whoever watches.
-pub(crate) fn watched<T>(
+pub(crate) fn watched<E>(
     elsewhere: &Elsewhere,
+    saving: Option<&Saving>,
     resume: Option<&Resume>,
-    verify: impl FnOnce(&Known<'_>) -> T,
-) -> T {
+    verify: impl FnOnce(&Known<'_>) -> Result<Verified, E>,
+) -> Result<Verified, E> {
     let progress = Progress::new();
-    verify(&Known {
+    let known = Known {
         resume,
         progress: Some(&|leaves, of| progress.at(leaves, of)),
         ..elsewhere.known()
-    })
+    };
+    match saving {
+        Some(saving) => saving.beside(&known, verify),
+        None => verify(&known),
+    }
 }
 
 /// Shows what was found, and keeps an anchor where one is asked for.
 pub(crate) fn said(
     verified: &Verified,
     elsewhere: &Elsewhere,
-    save_anchor: Option<&Path>,
+    saving: Option<&Saving>,
     json: bool,
 ) -> anyhow::Result<Exit> {
     if json {
@@ -133,8 +143,8 @@ pub(crate) fn said(
     } else {
         show::line(&shown::text(verified, elsewhere))?;
     }
-    if let Some(path) = save_anchor {
-        save(path, verified)?;
+    if let Some(saving) = saving {
+        saving.save(verified)?;
     }
     Ok(verified.class().into())
 }
@@ -170,52 +180,4 @@ pub(crate) fn with_log(dir: PathBuf) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(dir)
-}
-
-/// Saves the newest checkpoint: written whole or not at all, as it may replace the anchor just used.
-fn save(path: &Path, verified: &Verified) -> anyhow::Result<()> {
-    if verified.class() == Class::Invalid {
-        eprintln!("actpass: no anchor saved, as the log is invalid");
-        return Ok(());
-    }
-    let [log] = verified.logs.as_slice() else {
-        bail!(
-            "no anchor saved: the directory holds {} logs, and an anchor is of one",
-            verified.logs.len()
-        );
-    };
-    let Some(checkpoint) = &log.checkpoint else {
-        bail!("no anchor saved: the log has no signed checkpoint yet");
-    };
-    let lost = lost_in(path, log);
-    write_private(path, &[&[checkpoint.clone()][..], &lost].concat().concat())?;
-    if !lost.is_empty() {
-        eprintln!(
-            "actpass: what the file held of the part that is lost stays in it, behind the newest head"
-        );
-    }
-    eprintln!(
-        "actpass: anchor saved to `{}`; keep it where whoever holds the log cannot change it",
-        path.display()
-    );
-    Ok(())
-}
-
-/// The anchors in a file that the log says are of what it lost: no later log has them, so a new head is none in their place.
-fn lost_in(path: &Path, log: &VerifiedLog) -> Vec<String> {
-    // Without the file there is nothing that could be lost with it.
-    let mut notes = heads::notes(&std::fs::read_to_string(path).unwrap_or_default());
-    let lost = || log.report.lost.iter().flat_map(|part| &part.heads);
-    notes.retain(|note| {
-        let is_of = |head: &LostHead| {
-            let checkpoint = Checkpoint {
-                origin: log.origin.clone(),
-                size: head.size,
-                root: head.root,
-            };
-            note.starts_with(&checkpoint.text())
-        };
-        lost().any(is_of)
-    });
-    notes
 }

@@ -250,6 +250,14 @@ pub enum EventBody {
         /// On what ground.
         why: String,
     },
+    /// Texts of these leaves go with an export in clear, as far as there are any and they are not erased. Logged before the first byte
+    /// is sent, so it stands also where the answer was broken off, or nothing of them could be opened.
+    TextsDisclosed {
+        /// Which, in order; all of them stand before this leaf.
+        leaves: Vec<LeafRange>,
+        /// Who asked for it.
+        by: String,
+    },
     /// The log goes on where a copy of it ended: what was logged after that is lost. Every stream ends here, its tail unknown, and
     /// every question to people is over.
     Gap {
@@ -272,6 +280,16 @@ pub enum EventBody {
         /// Bytes dropped.
         bytes: u64,
     },
+}
+
+/// Leaves that follow on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafRange {
+    /// The first.
+    pub first: u64,
+    /// The last, which may be the first.
+    pub last: u64,
 }
 
 /// A head that a log had once and has no more.

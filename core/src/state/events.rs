@@ -119,6 +119,7 @@ impl State {
             EventBody::Leased { .. }
             | EventBody::CredentialReleased { .. }
             | EventBody::CredentialChanged { .. }
+            | EventBody::TextsDisclosed { .. }
             | EventBody::Recovery { .. } => {}
         }
         Ok(())

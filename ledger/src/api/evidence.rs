@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actpass_core::evidence::leaf::{EventBody, Leaf};
+use actpass_core::evidence::leaf::{EventBody, Leaf, LeafRange};
 use actpass_core::evidence::tile;
 use actpass_core::wire::LAST_MAX;
 use axum::body::{Body, Bytes};
@@ -250,6 +250,10 @@ pub(super) async fn export(
         ),
         None => None,
     };
+    let disclose = match disclose.zip(discloser) {
+        Some((leaves, by)) => Some(told(&context, &origin, &leaves, by.person.user).await?),
+        None => None,
+    };
     let head = context.engine.query(move |logs| {
         let log = logs.get(&origin).ok_or(ApiError::NotFound("log"))?;
         let first = First {
@@ -261,11 +265,6 @@ pub(super) async fn export(
         Ok((first, log.checkpoint().to_owned()))
     });
     let (first, checkpoint) = head.await?;
-    if let Some((leaves, by)) = disclose.as_ref().zip(discloser) {
-        let within = leaves.within(first.leaves);
-        within.map_err(|error| malformed(&error))?;
-        tracing::info!(log = %first.log, %leaves, by = %by.person.user, "Texts are disclosed");
-    }
     let vault = context.vault.clone();
     context.evidence.answer(false, move |mut reader, lines| {
         let log = first.log.clone();
@@ -293,6 +292,37 @@ pub(super) async fn export(
         }
         Ok(())
     })
+}
+
+/// Logs that these texts are handed out, before any of them is: whoever breaks the answer off has read some. The same leaves then, however
+/// long the log is by now.
+async fn told(
+    context: &Context,
+    origin: &str,
+    leaves: &Leaves,
+    by: String,
+) -> Result<Leaves, ApiError> {
+    let of = origin.to_owned();
+    let size = context.engine.query(move |logs| {
+        let log = logs.get(&of).ok_or(ApiError::NotFound("log"))?;
+        Ok(log.size())
+    });
+    let ranges = leaves.of(size.await?).map_err(|error| malformed(&error))?;
+    let named = ranges.iter().map(|(first, last)| LeafRange {
+        first: *first,
+        last: *last,
+    });
+    let event = EventBody::TextsDisclosed {
+        leaves: named.collect(),
+        by: by.clone(),
+    };
+    let leaves = Leaves::Some(ranges);
+    let logged = context
+        .engine
+        .event(origin.to_owned(), Vec::new(), move |_, _| Ok(event.clone()));
+    logged.await?;
+    tracing::info!(log = %origin, %leaves, %by, "Texts are disclosed");
+    Ok(leaves)
 }
 
 fn malformed(error: &LeavesError) -> ApiError {

@@ -96,6 +96,16 @@ impl Manifest {
         }
     }
 
+    /// Whether the copy that it names has all its files, as long as they were. What they hold is looked at where it counts.
+    pub(super) fn is_there(&self, dir: &Path) -> bool {
+        let copy = dir.join(&self.copy);
+        let whole = |(name, file): (&String, &FileIn)| {
+            let about = std::fs::symlink_metadata(copy.join(name));
+            about.is_ok_and(|about| about.is_file() && about.len() == file.bytes)
+        };
+        self.files.iter().all(whole)
+    }
+
     pub(super) fn write(&self, dir: &Path) -> Result<(), BackupError> {
         let path = dir.join(FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|error| BackupError::Manifest {

@@ -51,6 +51,22 @@ impl Leaves {
         }
     }
 
+    /// Which these are in a log of so many leaves.
+    ///
+    /// # Errors
+    /// [`LeavesError::Beyond`].
+    pub fn of(&self, leaves: u64) -> Result<Vec<(u64, u64)>, LeavesError> {
+        self.within(leaves)?;
+        Ok(match self {
+            Self::All => leaves
+                .checked_sub(1)
+                .map(|last| (0, last))
+                .into_iter()
+                .collect(),
+            Self::Some(ranges) => ranges.clone(),
+        })
+    }
+
     /// That each of them is in a log of so many leaves.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::engine::checkpoint_name;
 use crate::export::{First, VERSION, Writer};
 use crate::storage::reader::SegmentReader;
 use crate::storage::{Entry, StorageError};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Destroyed, Vault, VaultError};
 
 /// Why a directory is not exported.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,13 @@ pub fn export_dir(
             return Err(ExportError::NoKeys(log.clone()));
         }
     }
-    let mut disclosing = disclose.map(|(leaves, vault)| Disclosing::new(log, leaves, vault));
+    let mut disclosing = match disclose {
+        Some((leaves, vault)) => {
+            let disclosing = Disclosing::new(log, leaves, vault);
+            Some(disclosing.without(erased_in(dir, log)?))
+        }
+        None => None,
+    };
     let (mut writer, line) = Writer::new(&first);
     to.write_all(&line)?;
     let mut written = Ok(());
@@ -98,6 +104,26 @@ pub fn export_dir(
     written?;
     to.write_all(&writer.last(checkpoint))?;
     Ok(first)
+}
+
+/// What the log says is erased, up to its very end: an erasure stands behind the texts that it is of.
+fn erased_in(dir: &Path, origin: &str) -> Result<Destroyed, ExportError> {
+    let (mut erased, mut taken) = (Destroyed::default(), Ok(()));
+    SegmentReader::open_read_only(dir)?.replay(&mut |entry| {
+        if let Entry::Leaf { log, bytes, .. } = entry
+            && log == origin
+            && let Ok(leaf) = Leaf::parse(bytes)
+            && let Some(event) = leaf.event()
+        {
+            taken = erased.event(event);
+        }
+        match taken.is_err() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    taken?;
+    Ok(erased)
 }
 
 /// The key that the log's first leaf names.

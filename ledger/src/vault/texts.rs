@@ -6,8 +6,11 @@
 //!
 //! A subject's keys have generations: each erasure of a subject begins another, so that what comes later can be read.
 
+use std::collections::BTreeMap;
+
 use actpass_core::evidence::leaf::EventBody;
 use actpass_core::hash::DigestMac;
+use actpass_core::state::ERASURES_MAX;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
@@ -116,6 +119,61 @@ impl KeyName {
     }
 }
 
+/// What a log says is destroyed. A vault that was put back from before has the keys still, until a ledger starts on it.
+#[derive(Clone, Debug, Default)]
+pub struct Destroyed {
+    /// The last generation that is gone, by tag.
+    subjects: BTreeMap<[u8; 8], u64>,
+    /// The first month that is not.
+    before: u16,
+}
+
+impl Destroyed {
+    /// Takes in an event.
+    ///
+    /// # Errors
+    /// Of more subjects than a log can have erased.
+    pub fn event(&mut self, event: &EventBody) -> Result<(), VaultError> {
+        let EventBody::Erasure {
+            subject,
+            generation,
+            before,
+            ..
+        } = event
+        else {
+            return Ok(());
+        };
+        if let Some(before) = before {
+            self.before = self.before.max(month(*before));
+        }
+        if let Some(subject) = subject {
+            let gone = self.subjects.entry(tag(subject)).or_default();
+            // An erasure of a subject names a generation; one that does not is of all that there can be.
+            *gone = (*gone).max(generation.unwrap_or(u64::MAX));
+        }
+        match self.subjects.len() > ERASURES_MAX {
+            true => Err(too_many_erased()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the key of that name is among them.
+    pub fn holds(&self, name: &KeyName) -> bool {
+        let subject = name.subject.is_some_and(|(tag, generation)| {
+            let gone = self.subjects.get(&tag);
+            gone.is_some_and(|gone| u64::from(generation) <= *gone)
+        });
+        subject || name.month < self.before
+    }
+}
+
+fn too_many_erased() -> VaultError {
+    VaultError::TooMany {
+        what: "erased subjects",
+        max: ERASURES_MAX,
+    }
+}
+
 /// The keys of one tenant's texts.
 #[derive(Clone)]
 pub(super) struct TextKeys {
@@ -174,18 +232,14 @@ impl TextKeys {
         doomed: &Doomed,
         event: impl FnOnce(Option<u64>) -> EventBody,
     ) -> Result<Option<EventBody>, VaultError> {
-        let full = || VaultError::TooMany {
-            what: "erased subjects",
-            max: actpass_core::state::ERASURES_MAX,
-        };
         let event = match doomed {
             Doomed::Subject(_) => {
                 let gone = self.generation;
                 let next = gone.checked_add(1).filter(|next| *next < GENERATION_MAX);
                 self.gone(doomed, gone);
-                self.generation = next.ok_or_else(full)?;
+                self.generation = next.ok_or_else(too_many_erased)?;
                 if self.subjects.len() > HELD_MAX {
-                    return Err(full());
+                    return Err(too_many_erased());
                 }
                 event(Some(u64::from(gone)))
             }
@@ -279,7 +333,7 @@ impl TextKeys {
 }
 
 /// Most keys of subjects that are held: each erasure leaves one per level.
-const HELD_MAX: usize = actpass_core::state::ERASURES_MAX * SUBJECT_LEVELS as usize;
+const HELD_MAX: usize = ERASURES_MAX * SUBJECT_LEVELS as usize;
 
 /// Under which a subject's keys stand.
 pub(super) fn tag(mac: &DigestMac) -> [u8; 8] {

@@ -2,7 +2,8 @@
 
 use actpass_core::evidence::checkpoint::Checkpoint;
 use actpass_core::evidence::leaf::{
-    EventBody, GapLimits, LostHead, Revision, Ruling, RulingVerdict, StreamEnd, TrustedKeys,
+    EventBody, GapLimits, LeafRange, LostHead, Revision, Ruling, RulingVerdict, StreamEnd,
+    TrustedKeys,
 };
 use actpass_core::evidence::record::{Body, Judged, Note, Outcome, OutcomeResult, Refusal};
 use actpass_core::hash::{DigestMac, b64u_encode};
@@ -212,6 +213,14 @@ pub(crate) fn local() -> Logbook {
     over(&mut log, &mut two);
     erased(&mut log, &mut two);
     log.event(changed(0, "delete")).unwrap();
+    log.event(EventBody::TextsDisclosed {
+        leaves: vec![
+            LeafRange { first: 4, last: 4 },
+            LeafRange { first: 7, last: 12 },
+        ],
+        by: "owner@example.com".to_owned(),
+    })
+    .unwrap();
     log.event(EventBody::Recovery { bytes: 513 }).unwrap();
     log.event(EventBody::Revoked {
         passport: "other-agent".to_owned(),

@@ -6,7 +6,7 @@ use actpass_core::verify::Class;
 use actpass_ledger::export::{First, Last, VERSION};
 use actpass_ledger::offline::{Files, Known, LogKey, Verified, verify_export};
 use actpass_tests::scaled;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{SHOP, World};
 
@@ -195,6 +195,15 @@ async fn texts_are_disclosed_to_those_alone_who_have_the_right_to_hand_them_out(
     assert_eq!(status, 200, "{plain}");
     let plain = plain.as_str().unwrap().to_owned();
     assert!(!plain.contains("\"salt\":"), "texts in clear");
+    let told = async || {
+        let events = fetched(&world, "/v1/events?namespace=shop").await;
+        let events = events
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let told = events.filter(|it| it["r"]["kind"] == "texts_disclosed");
+        told.collect::<Vec<Value>>()
+    };
+    assert_eq!(told().await, Vec::<Value>::new(), "nothing was handed out");
     let (status, said) = asked("both", all).await;
     assert_eq!(status, 200, "{said}");
     let text = format!("{}\n", said.as_str().unwrap());
@@ -203,10 +212,29 @@ async fn texts_are_disclosed_to_those_alone_who_have_the_right_to_hand_them_out(
     let path = r#"\"path\":\"/v1/pay\""#;
     let with_path = disclosed.iter().all(|line| line.contains(path));
     assert!(with_path && !disclosed.is_empty(), "{disclosed:?}");
+    // Who, and which: all that was there until then. The file holds the leaf that says so.
+    let [once] = &told().await[..] else {
+        panic!("not once")
+    };
+    let (seq, body) = (once["h"]["seq"].as_u64().unwrap(), &once["r"]["body"]);
+    assert_eq!(body["by"], "ada");
+    assert_eq!(body["leaves"], json!([{"first": 0, "last": seq - 1}]));
+    assert!(text.contains(&once.to_string()), "{once}");
+    // Whoever takes no more than the first bytes has been told of, too.
+    world
+        .tenants
+        .begin("both", &format!("/v1/export?{all}"))
+        .await
+        .unwrap();
+    assert_eq!(told().await.len(), 2);
     let key = LogKey::parse(&world.tenants.log_key()).unwrap();
     world.end().await;
     let dir = tempfile::tempdir().unwrap();
-    let found = verified(&dir.path().join("shop.jsonl"), text.as_bytes(), &key);
+    let file = dir.path().join("shop.jsonl");
+    let first = text.find(disclosed[0]).unwrap() + disclosed[0].len() + 1;
+    let cut = verified(&file, &text.as_bytes()[..first + 10], &key);
+    assert_eq!(cut.class(), Class::Incomplete, "broken off: {cut:?}");
+    let found = verified(&file, text.as_bytes(), &key);
     assert_eq!(found.class(), Class::Valid, "{found:?}");
     let report = &found.logs[0].report;
     assert_eq!(report.disclosed, disclosed.len() as u64);

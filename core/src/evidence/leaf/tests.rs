@@ -128,6 +128,13 @@ fn events() -> Vec<EventBody> {
             by: text("ann"),
             why: text("kept for a year"),
         },
+        EventBody::TextsDisclosed {
+            leaves: vec![
+                LeafRange { first: 3, last: 3 },
+                LeafRange { first: 7, last: 12 },
+            ],
+            by: text("ann"),
+        },
         EventBody::Bundle {
             digest: BundleDigest::from_bytes([2; 32]),
             revision: Some(Revision { term: 7, count: 3 }),

@@ -269,3 +269,42 @@ fn keys_that_were_taken_away_or_changed_are_not_made_anew() {
     fs::remove_file(&file).unwrap();
     refuses("no file");
 }
+
+#[test]
+fn what_the_log_says_is_destroyed_is_what_was_destroyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = open(dir.path());
+    let mut said = Destroyed::default();
+    let mut all = Vec::new();
+    let steps = [
+        Doomed::Subject(customer(1)),
+        Doomed::Before(at("2026-03-01T00:00:00Z")),
+        Doomed::Subject(customer(1)),
+        Doomed::Subject(customer(2)),
+    ];
+    for (nth, doomed) in steps.iter().enumerate() {
+        for month in ["2026-02", "2026-03", "2026-04"] {
+            // Whoever comes after the erasure of a month seals nothing for it.
+            let late = nth > 1 && month == "2026-02";
+            let about = [None, Some(1), Some(2), Some(3)];
+            all.extend(
+                about
+                    .into_iter()
+                    .filter(|_| !late)
+                    .map(|of| sealed(&vault, month, of)),
+            );
+        }
+        let made = |generation| event(&nth.to_string(), doomed, generation);
+        let event = vault.destroy(TENANT, doomed, made).unwrap().unwrap();
+        said.event(&event).unwrap();
+        for sealed in &all {
+            let name = KeyName::of(sealed).unwrap();
+            assert_eq!(
+                said.holds(&name),
+                opens(&vault, sealed).is_err(),
+                "{nth} {name:?}"
+            );
+        }
+    }
+    assert!(all.iter().any(|sealed| opens(&vault, sealed).is_ok()));
+}
