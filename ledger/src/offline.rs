@@ -126,14 +126,29 @@ impl Verified {
 /// [`StorageError::Io`] where the directory cannot be read. What is wrong with what it holds is no error but in
 /// [`Verified`].
 pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
+    let verified = verify_under(dir, known, &BTreeMap::new())?;
+    let older = verified.under_older(known);
+    match older.is_empty() {
+        true => Ok(verified),
+        // Which keys a log names shows only once it was read.
+        false => verify_under(dir, known, &older),
+    }
+}
+
+/// The same, each log in `older` against the key there.
+fn verify_under(
+    dir: &Path,
+    known: &Known<'_>,
+    older: &BTreeMap<String, NoteVerifier>,
+) -> Result<Verified, StorageError> {
     let mut lean = SegmentReader::open_read_only(dir)?;
     let read = lean.check_lean();
-    match verify_read(dir, known, &lean, read, true)? {
+    match verify_read(dir, (known, older), &lean, read, true)? {
         Some(verified) => Ok(verified),
         None => {
             let mut stored = SegmentReader::open_read_only(dir)?;
             let read = stored.check();
-            let verified = verify_read(dir, known, &stored, read, false)?;
+            let verified = verify_read(dir, (known, older), &stored, read, false)?;
             Ok(verified.unwrap_or_else(|| Verified::absent(known)))
         }
     }
@@ -142,7 +157,7 @@ pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageErro
 /// Verifies the logs of a directory whose files were checked; none where what was held beside the leaves does not suffice.
 fn verify_read(
     dir: &Path,
-    known: &Known<'_>,
+    (known, older): (&Known<'_>, &BTreeMap<String, NoteVerifier>),
     stored: &SegmentReader,
     checked: Result<Checked, StorageError>,
     lean: bool,
@@ -168,7 +183,8 @@ fn verify_read(
             Err(error) => return Ok(Some(Verified::damaged(error))),
         };
         let checkpoints: Vec<String> = checkpoint.into_iter().collect();
-        let key = known.key.and_then(|key| key.of(origin));
+        let key = older.get(origin.as_str()).cloned();
+        let key = key.or_else(|| known.key.and_then(|key| key.of(origin)));
         kept.push(Kept {
             inputs: Stored::new(if lean { stage } else { stored }, origin, known.texts),
             stage,
@@ -263,6 +279,20 @@ impl Verified {
             logs: Vec::new(),
             missing: known.logs().map(str::to_owned).collect(),
         }
+    }
+
+    /// Logs that do not name the key that is known, each with the newest of those before that it names.
+    fn under_older(&self, known: &Known<'_>) -> BTreeMap<String, NoteVerifier> {
+        let other = |log: &&VerifiedLog| {
+            let key = known.key.and_then(|key| key.of(&log.origin));
+            key.is_some_and(|key| !log.report.keys.holds(&key))
+        };
+        let named = |log: &VerifiedLog| {
+            let mut older = known.older.iter().filter_map(|key| key.of(&log.origin));
+            let key = older.find(|key| log.report.keys.holds(key))?;
+            Some((log.origin.clone(), key))
+        };
+        self.logs.iter().filter(other).filter_map(named).collect()
     }
 
     fn damaged(error: StorageError) -> Self {

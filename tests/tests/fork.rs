@@ -377,6 +377,67 @@ fn a_fork_that_is_only_planned_changes_no_byte_and_the_write_that_was_cut_short_
 }
 
 #[test]
+fn a_fork_that_is_refused_changes_no_byte() {
+    let (state, left, _) = State::behind();
+    tear(&state.path("state/log")).unwrap();
+    let segments = || all(&state.path("state/log/segments"));
+    let before = segments();
+    let origin = "actpass/local/default/1";
+    let stranger = NoteSigner::new(origin, SigningKey::from_bytes(&[8; 32]));
+    let forged = Checkpoint {
+        origin: origin.to_owned(),
+        size: 900,
+        root: TreeRoot::from_bytes([3; 32]),
+    };
+    fs::write(state.path("forged"), forged.sign(&stranger)).unwrap();
+    let forged = state.path("forged");
+    let lost = ["--lost", forged.to_str().unwrap()];
+    let refused = state.actpass(&[DONE, &lost].concat());
+    assert!(
+        text(&refused).contains("cannot be believed"),
+        "{}",
+        text(&refused)
+    );
+    assert!(segments() == before, "by actpass");
+    let refused = state.fork_all(&["--yes", "--lost", forged.to_str().unwrap()]);
+    assert!(
+        text(&refused).contains("cannot be believed"),
+        "{}",
+        text(&refused)
+    );
+    assert!(segments() == before, "by actpass-ledger");
+    assert_eq!(state.json(DONE)["done"], true);
+    assert_eq!(state.events(origin, left - 1), ["Gap", "Recovery"]);
+}
+
+#[test]
+fn a_log_that_lost_nothing_says_what_a_crash_cut_short_when_another_goes_on_with_a_gap() {
+    for one in [false, true] {
+        let state = State::new();
+        let second = "actpass/local/default/2";
+        state
+            .log_of(&policies(&state.path(""), "local/default/2"), 10)
+            .unwrap();
+        // What is cut short later is of the first.
+        state.log(10).unwrap();
+        state.copied("old");
+        let before = state.events(second, 0).len();
+        state.log(30).unwrap();
+        state.log(1).unwrap();
+        state.put_back("old");
+        tear(&state.path("state/log")).unwrap();
+        // `actpass` speaks for its own log only.
+        match one {
+            true => assert_eq!(state.json(DONE)["done"], true),
+            false => drop(went_well(&state.fork_all(&["--yes"]))),
+        }
+        let events = state.events(second, u64::try_from(before).unwrap());
+        assert_eq!(events, ["Recovery"], "of one only: {one}");
+        state.log(1).unwrap();
+    }
+}
+
+#[test]
 fn a_crash_before_it_is_noted_that_the_gap_is_logged_leads_to_no_second_gap() {
     let state = State::new();
     let to = state.path("backup");

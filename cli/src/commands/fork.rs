@@ -46,10 +46,11 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
             state.log().display()
         );
     }
-    let forks = match yes {
-        true => logged(parts(state, true)?, &request)?,
-        false => plan(&mut parts(state, false)?, &request)?,
-    };
+    let mut forks = plan(&mut parts(state, false)?, &request)?;
+    if yes {
+        // What a crash cut short is dropped on opening, so only where there is something to say.
+        forks = logged(parts(state, true)?, &request)?;
+    }
     if json {
         let logs: Vec<Value> = forks.iter().map(shown).collect();
         show::json(&json!({"done": yes, "logs": logs}))?;

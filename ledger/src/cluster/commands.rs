@@ -91,24 +91,31 @@ fn fork(args: Fork) -> anyhow::Result<String> {
         );
     }
     let seed = read_private(&log_key)?;
-    let kek = Kek::from_file(&kek)?;
-    let mut parts = Parts {
-        storage: match postgres_url {
-            Some(_) => kept_in.storage()?,
-            None => fork::storage(&data.join("log"), yes).context("the log cannot be opened")?,
-        },
-        vault: Arc::new(match yes {
-            true => kept_in.vault(kek)?,
-            false => kept_in.vault_to_look_at(kek)?,
-        }),
-        log_key: keys::signing_key(&seed)?.into(),
-        metrics: Arc::default(),
-        heads: Some(data.join(HEADS)),
+    let kek_file = kek;
+    let log_key = keys::signing_key(&seed)?;
+    let parts = |write: bool, kek: Kek| -> anyhow::Result<Parts> {
+        Ok(Parts {
+            storage: match postgres_url.is_some() {
+                true => kept_in.storage()?,
+                false => {
+                    let storage = fork::storage(&data.join("log"), write);
+                    storage.context("the log cannot be opened")?
+                }
+            },
+            vault: Arc::new(match write {
+                true => kept_in.vault(kek)?,
+                false => kept_in.vault_to_look_at(kek)?,
+            }),
+            log_key: log_key.clone().into(),
+            metrics: Arc::default(),
+            heads: Some(data.join(HEADS)),
+        })
     };
-    let forks = match yes {
-        true => fork::fork(parts, &request)?,
-        false => fork::plan(&mut parts, &request)?,
-    };
+    let mut forks = fork::plan(&mut parts(false, Kek::from_file(&kek_file)?)?, &request)?;
+    if yes {
+        // What a crash cut short is dropped on opening, so only where there is something to say.
+        forks = fork::fork(parts(true, Kek::from_file(&kek_file)?)?, &request)?;
+    }
     let mut lines: Vec<String> = forks.iter().map(ToString::to_string).collect();
     lines.push(match yes {
         true => "Logged.".to_owned(),

@@ -2,12 +2,13 @@
 //!
 //! *Flow.* With the ledger stopped all logs are read; heads that are kept beside them or given, and that they do not have, are what is
 //! lost. The gap is the first leaf that is logged, before anything else is noted of the start; of a log that is gone, as it was begun after
-//! what was restored, it is the second, behind the key. *What a crash leaves.* The logs before or
-//! after their gaps; done again, those that have theirs get no other. *Guarantees.* Only a head that the log's key signed, or that who asks
+//! what was restored, it is the second, behind the key. *What a crash leaves.* All logs before their
+//! gaps, or all after; done again, those that have theirs get no other. *Guarantees.* Only a head that the log's key signed, or that who asks
 //! vouches for, is named, and none that the log went past: it would have to be believed over what the log says.
 
 mod planned;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use actpass_core::evidence::leaf::{EventBody, GapLimits, LostHead};
 use actpass_core::hash::TreeRoot;
 use tokio::sync::watch;
 
-use self::planned::planned;
+use self::planned::{planned, whole};
 use super::sequencer::Sequencer;
 use super::{DurableSizes, OpenError, Parts, log};
 use crate::error::ApiError;
@@ -140,35 +141,38 @@ pub fn plan(parts: &mut Parts, request: &Request) -> Result<Vec<Fork>, ForkError
     planned(&log::read_all(parts)?, parts, request)
 }
 
-/// Logs a gap in each log that lost something, and makes a start possible.
+/// Logs a gap in each log that lost something, and makes a start possible. Opening the storage to write drops what a crash cut short,
+/// so that it is opened only once [`plan`] found something to say.
 ///
 /// # Errors
-/// Why nothing is said; of several logs those before may have theirs.
+/// Why nothing is said.
 pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError> {
     let logs = log::read_all(&mut parts)?;
     let forks = planned(&logs, &parts, request)?;
+    // No other log may go on before it says what it lost.
+    let whole = whole(&logs, &parts, request, &forks)?;
     let path = parts.heads.clone();
     let sizes = DurableSizes::new(&logs);
     let (poison, _watched) = watch::channel(false);
     let mut sequencer = Sequencer::new(parts, logs, None, sizes, poison, None);
-    let (said, unsaid): (Vec<&Fork>, Vec<&Fork>) = forks.iter().partition(|fork| fork.said);
-    for Fork { log, lost, .. } in unsaid {
-        let logged = sequencer.log_gap(log, |size, root| EventBody::Gap {
-            size,
-            root,
-            lost: lost.clone(),
-            limits: request.limits,
-            by: request.by.clone(),
-            why: request.why.clone(),
-        });
-        logged.map_err(|source| ForkError::NotLogged {
-            log: log.clone(),
-            source,
-        })?;
-    }
-    // No other log may go on before it says what it lost.
-    let said: Vec<String> = said.iter().map(|fork| fork.log.clone()).collect();
-    sequencer.record_recovery_in(&said);
+    let unsaid: BTreeMap<&str, &[LostHead]> = forks
+        .iter()
+        .filter(|fork| !fork.said)
+        .map(|fork| (fork.log.as_str(), fork.lost.as_slice()))
+        .collect();
+    let names: Vec<&str> = unsaid.keys().copied().collect();
+    let logged = sequencer.log_gaps(&names, &whole, |log, size, root| EventBody::Gap {
+        size,
+        root,
+        lost: unsaid.get(log).copied().unwrap_or_default().to_vec(),
+        limits: request.limits,
+        by: request.by.clone(),
+        why: request.why.clone(),
+    });
+    logged.map_err(|source| ForkError::NotLogged {
+        log: names.join("`, `"),
+        source,
+    })?;
     if let Some(path) = path {
         let said: Vec<&str> = forks.iter().map(|fork| fork.log.as_str()).collect();
         heads::said_lost(&path, &said)?;

@@ -175,11 +175,6 @@ impl Sequencer {
     /// too, or the disk is full.
     pub(super) fn record_recovery(&mut self) {
         let origins: Vec<String> = self.logs.keys().cloned().collect();
-        self.record_recovery_in(&origins);
-    }
-
-    /// The same, in these logs.
-    pub(super) fn record_recovery_in(&mut self, origins: &[String]) {
         let Some(bytes) = self.parts.storage.recovery().map(|dropped| dropped.bytes) else {
             return;
         };
@@ -231,25 +226,33 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Logs a gap before anything else is, and with it what a crash cut short: one write, so that no later start finds the one
-    /// without the other. A log that is gone begins anew with it.
-    pub(super) fn log_gap(
+    /// Logs a gap in each of `lost` before anything else is, and in these and in `whole` what a crash cut short: one write, so that no
+    /// later start finds the one without the other. A log that is gone begins anew with it.
+    pub(super) fn log_gaps(
         &mut self,
-        origin: &str,
-        gap: impl FnOnce(u64, TreeRoot) -> EventBody,
+        lost: &[&str],
+        whole: &[String],
+        gap: impl Fn(&str, u64, TreeRoot) -> EventBody,
     ) -> Result<(), ApiError> {
         let cut_short = self.parts.storage.recovery().map(|dropped| dropped.bytes);
         let mut staged = BTreeMap::new();
         let mut staging = self.staging(&mut staged);
-        // Which issuers it believes it says once somebody comes with a passport.
-        staging.ensure_log(origin, &BTreeMap::new())?;
-        let log = staging.log(origin)?;
-        let root = log.root_at(log.size()).ok_or(ApiError::Stalled)?;
-        let gap = gap(log.size(), root);
-        let cut_short = cut_short.map(|bytes| EventBody::Recovery { bytes });
-        for event in std::iter::once(gap).chain(cut_short) {
+        for origin in lost {
+            // Which issuers it believes it says once somebody comes with a passport.
+            staging.ensure_log(origin, &BTreeMap::new())?;
+            let log = staging.log(origin)?;
+            let root = log.root_at(log.size()).ok_or(ApiError::Stalled)?;
+            let gap = gap(origin, log.size(), root);
             let now = staging.now(origin)?;
-            staging.event(origin, now, event, Vec::new())?;
+            staging.event(origin, now, gap, Vec::new())?;
+        }
+        if let Some(bytes) = cut_short {
+            let whole = whole.iter().map(String::as_str);
+            for origin in lost.iter().copied().chain(whole) {
+                let now = staging.now(origin)?;
+                let event = EventBody::Recovery { bytes };
+                staging.event(origin, now, event, Vec::new())?;
+            }
         }
         match self.commit(staged) {
             Committed::But(undone) if undone.lost.is_empty() && undone.unknown.is_empty() => Ok(()),

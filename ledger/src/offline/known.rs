@@ -22,6 +22,9 @@ pub struct Known<'a> {
     pub heads: &'a [(String, KeptHead)],
     /// The key that checkpoints are signed with.
     pub key: Option<&'a LogKey>,
+    /// Keys before that one, the newest first. A log that does not name it, as one restored from before it, is held against the first
+    /// of these that it names.
+    pub older: &'a [LogKey],
     /// The keys of the texts beside the leaves.
     pub texts: TextKeys<'a>,
     /// Is told now and then how many leaves were verified, and of how many.

@@ -115,14 +115,53 @@ fn a_key_that_is_asked_for_and_not_in_the_log_yet_is_none_that_verifies() {
         &keys(&home).join("log-next.key"),
     );
     is_valid(&home);
-    // As if it had been brought into use, and no leaf says so.
+    // As if it had been brought into use, and the log was restored from before that: held against the key that it names.
     put(
         &keys(&stray).join("log.key"),
         &keys(&home).join("log-2.key"),
     );
     let verified = home.actpass(&["verify"]).output().unwrap();
+    says(&verified, 0, "names no newer one of the keys there");
+    // A key that is given is the only one.
+    let other = copy(&stray, "log.key");
+    let public = fs::read_to_string(other).unwrap();
+    let public = public.split_whitespace().last().unwrap().to_owned();
+    fs::write(home.path().join("given.pub"), public).unwrap();
+    let given = home.actpass(&["verify", "--key", "given.pub"]).output();
+    let given = given.unwrap();
+    says(&given, 3, "names another log key");
+    assert!(text(&given).contains("leaf 0"));
+    // So is the newest where the log names none of them.
+    fs::remove_file(keys(&home).join("log.key")).unwrap();
+    let verified = home.actpass(&["verify"]).output().unwrap();
     says(&verified, 3, "names another log key");
-    assert!(text(&verified).contains("leaf 0"));
+}
+
+#[test]
+fn a_log_restored_from_before_a_rotation_is_held_against_the_key_that_it_names() {
+    let home = home();
+    let state = home.path().join("state");
+    let kept = home.path().join("backup");
+    let to = kept.to_str().unwrap();
+    says(
+        &home.actpass(&["backup", "--to", to]).output().unwrap(),
+        0,
+        "",
+    );
+    rotate(&home);
+    rotate(&home);
+    let beside = ["keys", "kek"].map(|name| (state.join(name), home.path().join(name)));
+    for (at, aside) in beside.iter().filter(|(at, _)| at.exists()) {
+        fs::rename(at, aside).unwrap();
+    }
+    fs::remove_dir_all(&state).unwrap();
+    let restored = ["restore", "--from", to, "--to", state.to_str().unwrap()];
+    says(&home.actpass(&restored).output().unwrap(), 0, "");
+    for (at, aside) in beside.iter().filter(|(_, aside)| aside.exists()) {
+        fs::rename(aside, at).unwrap();
+    }
+    let verified = home.actpass(&["verify"]).output().unwrap();
+    says(&verified, 0, "names no newer one of the keys there");
 }
 
 fn put(from: &Path, to: &Path) {

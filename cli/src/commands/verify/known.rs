@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_ledger::heads;
 use actpass_ledger::keys::Ring;
@@ -22,6 +23,8 @@ pub(crate) struct Elsewhere {
     heads: Vec<(String, KeptHead)>,
     /// The log's key.
     pub(super) key: Option<(LogKey, Source)>,
+    /// Those before it, the newest first.
+    older: Vec<LogKey>,
     /// The vault with the keys of the texts, or why it cannot be used; none where it is not ours to look for.
     vault: Option<Result<Vault, String>>,
 }
@@ -57,9 +60,11 @@ impl Elsewhere {
             1 => path,
             _ => state.keys(),
         };
-        let key = ring.newest();
+        let mut keys = ring.all().map(|key| LogKey::Public(key.verifying_key()));
         Ok(Self {
-            key: Some((LogKey::Public(key.verifying_key()), Source::State(path))),
+            key: keys.next().map(|key| (key, Source::State(path))),
+            // A log that was restored from before a rotation names its newest key again once a ledger started on it.
+            older: keys.collect(),
             // Read before the log, which may be growing.
             anchors: heads::read(&state.head())?,
             heads: Vec::new(),
@@ -118,8 +123,15 @@ impl Elsewhere {
             let key = LogKey::parse(&read)
                 .with_context(|| format!("`{}` is not a log's public key", path.display()))?;
             self.key = Some((key, Source::Given(path.to_owned())));
+            self.older = Vec::new();
         }
         Ok(())
+    }
+
+    /// Whether this is a key before the one that is known, so that the log does not name the newest.
+    pub(super) fn is_older(&self, key: &NoteVerifier) -> bool {
+        let mut older = self.older.iter();
+        older.any(|older| older.of(key.name()).as_ref() == Some(key))
     }
 
     /// The same, for the verification.
@@ -128,6 +140,7 @@ impl Elsewhere {
             anchors: &self.anchors,
             heads: &self.heads,
             key: self.key.as_ref().map(|(key, _)| key),
+            older: &self.older,
             texts: match &self.vault {
                 None => TextKeys::NotGiven,
                 Some(Ok(vault)) => TextKeys::Vault(vault),

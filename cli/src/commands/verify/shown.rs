@@ -92,6 +92,11 @@ fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
     };
     let id = key.id();
     match (log.key_known, &elsewhere.key) {
+        (true, Some((_, from))) if elsewhere.is_older(key) => {
+            format!(
+                "{id}, {from}; the log names no newer one of the keys there, as one restored from before a rotation"
+            )
+        }
         (true, Some((_, from))) => format!("{id}, {from}"),
         _ => format!(
             "{id}, believed because the log names it: whoever made the log anew could name another; --key holds it against one kept elsewhere"

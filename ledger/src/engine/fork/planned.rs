@@ -86,6 +86,35 @@ pub(super) fn planned(
     }
 }
 
+/// The logs that lost nothing, or said so already: what a crash cut short may be said in them.
+pub(super) fn whole(
+    logs: &Logs,
+    parts: &Parts,
+    request: &Request,
+    forks: &[Fork],
+) -> Result<Vec<String>, ForkError> {
+    let (kept, restored) = match &parts.heads {
+        Some(path) => (
+            heads::read(path).map_err(HeadsError::from)?,
+            heads::restored(path)?,
+        ),
+        None => (Vec::new(), Vec::new()),
+    };
+    let mut known: Vec<Given> = kept.into_iter().map(Given::Checkpoint).collect();
+    known.extend(request.lost.iter().cloned());
+    let is_whole = |log: &&Log| {
+        if let Some(fork) = forks.iter().find(|fork| fork.log == log.origin()) {
+            return fork.said;
+        }
+        // One that went on past what it lost is not whole either.
+        let nothing = lost_of(log, &known, false).is_ok_and(|lost| lost.is_empty());
+        let restored = restored.iter().find(|it| it.name == log.origin());
+        nothing && restored.is_none_or(|it| of(log, Vec::new(), Some(it.leaves)).said)
+    };
+    let whole = logs.values().filter(is_whole);
+    Ok(whole.map(|log| log.origin().to_owned()).collect())
+}
+
 fn of(log: &Log, lost: Vec<LostHead>, restored: Option<u64>) -> Fork {
     let size = log.size();
     let since = |leaves: u64| log.state().gaps().iter().any(|gap| gap.leaf >= leaves);
