@@ -203,6 +203,14 @@ pub(crate) fn restored_text(made: &str, logs: &[RestoredLog]) -> String {
     text
 }
 
+/// Whether the logs beside that file of heads were restored and do not say yet what was lost.
+///
+/// # Errors
+/// Where that cannot be told.
+pub fn is_restored(path: &Path) -> Result<bool, HeadsError> {
+    Ok(read_restored(&path.with_file_name(RESTORED))?.is_some())
+}
+
 /// The logs that were restored and do not say yet what was lost; none where nothing was restored.
 pub(crate) fn restored(path: &Path) -> Result<Vec<RestoredLog>, HeadsError> {
     Ok(read_restored(&path.with_file_name(RESTORED))?.map_or_else(Vec::new, |(_, logs)| logs))

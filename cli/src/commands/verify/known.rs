@@ -61,10 +61,16 @@ impl Elsewhere {
             _ => state.keys(),
         };
         let mut keys = ring.all().map(|key| LogKey::Public(key.verifying_key()));
+        let newest = keys.next();
+        // A log that was restored from before a rotation names its newest key again once a ledger started on it. Of any other one an older
+        // key, which somebody may have stolen, says nothing.
+        let older = match heads::is_restored(&state.head())? {
+            true => keys.collect(),
+            false => Vec::new(),
+        };
         Ok(Self {
-            key: keys.next().map(|key| (key, Source::State(path))),
-            // A log that was restored from before a rotation names its newest key again once a ledger started on it.
-            older: keys.collect(),
+            key: newest.map(|key| (key, Source::State(path))),
+            older,
             // Read before the log, which may be growing.
             anchors: heads::read(&state.head())?,
             heads: Vec::new(),
