@@ -10,6 +10,7 @@ mod cursor;
 mod outlet;
 mod passing;
 mod segments;
+mod server;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,12 @@ use std::path::{Path, PathBuf};
 
 use self::outlet::Outlet;
 use self::segments::Segments;
-use crate::storage::{Head, StorageError};
+use self::server::Server;
+use crate::storage::{Head, Lead, StorageError};
 use crate::vault::PrivateFileError;
 
 pub use cursor::{Cursor, CursorFile};
+pub(crate) use passing::Logs;
 pub use passing::{Passing, Target};
 pub use sink::{FileEnd, FileSink, Sink, Stdout};
 
@@ -46,6 +49,26 @@ pub enum TailError {
     Taken {
         /// The file.
         path: PathBuf,
+    },
+    /// A cursor beside the logs of a server that is none.
+    #[error(
+        "document `tail/cursor` is no cursor: {what}; delete its row of `actpass.document` to begin at the first leaf"
+    )]
+    NoSharedCursor {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The cursor beside the logs went back.
+    #[error(
+        "{size} leaves of log `{log}` were passed on, and the cursor says {found}: the server was put back to an older state"
+    )]
+    PutBack {
+        /// The log.
+        log: String,
+        /// How many leaves were passed on.
+        size: u64,
+        /// How many the cursor says.
+        found: u64,
     },
     /// The sink took nothing.
     #[error("`{to}` takes nothing")]
@@ -114,6 +137,16 @@ trait Source: Send {
         file: Option<FileEnd>,
     ) -> Result<(), TailError>;
 
+    /// How many leaves all logs have, where it is told.
+    fn logged(&self) -> Option<u64> {
+        None
+    }
+
+    /// Waits until what was put into an outlet may leave it.
+    fn settle(&mut self) -> Result<(), TailError> {
+        Ok(())
+    }
+
     /// Puts the leaves into `outlet` that are durable and come behind the cursor; how many the sink took meanwhile.
     fn read_on(&mut self, outlet: &mut Outlet, durable: Durable<'_>) -> Result<u64, TailError>;
 }
@@ -140,6 +173,14 @@ impl Tailer {
         Ok(Self { source, outlet })
     }
 
+    /// One that passes the logs of a server on whenever it has the lead, and goes on where whoever had it before was.
+    pub fn over(lead: Box<dyn Lead>, sink: Box<dyn Sink>) -> Self {
+        Self {
+            source: Box::new(Server::new(lead)),
+            outlet: Outlet::new(sink),
+        }
+    }
+
     /// Passes on what there is; how many leaves the sink took.
     ///
     /// # Errors
@@ -155,6 +196,11 @@ impl Tailer {
     pub fn passed(&self) -> u64 {
         let logs = &self.source.cursor().logs;
         logs.values().map(|head| head.size).sum()
+    }
+
+    /// How many leaves all logs have, where a server was asked.
+    pub fn logged(&self) -> Option<u64> {
+        self.source.logged()
     }
 }
 

@@ -44,8 +44,7 @@ impl Outlet {
         seq: u64,
         leaf: &[u8],
     ) -> Result<(), TailError> {
-        let ended = self.piece.ends.get(log).or_else(|| cursor.logs.get(log));
-        let end = ended.copied().unwrap_or_else(|| Head::genesis(log));
+        let end = self.end(cursor, log);
         if seq.saturating_add(1) < end.size {
             return Ok(());
         }
@@ -66,12 +65,24 @@ impl Outlet {
         Ok(())
     }
 
+    /// Where a log ends with what waits.
+    pub(super) fn end(&self, cursor: &Cursor, log: &str) -> Head {
+        let ended = self.piece.ends.get(log).or_else(|| cursor.logs.get(log));
+        ended.copied().unwrap_or_else(|| Head::genesis(log))
+    }
+
+    /// Lets go of what waits, which is read again, or passed on by others.
+    pub(super) fn forget(&mut self) {
+        self.piece = Piece::default();
+    }
+
     /// Gives the sink what waits, and moves the cursor.
     pub(super) fn deliver(&mut self, source: &mut dyn Source) -> Result<u64, TailError> {
         if self.piece.leaves == 0 {
             return Ok(0);
         }
         self.make_ready(source)?;
+        source.settle().inspect_err(|_| self.forget())?;
         let taken = self.sink.take(&self.piece.lines);
         let file = taken.map_err(|error| self.failed(error))?;
         let Piece { leaves, ends, .. } = std::mem::take(&mut self.piece);
