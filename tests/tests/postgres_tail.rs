@@ -6,7 +6,7 @@
     reason = "the helpers of these tests stand outside their functions"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -67,15 +67,17 @@ fn place(leaf: &Value) -> (String, u64) {
     (log, h["seq"].as_u64().unwrap())
 }
 
-/// How often each leaf was passed on, where each file has those of a log in order.
+/// How often each leaf was passed on. What a file has of a log comes in order, and again only where it was there before: its ledger lost
+/// the lead and had it once more.
 fn counted(files: &[Vec<Value>]) -> BTreeMap<(String, u64), u32> {
     let mut counted = BTreeMap::new();
     for leaves in files {
-        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        let mut seen: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for (log, seq) in leaves.iter().map(place) {
-            if let Some(before) = last.insert(log.clone(), seq) {
-                assert!(before < seq, "{log}: {seq} comes after {before}");
-            }
+            let seen = seen.entry(log.clone()).or_default();
+            let last = seen.last().copied();
+            let is_new = seen.insert(seq);
+            assert!(!is_new || last < Some(seq), "{log}: {seq} after {last:?}");
             *counted.entry((log, seq)).or_default() += 1;
         }
     }
