@@ -32,7 +32,7 @@ use crate::engine::{Engine, OpenError, Parts};
 use crate::keys::Ring;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
-use crate::tail::{Passing, Target};
+use crate::tail::{Logs, Passing, Target};
 use crate::vault::Vault;
 
 pub use error::ApiError;
@@ -109,7 +109,7 @@ impl Ledger {
             shown,
             evidence_to,
         } = config;
-        let directory = storage.directory();
+        let logs = Logs::of(&*storage);
         let (log_keys, source) = (log_key.clone(), api::Source::of(&*storage));
         let tls = server::config(shown)?;
         let (vault, metrics) = (Arc::new(vault), Arc::new(Metrics::default()));
@@ -121,8 +121,8 @@ impl Ledger {
             heads,
         };
         let engine = Arc::new(Engine::start(parts)?);
-        let passing = evidence_to.zip(directory).map(|(target, directory)| {
-            Passing::start(target, directory, engine.durable_sizes(), metrics.clone())
+        let passing = evidence_to.zip(logs).map(|(target, logs)| {
+            Passing::start(target, logs, engine.durable_sizes(), metrics.clone())
         });
         let passing = passing.transpose().map_err(OpenError::Thread)?;
         listener.set_nonblocking(true)?;

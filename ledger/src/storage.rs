@@ -11,6 +11,7 @@
 //!   unanswered, kept whole.
 
 pub mod io;
+pub mod lead;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use self::index::Place;
+pub use self::lead::{Lead, LeadOpener};
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresConfig, PostgresDocuments, PostgresStorage};
@@ -181,6 +183,12 @@ pub trait Storage: Send {
 
     /// How to open the same logs once more, for who reads them meanwhile; none where [`Storage::directory`] says where they are.
     fn another(&self) -> Option<Opener> {
+        None
+    }
+
+    /// How to pass leaves on from there, by one of all who have it open at a time; none where [`Storage::directory`] says where they
+    /// are.
+    fn lead(&self) -> Option<LeadOpener> {
         None
     }
 

@@ -28,6 +28,7 @@ use actpass_ledger::storage::{
     Entry, MemoryStorage, PostgresConfig, PostgresDocuments, PostgresStorage, SegmentStorage,
     Storage, StorageError,
 };
+use actpass_ledger::tail::Target;
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
@@ -191,11 +192,34 @@ impl Parts {
         self.over(storage, None, (Ipv4Addr::LOCALHOST, 0).into())
     }
 
+    /// The same, which passes leaves on to that file.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn replica_to(&self, storage: Box<dyn Storage>, file: PathBuf) -> anyhow::Result<Ledger> {
+        let target = Target {
+            cursor: file.with_extension("cursor"),
+            file: Some(file),
+        };
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        self.passing(storage, None, address, Some(target))
+    }
+
     fn over(
         &self,
         storage: Box<dyn Storage>,
         heads: Option<PathBuf>,
         address: SocketAddr,
+    ) -> anyhow::Result<Ledger> {
+        self.passing(storage, heads, address, None)
+    }
+
+    fn passing(
+        &self,
+        storage: Box<dyn Storage>,
+        heads: Option<PathBuf>,
+        address: SocketAddr,
+        evidence_to: Option<Target>,
     ) -> anyhow::Result<Ledger> {
         let issuer = self.issuer.verifying_key();
         let config = Config {
@@ -206,7 +230,7 @@ impl Parts {
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
             shown: Arc::new(Shown::new(self.identity.clone())?),
-            evidence_to: None,
+            evidence_to,
         };
         Ok(Ledger::start(config, bound(address)?)?)
     }

@@ -67,10 +67,11 @@ pub(crate) async fn tail(
 /// Whether it is the evidence that is not what it was.
 fn is_of_log(error: &TailError) -> bool {
     match error {
-        TailError::OtherLog { .. } | TailError::CutShort { .. } => true,
+        TailError::OtherLog { .. } | TailError::CutShort { .. } | TailError::PutBack { .. } => true,
         TailError::Log(error) => matches!(error, StorageError::Damaged { .. }),
         TailError::Cursor(_)
         | TailError::NoCursor { .. }
+        | TailError::NoSharedCursor { .. }
         | TailError::Taken { .. }
         | TailError::Sink { .. } => false,
     }

@@ -45,13 +45,9 @@ pub(crate) struct Args {
     /// Namespace of the installation
     #[arg(long, env = "ACTPASS_NAMESPACE", default_value = "actpass-system")]
     pub(crate) namespace: String,
-    /// Where all leaves go as they come, one JSON line each: a file, or `-`, which is standard output
-    #[arg(
-        long,
-        env = "ACTPASS_EVIDENCE_TO",
-        value_name = "FILE",
-        conflicts_with = "postgres_url"
-    )]
+    /// Where all leaves go as they come, one JSON line each: a file, or `-`, which is standard output; with PostgreSQL, one of the
+    /// ledgers at a time passes them on
+    #[arg(long, env = "ACTPASS_EVIDENCE_TO", value_name = "FILE")]
     pub(crate) evidence_to: Option<PathBuf>,
     /// Form of the log on standard error; ACTPASS_LOG chooses what is in it
     #[arg(long, env = "ACTPASS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]

@@ -19,6 +19,7 @@ mod checks;
 mod config;
 mod documents;
 mod groups;
+mod lead;
 mod link;
 mod rows;
 mod schema;
@@ -39,12 +40,13 @@ use tokio_postgres::{Error, Row};
 pub use self::config::PostgresConfig;
 pub use self::documents::PostgresDocuments;
 use self::groups::{Following, Group, START};
+use self::lead::PostgresLead;
 use self::link::{Failed, Link, Session, unavailable};
 use self::turn::{Turn, committed};
 use self::write::{Asked, Found, after};
 use super::{
-    Appended, BlobKind, Entry, Head, LogGroup, Opener, Storage, StorageError, check_bounds,
-    leaf_hash,
+    Appended, BlobKind, Entry, Head, LeadOpener, LogGroup, Opener, Storage, StorageError,
+    check_bounds, leaf_hash,
 };
 
 /// Bytes that one append may have: a statement and what the server makes of it lie in memory several times.
@@ -279,6 +281,14 @@ impl Storage for PostgresStorage {
         let config = self.link.borrow().config().clone();
         Some(Arc::new(move || {
             Ok(Box::new(PostgresStorage::open(config.clone())?))
+        }))
+    }
+
+    fn lead(&self) -> Option<LeadOpener> {
+        let config = self.link.borrow().config().clone();
+        Some(Arc::new(move || {
+            let storage = PostgresStorage::open(config.clone())?;
+            Ok(Box::new(PostgresLead::new(storage)))
         }))
     }
 

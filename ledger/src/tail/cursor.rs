@@ -1,4 +1,4 @@
-//! How far leaves were passed on, in a file.
+//! How far leaves were passed on, as it is written, and in a file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -122,7 +122,7 @@ fn lock(path: &Path) -> Result<File, TailError> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Cursor, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Cursor, String> {
     let written: Written = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if written.v != VERSION {
         return Err("it is of another version".to_owned());
@@ -138,7 +138,7 @@ fn parse(bytes: &[u8]) -> Result<Cursor, String> {
     })
 }
 
-fn text(cursor: &Cursor) -> Vec<u8> {
+pub(super) fn text(cursor: &Cursor) -> Vec<u8> {
     let logs = cursor.logs.iter().map(|(log, head)| {
         let size = head.size;
         let leaf_hash = hex(&head.hash);

@@ -1,6 +1,6 @@
 //! The thread that passes leaves on while a ledger serves.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{CursorFile, FileSink, Sink, Stdout, TailError, Tailer};
 use crate::engine::DurableSizes;
 use crate::metrics::Metrics;
+use crate::storage::{LeadOpener, Storage};
 
 /// How often it looks for what is new: what whoever watches sees as at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -20,17 +21,46 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub struct Target {
     /// A file; none: standard output.
     pub file: Option<PathBuf>,
-    /// The file that says how far it is.
+    /// The file that says how far it is, of logs on a disk; beside the logs of a server the server has it.
     pub cursor: PathBuf,
 }
 
+/// Where leaves are passed on from.
+pub(crate) enum Logs {
+    /// The segments of a directory.
+    Directory(PathBuf),
+    /// A server, as long as no other ledger passes them on.
+    Server(LeadOpener),
+}
+
+impl Logs {
+    /// Those of a storage; none where only it can read them.
+    pub(crate) fn of(storage: &dyn Storage) -> Option<Self> {
+        let directory = storage.directory().map(Self::Directory);
+        directory.or_else(|| storage.lead().map(Self::Server))
+    }
+}
+
 impl Target {
-    fn open(&self, directory: &Path) -> Result<Tailer, TailError> {
-        let sink: Box<dyn Sink> = match &self.file {
-            Some(path) => Box::new(FileSink::new(path)),
-            None => Box::new(Stdout),
-        };
-        Tailer::new(directory, CursorFile::open(&self.cursor)?, sink)
+    fn open(&self, logs: &Logs) -> Result<Tailer, TailError> {
+        let file = self.file.as_deref().map(FileSink::new);
+        match logs {
+            Logs::Directory(directory) => {
+                let cursor = CursorFile::open(&self.cursor)?;
+                Tailer::new(directory, cursor, sink(file))
+            }
+            Logs::Server(opener) => {
+                let file = file.map(FileSink::of_whole_lines);
+                Ok(Tailer::over(opener()?, sink(file)))
+            }
+        }
+    }
+}
+
+fn sink(file: Option<FileSink>) -> Box<dyn Sink> {
+    match file {
+        Some(file) => Box::new(file),
+        None => Box::new(Stdout),
     }
 }
 
@@ -52,7 +82,7 @@ impl Passing {
     /// Where there can be no thread.
     pub(crate) fn start(
         target: Target,
-        directory: PathBuf,
+        logs: Logs,
         sizes: DurableSizes,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
@@ -60,7 +90,7 @@ impl Passing {
         let (ends, ended) = mpsc::channel();
         let mut passer = Passer {
             target,
-            directory,
+            logs,
             sizes,
             metrics,
             tailer: None,
@@ -90,7 +120,7 @@ impl Drop for Passing {
 
 struct Passer {
     target: Target,
-    directory: PathBuf,
+    logs: Logs,
     sizes: DurableSizes,
     metrics: Arc<Metrics>,
     /// None before it could be opened.
@@ -116,8 +146,9 @@ impl Passer {
                 Err(error) => self.failed(&error),
             }
             let passed = self.tailer.as_ref().map_or(0, Tailer::passed);
-            let waiting = self.sizes.sum().saturating_sub(passed);
-            self.metrics.not_passed_on(waiting);
+            let logged = self.tailer.as_ref().and_then(Tailer::logged);
+            let logged = logged.unwrap_or_else(|| self.sizes.sum());
+            self.metrics.not_passed_on(logged.saturating_sub(passed));
             if last {
                 return;
             }
@@ -127,7 +158,7 @@ impl Passer {
     fn pass_on(&mut self) -> Result<u64, TailError> {
         let tailer = match &mut self.tailer {
             Some(tailer) => tailer,
-            none => none.insert(self.target.open(&self.directory)?),
+            none => none.insert(self.target.open(&self.logs)?),
         };
         tailer.pass_on(Some(&|log| self.sizes.of(log)))
     }

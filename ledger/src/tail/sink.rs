@@ -1,7 +1,7 @@
 //! Where lines go.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,12 @@ impl Sink for Stdout {
 pub struct FileSink {
     path: PathBuf,
     open: Option<File>,
+    /// Whether half a line at its end goes, of a file whose end no cursor knows.
+    whole_lines: bool,
 }
+
+/// More than a line has: a leaf of 32 KiB at most, and some 100 bytes around it.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 impl FileSink {
     /// Lines go to the end of this file, which is made, for its owner alone, where it is absent.
@@ -71,6 +76,17 @@ impl FileSink {
         Self {
             path: path.to_owned(),
             open: None,
+            whole_lines: false,
+        }
+    }
+
+    /// The same where no cursor outlives the process that says where the file ended: of what a crash left behind it, only half a line is
+    /// cut off.
+    #[must_use]
+    pub fn of_whole_lines(self) -> Self {
+        Self {
+            whole_lines: true,
+            ..self
         }
     }
 
@@ -89,6 +105,21 @@ fn end_of(file: &File) -> io::Result<FileEnd> {
     })
 }
 
+/// Cuts off what stands behind the last end of a line.
+fn cut_half_line(file: &mut File, bytes: u64) -> io::Result<()> {
+    let from = bytes.saturating_sub(LINE_BYTES_MAX);
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    file.take(LINE_BYTES_MAX).read_to_end(&mut end)?;
+    let half = end.iter().rev().position(|byte| *byte == b'\n');
+    match half.and_then(|half| u64::try_from(half).ok()) {
+        Some(0) => Ok(()),
+        Some(half) => file.set_len(bytes.saturating_sub(half)),
+        None if from == 0 => file.set_len(0),
+        None => Err(io::Error::other("it does not end in a line of ours")),
+    }
+}
+
 impl Sink for FileSink {
     fn name(&self) -> String {
         self.path.display().to_string()
@@ -101,12 +132,16 @@ impl Sink for FileSink {
             return Ok(Some(begins));
         }
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600);
-        let file = options.open(&self.path)?;
+        options.append(true).read(self.whole_lines);
+        options.create(true).mode(0o600);
+        let mut file = options.open(&self.path)?;
         let mut begins = end_of(&file)?;
         if let Some(end) = end.filter(|end| end.inode == begins.inode && end.bytes < begins.bytes) {
             file.set_len(end.bytes)?;
             begins = end;
+        } else if self.whole_lines && file.metadata()?.is_file() {
+            cut_half_line(&mut file, begins.bytes)?;
+            begins = end_of(&file)?;
         }
         self.open = Some(file);
         Ok(Some(begins))

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
-use crate::storage::{Appended, LogGroup, SegmentStorage, Storage};
+use crate::storage::{Appended, Entry, LogGroup, SegmentReader, SegmentStorage, Storage};
 
 const SMALL: SegmentOptions = SegmentOptions {
     segment_bytes: SEGMENT_BYTES_MIN,

@@ -1,4 +1,4 @@
-//! The vault's documents in a table: what it writes is sealed and authenticated before it comes here.
+//! The vault's documents in a table: what it writes is sealed and authenticated before it comes here. `lead.rs` keeps one beside them.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::{Error, Row};
 use zeroize::Zeroizing;
 
-use super::link::{Failed, Link};
+use super::link::{Failed, Link, Session};
 use super::{PostgresConfig, StorageError, signed, unsigned};
 use crate::vault::{Document, Documents, VaultError};
 
@@ -69,17 +69,7 @@ impl Documents for PostgresDocuments {
         let (name, bytes) = (name.to_owned(), Zeroizing::new(bytes.to_vec()));
         let sent = session.clone();
         session.take_warning();
-        let replaced = link.call(async move {
-            let bytes = bytes.as_slice();
-            match known {
-                None => sent.client.execute(FIRST, &[&name, &bytes]).await,
-                Some(known) => {
-                    let known = signed(known);
-                    let client = &sent.client;
-                    client.execute(NEXT, &[&name, &bytes, &known]).await
-                }
-            }
-        });
+        let replaced = link.call(async move { put(&sent, &name, known, &bytes).await });
         match replaced {
             Ok(_) if session.take_warning() => {
                 link.drop_session();
@@ -98,6 +88,20 @@ impl Documents for PostgresDocuments {
 
     fn is_shared(&self) -> bool {
         true
+    }
+}
+
+/// Puts a document in place of that version; 0 where another is there.
+pub(super) async fn put(
+    session: &Session,
+    name: &str,
+    known: Option<u64>,
+    bytes: &[u8],
+) -> Result<u64, Error> {
+    let client = &session.client;
+    match known.map(signed) {
+        None => client.execute(FIRST, &[&name, &bytes]).await,
+        Some(known) => client.execute(NEXT, &[&name, &bytes, &known]).await,
     }
 }
 

@@ -174,6 +174,23 @@ SELECT log, first, nth, leaves_count, blobs_count, leaves, blobs FROM (
 WHERE bytes - octet_length(leaves) - octet_length(blobs) < 8388608
 ORDER BY first, nth";
 
+/// What one piece of leaves alone has at most: so many bytes, or one group; and so many groups.
+pub(super) const LEAVES_BYTES: usize = 1 << 20;
+
+/// The next leaves of one log, from the group on that holds that one: 512 groups, or 1 MiB and one. Nothing of what is stored beside them.
+pub(super) const LEAVES: &str = "
+SELECT log, first, nth, leaves_count, 0::bigint, leaves, ''::bytea FROM (
+    SELECT *, sum(octet_length(leaves)) OVER (ORDER BY first, nth) AS bytes FROM (
+        SELECT log, first, nth, leaves_count, leaves FROM actpass.batch
+        WHERE log = (SELECT id FROM actpass.head WHERE log = $1)
+            AND first >= (SELECT coalesce(max(b.first), 0) FROM actpass.batch b
+                WHERE b.log = (SELECT id FROM actpass.head WHERE log = $1) AND b.first <= $2)
+        ORDER BY first, nth LIMIT 512
+    ) next
+) piece
+WHERE bytes - octet_length(leaves) < 1048576
+ORDER BY first, nth";
+
 /// The group that holds a name.
 pub(super) const NAMED: &str = "
 SELECT head.log, batch.first, batch.blobs_count, batch.blobs
