@@ -101,7 +101,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
             true => kept_in.vault(kek)?,
             false => kept_in.vault_to_look_at(kek)?,
         }),
-        log_key: keys::signing_key(&seed)?.into(),
+        log_key: keys::to_go_on_with(&seed)?,
         metrics: Arc::default(),
         heads: Some(data.join(HEADS)),
     };
