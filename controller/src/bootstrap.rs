@@ -176,7 +176,8 @@ impl Bootstrap {
     /// # Errors
     /// It does not answer, or lacks a key that is believed.
     pub async fn ask_keys(&self, part: &Part, entry: &'static str) -> anyhow::Result<()> {
-        let named = ledger::keys(part).await?;
+        let from = self.rhythm.first_use(Timestamp::now());
+        let named = ledger::keys(part, from).await?;
         self.change_trust(|trust, annotations| {
             let now = Timestamp::now();
             let (believed, purpose) = match entry {

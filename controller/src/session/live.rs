@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::{self, Code, Refusal};
 use crate::contact::Contact;
+use crate::trust::Trust;
 use crate::world::{Published, World, line_bytes};
 
 /// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
@@ -68,6 +69,8 @@ pub(super) struct Live {
     pub(super) world: Arc<World>,
     pub(super) contact: Arc<Contact>,
     pub(super) issuer: Issuer,
+    /// What the parts believe of each other.
+    pub(super) trust: watch::Receiver<Trust>,
     pub(super) pod: BoundPod,
     pub(super) key: VerifyingKey,
     pub(super) lines: mpsc::Sender<Bytes>,
@@ -80,7 +83,8 @@ pub(super) struct Live {
 #[derive(Default)]
 struct Told {
     bundle: Option<BundleDigest>,
-    keys: Option<Succession>,
+    /// The lists of keys for passports and for checkpoints.
+    keys: Option<(Succession, Succession)>,
     /// Its terms, the key it is signed with, and when the next is due.
     passport: Option<(Terms, VerifyingKey, Instant)>,
     revoked: Option<Refusal>,
@@ -210,6 +214,7 @@ impl Live {
             // What changes from here on is seen by `changed`.
             changes.mark_unchanged();
             self.issuer.keys.mark_unchanged();
+            self.trust.mark_unchanged();
             let next = match self.tell(&mut told).await {
                 Ok(next) => next,
                 Err(ended) => return ended,
@@ -217,6 +222,7 @@ impl Live {
             tokio::select! {
                 _ = changes.changed() => {}
                 Ok(()) = self.issuer.keys.changed() => {}
+                Ok(()) = self.trust.changed() => {}
                 () = sleep_until(next.min(ping)) => {}
                 () = self.contact.lost() => {}
                 () = self.world.unlisted() => {}
@@ -257,10 +263,15 @@ impl Live {
         };
         self.publish(&standing.published, told).await?;
         let keyring = self.issuer.keys.borrow().clone();
-        if told.keys.as_ref() != Some(keyring.list()) {
-            let issuer = keyring.list().to_string();
-            self.say(&SessionLine::Keys { issuer }).await?;
-            told.keys = Some(keyring.list().clone());
+        let ledger_keys = self.trust.borrow().ledger_keys.clone();
+        let keys = (keyring.list().clone(), ledger_keys);
+        if told.keys.as_ref() != Some(&keys) {
+            let line = SessionLine::Keys {
+                issuer: keys.0.to_string(),
+                checkpoints: keys.1.to_string(),
+            };
+            self.say(&line).await?;
+            told.keys = Some(keys);
         }
         let key = keyring.key(now);
         let key = key.ok_or_else(|| Ended::Made("there is no key to sign it with".to_owned()))?;
