@@ -144,7 +144,7 @@ fn signing(
     }
     if list.in_use(now).is_some() {
         tracing::error!(
-            "The list in ConfigMap `{TRUST}` does not lead to the key in use there; the one before goes on"
+            "`{LEDGER_KEYS}` of ConfigMap `{TRUST}` does not lead by signatures to the key in use there, so the one before goes on; take the lines behind that one out, and the controller lists them anew"
         );
     }
     let mut held = seeds.keys().iter();
@@ -155,4 +155,118 @@ fn list(trust: Option<&ConfigMap>) -> anyhow::Result<Succession> {
     let text = trust.and_then(|trust| trust.data.as_ref()?.get(LEDGER_KEYS));
     let list = text.map_or("", String::as_str).parse();
     list.with_context(|| format!("`{LEDGER_KEYS}` of ConfigMap `{TRUST}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RHYTHM: Rhythm = Rhythm {
+        age: None,
+        notice: SignedDuration::from_mins(2),
+        overlap: SignedDuration::from_mins(65),
+    };
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-05-04T{text}Z").parse().unwrap()
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn seeds(seeds: &[u8]) -> Seeds {
+        let lines = seeds
+            .iter()
+            .map(|seed| actpass_core::hash::b64u_encode(&[*seed; 32]));
+        Seeds::read(lines.collect::<Vec<_>>().join("\n").as_bytes()).unwrap()
+    }
+
+    /// The first listed at ten, the others an hour later, each signed for by the one of `by`.
+    fn listed(keys: &[u8], by: &[Option<u8>]) -> Succession {
+        let mut list = Succession::default();
+        for (nth, (seed, by)) in keys.iter().zip(by).enumerate() {
+            let (key, by) = (key(*seed).verifying_key(), by.map(self::key));
+            let now = if nth == 0 {
+                at("10:00:00")
+            } else {
+                at("11:00:00")
+            };
+            list.put(key, Purpose::Checkpoints, by.as_ref(), RHYTHM, now);
+        }
+        list
+    }
+
+    #[test]
+    fn a_key_is_used_once_its_time_has_come_and_the_list_leads_to_it() {
+        let signed = listed(&[1, 2], &[None, Some(1)]);
+        let unsigned = listed(&[1, 2], &[None, None]);
+        let mut over = signed.clone();
+        over.end(RHYTHM, at("12:10:00"));
+        struct Case<'a> {
+            name: &'static str,
+            held: &'a [u8],
+            list: &'a Succession,
+            before: u8,
+            now: &'static str,
+            want: Option<u8>,
+        }
+        let case = |name, held, list, before, now, want| Case {
+            name,
+            held,
+            list,
+            before,
+            now,
+            want,
+        };
+        let none = Succession::default();
+        for Case {
+            name,
+            held,
+            list,
+            before,
+            now,
+            want,
+        } in [
+            case("nothing is listed yet", &[1], &none, 1, "10:00:00", Some(1)),
+            case("announced", &[1, 2], &signed, 1, "11:02:00", Some(1)),
+            case(
+                "its time has come",
+                &[1, 2],
+                &signed,
+                1,
+                "11:02:01",
+                Some(2),
+            ),
+            case(
+                "nobody signed for it",
+                &[1, 2],
+                &unsigned,
+                1,
+                "11:02:01",
+                Some(1),
+            ),
+            case(
+                "a clock that went back",
+                &[1, 2],
+                &signed,
+                2,
+                "11:02:00",
+                Some(2),
+            ),
+            case(
+                "a list that was emptied",
+                &[1, 2],
+                &none,
+                2,
+                "11:03:00",
+                Some(2),
+            ),
+            case("alone", &[2], &over, 2, "12:10:00", Some(2)),
+            case("a Secret of others", &[3], &signed, 1, "11:03:00", None),
+        ] {
+            let found = signing(&seeds(held), list, &key(before), at(now));
+            assert_eq!(found, want.map(key), "{name}");
+        }
+    }
 }
