@@ -243,6 +243,9 @@ impl Live {
                 if let Some(published) = policy(&self.world, &self.pod) {
                     self.publish(&published, told).await?;
                 }
+                // What it has recorded goes to the ledger all the same, which may sign with another key by then.
+                let keyring = self.issuer.keys.borrow().clone();
+                self.name_keys(&keyring, told).await?;
                 if told.revoked.as_ref() != Some(&refusal) {
                     let pod = &self.pod;
                     tracing::info!(
@@ -263,16 +266,7 @@ impl Live {
         };
         self.publish(&standing.published, told).await?;
         let keyring = self.issuer.keys.borrow().clone();
-        let ledger_keys = self.trust.borrow().ledger_keys.clone();
-        let keys = (keyring.list().clone(), ledger_keys);
-        if told.keys.as_ref() != Some(&keys) {
-            let line = SessionLine::Keys {
-                issuer: keys.0.to_string(),
-                checkpoints: keys.1.to_string(),
-            };
-            self.say(&line).await?;
-            told.keys = Some(keys);
-        }
+        self.name_keys(&keyring, told).await?;
         let key = keyring.key(now);
         let key = key.ok_or_else(|| Ended::Made("there is no key to sign it with".to_owned()))?;
         let signer = key.verifying_key();
@@ -288,6 +282,21 @@ impl Live {
         told.revoked = None;
         told.passport = Some((standing.terms, signer, renew));
         Ok(renew)
+    }
+
+    async fn name_keys(&self, keyring: &Keyring, told: &mut Told) -> Result<(), Ended> {
+        let ledger_keys = self.trust.borrow().ledger_keys.clone();
+        let keys = (keyring.list().clone(), ledger_keys);
+        if told.keys.as_ref() == Some(&keys) {
+            return Ok(());
+        }
+        let line = SessionLine::Keys {
+            issuer: keys.0.to_string(),
+            checkpoints: keys.1.to_string(),
+        };
+        self.say(&line).await?;
+        told.keys = Some(keys);
+        Ok(())
     }
 
     async fn publish(&self, published: &Published, told: &mut Told) -> Result<(), Ended> {
