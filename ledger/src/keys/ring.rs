@@ -20,9 +20,8 @@ use crate::vault::private_file;
 
 /// One or more private keys.
 #[derive(Clone)]
-pub struct Ring(Arc<RwLock<Held>>);
+pub struct Ring(Arc<RwLock<Arc<Held>>>);
 
-#[derive(Clone)]
 struct Held {
     /// It is one of `all`, and not their last where others are announced.
     signs: SigningKey,
@@ -40,33 +39,35 @@ impl Ring {
 
     /// These keys, the oldest first, of which `signs` is to sign.
     pub fn of(signs: SigningKey, all: Vec<SigningKey>) -> Self {
-        Self(Arc::new(RwLock::new(Held { signs, all })))
+        Self(Arc::new(RwLock::new(Arc::new(Held { signs, all }))))
     }
 
     /// Holds these from here on. What a log is signed with changes by [`crate::engine::Engine::sign_with_newest`] only.
     pub fn exchange(&self, signs: SigningKey, all: Vec<SigningKey>) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *held = Held { signs, all };
+        *held = Arc::new(Held { signs, all });
     }
 
     /// The key that is to sign.
     pub fn newest(&self) -> SigningKey {
-        self.held().signs
+        self.held().signs.clone()
     }
 
     /// The private half of that key, if it is held.
     pub fn get(&self, key: &VerifyingKey) -> Option<SigningKey> {
-        self.all().find(|held| held.verifying_key() == *key)
+        let held = self.held();
+        let mut all = held.all.iter();
+        all.find(|held| held.verifying_key() == *key).cloned()
     }
 
     /// All of them, the newest first.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = SigningKey> {
-        self.held().all.into_iter().rev()
+        self.held().all.clone().into_iter().rev()
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> Arc<Held> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        held.clone()
+        Arc::clone(&held)
     }
 
     /// The keys in `dir` that logs were signed with already, as far as this directory tells; none where there is none.
