@@ -111,7 +111,7 @@ impl Bootstrap {
         let map = self.trust_map().get_opt(TRUST).await?;
         let listed = Trust::of(map.as_ref().and_then(|map| map.data.as_ref()))?.issuer_keys;
         let wish = asked(map.as_ref(), ROTATE_ISSUER);
-        let seeds = turned(&kept, ISSUER_KEY, &listed, self.rhythm, wish, now).await?;
+        let seeds = turned(&kept, ISSUER_KEY, (&listed, &[]), self.rhythm, wish, now).await?;
         let wish = asked(map.as_ref(), ROTATE_AUTHORITY);
         let authority = self.authority(&kept, wish, now).await?;
         for (secret, name, service) in PARTS {
@@ -176,7 +176,8 @@ impl Bootstrap {
     /// # Errors
     /// It does not answer, or lacks a key that is believed.
     pub async fn ask_keys(&self, part: &Part, entry: &'static str) -> anyhow::Result<()> {
-        let named = ledger::keys(part).await?;
+        let from = self.rhythm.first_use(Timestamp::now());
+        let named = ledger::keys(part, from).await?;
         self.change_trust(|trust, annotations| {
             let now = Timestamp::now();
             let (believed, purpose) = match entry {

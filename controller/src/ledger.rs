@@ -1,10 +1,11 @@
 //! What the controller asks of the ledger.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::Revision;
-use actpass_core::hash::StreamId;
+use actpass_core::hash::{StreamId, b64u_decode_array};
 use actpass_core::public_key;
 use actpass_core::succession::KEYS_MAX;
 use actpass_core::vote::SignedVote;
@@ -12,13 +13,14 @@ use actpass_core::wire::{ApprovalBrief, ApprovalView};
 use actpass_kubernetes::encoded;
 use actpass_transport::names;
 use bytes::Bytes;
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::Signature;
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::{CallError, Part};
+use crate::trust::Named;
 
 /// Code of a refusal: a later bundle was given.
 pub const STALE_REVISION: &str = "stale_revision";
@@ -44,6 +46,8 @@ pub struct Checkpoint {
 #[derive(Deserialize)]
 struct Keys {
     keys: Vec<String>,
+    #[serde(default)]
+    by: BTreeMap<String, String>,
 }
 
 impl Ledger {
@@ -169,18 +173,25 @@ impl Ledger {
     }
 }
 
-/// The public keys of a part, `GET /v1/keys`, oldest first.
+/// The public keys of a part, `GET /v1/keys`; those that are new are first used at `from`.
 ///
 /// # Errors
 /// As [`Part::call`].
-pub async fn keys(part: &Part) -> Result<Vec<VerifyingKey>, CallError> {
-    let body = part
-        .call(Method::GET, "/v1/keys", None, Bytes::new())
-        .await?;
-    let Keys { keys } = serde_json::from_slice(&body).map_err(|error| part.answer(error))?;
-    let keys: Option<Vec<_>> = keys.iter().map(|key| public_key::read(key)).collect();
+pub async fn keys(part: &Part, from: Timestamp) -> Result<Named, CallError> {
+    let path = format!("/v1/keys?from={}", encoded(&from.to_string()));
+    let body = part.call(Method::GET, &path, None, Bytes::new()).await?;
+    let Keys { keys, by } = serde_json::from_slice(&body).map_err(|error| part.answer(error))?;
+    let signed = |key: &String| {
+        let bytes = b64u_decode_array(by.get(key)?).ok()?;
+        Some(Signature::from_bytes(&bytes))
+    };
+    let keys: Option<Vec<_>> = keys
+        .iter()
+        .map(|key| Some((public_key::read(key)?, signed(key))))
+        .collect();
     let keys = keys.filter(|keys| !keys.is_empty() && keys.len() <= KEYS_MAX);
-    keys.ok_or_else(|| part.answer("it names no public keys"))
+    let keys = keys.ok_or_else(|| part.answer("it names no public keys"))?;
+    Ok(Named { keys, from })
 }
 
 fn of_tenant(path: &str, tenant: &str) -> String {

@@ -183,6 +183,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             sessions_max,
             metrics,
             events: shared.events,
+            trust: shared.trust,
             stop: stopped.clone(),
         });
         anyhow::Ok((sessions, server::config(shown)?))

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use actpass_core::hash::b64u_encode;
-use actpass_core::succession::{Purpose, Rhythm, Succession, SuccessionError};
+use actpass_core::succession::{Purpose, Rhythm, Succession, SuccessionError, Unvouched};
 use actpass_kubernetes::names::{AUTHORITIES, ISSUER_KEYS, LEDGER_KEYS, VOTE_KEYS};
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{Signature, VerifyingKey};
 use jiff::Timestamp;
 
 /// The content of the ConfigMap.
@@ -32,16 +32,38 @@ pub struct TrustError {
     pub source: SuccessionError,
 }
 
-/// Keys that a part says are its own now, and that lack one believed before.
+/// Keys that a part says are its own now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Oldest first, each with what the part signed for it with the one before, where it is first used at `from`.
+    pub keys: Vec<(VerifyingKey, Option<Signature>)>,
+    /// When those that are new are first used.
+    pub from: Timestamp,
+}
+
+/// Why keys that a part says are its own are not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it no longer names key `{missing}`, which is believed; if its Secret was lost on purpose, empty `{entry}` of ConfigMap `actpass-trust` and make all agents' pods anew"
-)]
-pub struct KeyLost {
-    /// The entry of the ConfigMap.
-    pub entry: &'static str,
-    /// The key.
-    pub missing: String,
+pub enum FollowError {
+    /// They lack one that is believed.
+    #[error(
+        "it no longer names key `{missing}`, which is believed; if its Secret was lost on purpose, empty `{entry}` of ConfigMap `actpass-trust` and make all agents' pods anew"
+    )]
+    Lost {
+        /// The entry of the ConfigMap.
+        entry: &'static str,
+        /// The key.
+        missing: String,
+    },
+    /// One that pods would not be led to.
+    #[error(
+        "it names key `{key}`, for which the last one in `{entry}` of ConfigMap `actpass-trust` does not sign; keys stand in its Secret in the order in which they follow one another"
+    )]
+    Unvouched {
+        /// The entry of the ConfigMap.
+        entry: &'static str,
+        /// The key.
+        key: String,
+    },
 }
 
 impl Trust {
@@ -102,30 +124,41 @@ impl Trust {
 }
 
 /// Takes up the keys that a part names as its own, `named`, and ends those whose time is over. Pods pin keys, so they are
-/// added and none is exchanged.
+/// added and none is exchanged; and a key for checkpoints, which they judge by, is added only where the one before signed for it.
 ///
 /// # Errors
-/// It lacks one that is believed.
+/// Why one cannot be believed, or one is missing.
 pub fn follow(
     (entry, purpose): (&'static str, Purpose),
     believed: &mut Succession,
-    named: &[VerifyingKey],
+    named: &Named,
     rhythm: Rhythm,
     now: Timestamp,
-) -> Result<(), KeyLost> {
+) -> Result<(), FollowError> {
     believed.end(rhythm, now);
-    if let Some(missing) = believed.believed().find(|key| !named.contains(key)) {
+    let names = |key: &VerifyingKey| named.keys.iter().any(|(named, _)| named == key);
+    if let Some(missing) = believed.believed().find(|key| !names(key)) {
         let missing = b64u_encode(missing.as_bytes());
-        return Err(KeyLost { entry, missing });
+        return Err(FollowError::Lost { entry, missing });
     }
-    for key in named {
-        believed.put(*key, purpose, None, rhythm, now);
+    for (key, by) in &named.keys {
+        let is_new = believed.get(key).is_none();
+        if is_new && purpose == Purpose::Checkpoints && !believed.is_empty() {
+            let put = believed.put_vouched(*key, purpose, named.from, *by);
+            put.map_err(|Unvouched| FollowError::Unvouched {
+                entry,
+                key: b64u_encode(key.as_bytes()),
+            })?;
+        } else {
+            believed.put(*key, purpose, None, rhythm, now);
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use actpass_core::succession::vouch;
     use ed25519_dalek::SigningKey;
     use jiff::SignedDuration;
 
@@ -176,29 +209,74 @@ mod tests {
         assert_eq!(Trust::of(Some(&broken)).unwrap_err().entry, LEDGER_KEYS);
     }
 
+    /// What a part says that holds these, each signed for by the one before.
+    fn named(seeds: &[u8], purpose: Purpose) -> Named {
+        let from = RHYTHM.first_use(at("10:00:00"));
+        let private = |seed: &u8| SigningKey::from_bytes(&[*seed; 32]);
+        let mut before: Option<SigningKey> = None;
+        let keys = seeds.iter().map(|seed| {
+            let key = private(seed).verifying_key();
+            let by = before.replace(private(seed));
+            (key, by.map(|by| vouch(&by, purpose, &key, from)))
+        });
+        let keys = keys.collect();
+        Named { keys, from }
+    }
+
     #[test]
     fn keys_are_added_and_none_is_exchanged() {
-        let entry = (LEDGER_KEYS, Purpose::Checkpoints);
-        for (believed, named, want) in [
-            (&[][..], &[1][..], true),
-            (&[1], &[1], true),
-            (&[1], &[1, 2], true),
-            (&[1], &[2], false),
-        ] {
-            let mut list = list(believed);
-            let found = follow(entry, &mut list, &keys(named), RHYTHM, at("10:00:00"));
-            assert_eq!(found.is_ok(), want, "{believed:?} {named:?}");
-            if want {
-                assert_eq!(list.believed().copied().collect::<Vec<_>>(), keys(named));
+        for purpose in [Purpose::Checkpoints, Purpose::Votes] {
+            let entry = (LEDGER_KEYS, purpose);
+            for (believed, seeds, want) in [
+                (&[][..], &[1][..], true),
+                (&[1], &[1], true),
+                (&[1], &[1, 2], true),
+                (&[1], &[1, 2, 3], true),
+                (&[1], &[2], false),
+            ] {
+                let mut list = list(believed);
+                let said = named(seeds, purpose);
+                let found = follow(entry, &mut list, &said, RHYTHM, at("10:00:00"));
+                assert_eq!(found.is_ok(), want, "{believed:?} {seeds:?}");
+                if want {
+                    assert_eq!(list.believed().copied().collect::<Vec<_>>(), keys(seeds));
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_key_for_checkpoints_that_pods_are_not_led_to_is_not_listed() {
+        let entry = (LEDGER_KEYS, Purpose::Checkpoints);
+        for (name, said) in [
+            ("for another purpose", named(&[1, 2], Purpose::Votes)),
+            ("in another order", named(&[2, 1], Purpose::Checkpoints)),
+        ] {
+            let mut list = list(&[1]);
+            let found = follow(entry, &mut list, &said, RHYTHM, at("10:00:00"));
+            let key = b64u_encode(keys(&[2])[0].as_bytes());
+            let entry = LEDGER_KEYS;
+            assert_eq!(found, Err(FollowError::Unvouched { entry, key }), "{name}");
+            assert_eq!(list, self::list(&[1]), "{name}");
+        }
+        let mut list = list(&[1]);
+        let said = named(&[1, 2], Purpose::Checkpoints);
+        follow(entry, &mut list, &said, RHYTHM, at("10:00:00")).unwrap();
+        let first = keys(&[1])[0];
+        let led = list.led_to(Purpose::Checkpoints, |key| *key == first);
+        assert_eq!(led, keys(&[1, 2]));
+        assert_eq!(list.in_use(at("10:02:00")), Some(&first), "announced");
+        assert_eq!(list.in_use(said.from), Some(&keys(&[2])[0]));
     }
 
     #[test]
     fn a_part_may_forget_a_key_once_it_has_ended() {
         let entry = (VOTE_KEYS, Purpose::Votes);
         let mut list = list(&[1]);
-        let mut named = |seeds: &[u8], now| follow(entry, &mut list, &keys(seeds), RHYTHM, at(now));
+        let mut named = |seeds: &[u8], now| {
+            let said = named(seeds, Purpose::Votes);
+            follow(entry, &mut list, &said, RHYTHM, at(now))
+        };
         named(&[1, 2], "10:00:00").unwrap();
         assert!(named(&[2], "11:00:00").is_err());
         named(&[1, 2], "11:00:00").unwrap();

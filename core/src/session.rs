@@ -42,10 +42,13 @@ pub enum SessionLine {
         /// The bundle's exact bytes, as [`crate::bundle::Bundle::parse`] reads them.
         bundle: String,
     },
-    /// The keys that passports are signed with from now on: before the first passport, and again when they change.
+    /// The keys that passports and checkpoints are signed with from now on: before the first passport, and again when they change.
     Keys {
         /// An [`crate::succession`]; sidecars believe what leads back to a key that their pod was made with.
         issuer: String,
+        /// The same for checkpoints. Nothing where a controller does not say, and those before stay.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        checkpoints: String,
     },
     /// A passport, bound to the connection's key; a newer one follows at a third of its life.
     Passport {
@@ -82,8 +85,16 @@ mod tests {
             (
                 SessionLine::Keys {
                     issuer: "AAAA ended\n".to_owned(),
+                    checkpoints: String::new(),
                 },
                 r#"{"kind":"keys","issuer":"AAAA ended\n"}"#,
+            ),
+            (
+                SessionLine::Keys {
+                    issuer: "AAAA\n".to_owned(),
+                    checkpoints: "BBBB\n".to_owned(),
+                },
+                r#"{"kind":"keys","issuer":"AAAA\n","checkpoints":"BBBB\n"}"#,
             ),
             (
                 SessionLine::Passport {

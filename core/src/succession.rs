@@ -29,6 +29,8 @@ pub const KEYS_MAX: usize = 16;
 pub const ROTATE_ISSUER: &str = "actpass.org/rotate-issuer";
 /// Annotation of ConfigMap `actpass-trust`: when another key for votes was asked for.
 pub const ROTATE_VOTES: &str = "actpass.org/rotate-votes";
+/// Annotation of ConfigMap `actpass-trust`: when another key for checkpoints was asked for.
+pub const ROTATE_CHECKPOINTS: &str = "actpass.org/rotate-checkpoints";
 /// Annotation of ConfigMap `actpass-trust`: when another authority was asked for.
 pub const ROTATE_AUTHORITY: &str = "actpass.org/rotate-authority";
 
@@ -83,6 +85,11 @@ pub struct SuccessionError {
     pub what: String,
 }
 
+/// A key for which the one before does not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key listed last did not sign for it")]
+pub struct Unvouched;
+
 /// When keys follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
@@ -92,6 +99,14 @@ pub struct Rhythm {
     pub notice: SignedDuration,
     /// How long after its successor's first use a key ends: what it signed last has to be over by then.
     pub overlap: SignedDuration,
+}
+
+impl Rhythm {
+    /// When a key that is listed now is first used: to the second, upwards, so that the notice is never shorter.
+    pub fn first_use(&self, now: Timestamp) -> Timestamp {
+        let from = now.as_second() + self.notice.as_secs() + 1;
+        Timestamp::from_second(from).unwrap_or(now)
+    }
 }
 
 impl Succession {
@@ -171,15 +186,42 @@ impl Succession {
         if self.get(&key).is_some() {
             return;
         }
-        // To the second, upwards, so that the notice is never shorter.
         let from = match self.0.is_empty() {
-            true => now.as_second(),
-            false => now.as_second() + rhythm.notice.as_secs() + 1,
+            true => Timestamp::from_second(now.as_second()).unwrap_or(now),
+            false => rhythm.first_use(now),
         };
-        let from = Timestamp::from_second(from).unwrap_or(now);
         let before = self.0.last().map(|listed| listed.key);
         let by = by.filter(|by| Some(by.verifying_key()) == before);
-        let by = by.map(|by| by.sign(&signed(purpose, &key, from)));
+        let by = by.map(|by| vouch(by, purpose, &key, from));
+        self.push(key, from, by);
+    }
+
+    /// Puts a key at the end for which the holder of the key before has signed, first used at `from`.
+    ///
+    /// # Errors
+    /// `by` is no such signature; then nothing changes.
+    pub fn put_vouched(
+        &mut self,
+        key: VerifyingKey,
+        purpose: Purpose,
+        from: Timestamp,
+        by: Option<Signature>,
+    ) -> Result<(), Unvouched> {
+        let listed = Listed {
+            key,
+            from: Some(from),
+            by,
+            ended: false,
+        };
+        let before = self.0.last().ok_or(Unvouched)?;
+        if !listed.follows(&before.key, purpose) {
+            return Err(Unvouched);
+        }
+        self.push(key, from, by);
+        Ok(())
+    }
+
+    fn push(&mut self, key: VerifyingKey, from: Timestamp, by: Option<Signature>) {
         self.0.push(Listed {
             key,
             from: Some(from),
@@ -210,6 +252,16 @@ impl Listed {
         let signed = signed(purpose, &self.key, from);
         before.verify_strict(&signed, by).is_ok()
     }
+}
+
+/// `by` of a line, made with the key of the line before.
+pub fn vouch(
+    before: &SigningKey,
+    purpose: Purpose,
+    key: &VerifyingKey,
+    from: Timestamp,
+) -> Signature {
+    before.sign(&signed(purpose, key, from))
 }
 
 /// What `by` covers: `actpass.key/1\0`, purpose, key and time, with a zero byte between.
@@ -467,6 +519,31 @@ mod tests {
         let forged = three.split(" by=").next().unwrap();
         let forged = format!("{one}\n{two}\n{forged}").parse().unwrap();
         assert_eq!(led(&forged, Purpose::Passports, 1), [2]);
+    }
+
+    #[test]
+    fn a_key_of_another_part_is_listed_where_the_one_before_signed_for_it() {
+        let mut list = Succession::default();
+        let (purpose, from) = (Purpose::Checkpoints, at("01T10:02:01"));
+        let by =
+            |seed, purpose, key, from| Some(vouch(&private(seed), purpose, &public(key), from));
+        let put = |list: &mut Succession, by| list.put_vouched(public(2), purpose, from, by);
+        assert_eq!(put(&mut list, None), Err(Unvouched), "nothing before it");
+        list.put(public(1), purpose, None, RHYTHM, at("01T09:00:00"));
+        for (name, by) in [
+            ("no signature", None),
+            ("another signed", by(3, purpose, 2, from)),
+            ("for another key", by(1, purpose, 3, from)),
+            ("for votes", by(1, Purpose::Votes, 2, from)),
+            ("for another time", by(1, purpose, 2, at("01T10:02:02"))),
+        ] {
+            assert_eq!(put(&mut list, by), Err(Unvouched), "{name}");
+        }
+        assert_eq!(list.lines().len(), 1);
+        put(&mut list, by(1, purpose, 2, from)).unwrap();
+        let led = list.led_to(purpose, |key| *key == public(1));
+        assert_eq!(led, [public(1), public(2)]);
+        assert_eq!(RHYTHM.first_use(at("01T10:00:00.5")), from);
     }
 
     #[test]

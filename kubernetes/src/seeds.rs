@@ -19,6 +19,10 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::kept::Kept;
 
+/// Most keys that are there when another is made; later ones wait until one has ended. With the notice of 2 minutes and the
+/// overlap of 65 a new one may be asked for 30 times before the first ends, and a list has 16 lines.
+const SEEDS_MAX: usize = 4;
+
 /// Private keys, oldest first: the entry of the Secret is one seed in base64url on each line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Seeds(Vec<SigningKey>);
@@ -104,19 +108,21 @@ impl Seeds {
         &self.0
     }
 
-    /// Makes the first key, or another where that is due by `list`, and forgets those that have ended.
+    /// Makes the first key, or another where that is due by `list`, and forgets those that have ended and are not `needed`.
     fn turn(
         &mut self,
         list: &Succession,
+        needed: &[VerifyingKey],
         rhythm: Rhythm,
         asked: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), getrandom::Error> {
+        self.forget(list, needed);
         // One that is not listed yet is the one that is due.
-        if self.0.is_empty() || (list.is_due(rhythm, asked, now) && !self.has_more(list)) {
+        let due = list.is_due(rhythm, asked, now) && !self.has_more(list);
+        if self.0.is_empty() || (due && self.0.len() < SEEDS_MAX) {
             self.make()?;
         }
-        self.forget(list);
         Ok(())
     }
 
@@ -126,11 +132,12 @@ impl Seeds {
         keys.any(|key| list.get(&key.verifying_key()).is_none())
     }
 
-    /// Forgets those that have ended.
-    fn forget(&mut self, list: &Succession) {
+    /// Forgets those that have ended and are not needed.
+    fn forget(&mut self, list: &Succession, needed: &[VerifyingKey]) {
         self.0.retain(|key| {
-            let listed = list.get(&key.verifying_key());
-            listed.is_none_or(|listed| !listed.ended)
+            let key = key.verifying_key();
+            let listed = list.get(&key);
+            listed.is_none_or(|listed| !listed.ended) || needed.contains(&key)
         });
     }
 
@@ -155,14 +162,14 @@ impl Seeds {
     }
 }
 
-/// The private keys in `entry` of a Secret after one [`Seeds::turn`].
+/// The private keys in `entry` of a Secret after one [`Seeds::turn`]. `needed`: those that are kept though they have ended.
 ///
 /// # Errors
 /// As [`Kept::load`]; an entry that is none; no randomness.
 pub async fn turned(
     kept: &Kept,
     entry: &str,
-    list: &Succession,
+    (list, needed): (&Succession, &[VerifyingKey]),
     rhythm: Rhythm,
     asked: Option<Timestamp>,
     now: Timestamp,
@@ -170,10 +177,10 @@ pub async fn turned(
     let changed = kept.update(entry, |before| {
         let mut seeds =
             Seeds::read(before.unwrap_or_default()).map_err(|error| error.to_string())?;
-        let count = seeds.0.len();
-        let turned = seeds.turn(list, rhythm, asked, now);
+        let before = seeds.clone();
+        let turned = seeds.turn(list, needed, rhythm, asked, now);
         turned.map_err(|error| format!("no randomness: {error}"))?;
-        if seeds.0.len() > count {
+        if seeds.0.iter().any(|key| !before.0.contains(key)) {
             tracing::info!(entry, "Made another key");
         }
         Ok(seeds.entry().to_vec())
@@ -233,11 +240,15 @@ mod tests {
         assert!(!seeds.has_more(&list));
         let first = seeds.0[0].clone();
         assert_eq!(seeds.in_use(&list, at("10:00:00")), Some(&first));
-        seeds.turn(&list, RHYTHM, None, at("10:58:00")).unwrap();
+        seeds
+            .turn(&list, &[], RHYTHM, None, at("10:58:00"))
+            .unwrap();
         assert_eq!(seeds.0.len(), 1, "nobody asked");
         for _ in 0..2 {
             let asked = Some(at("10:57:00"));
-            seeds.turn(&list, RHYTHM, asked, at("10:58:00")).unwrap();
+            seeds
+                .turn(&list, &[], RHYTHM, asked, at("10:58:00"))
+                .unwrap();
         }
         assert_eq!(seeds.0.len(), 2, "one for all who asked");
         assert_eq!(
@@ -256,11 +267,29 @@ mod tests {
         let holds_first = |key: &_| *key == first.verifying_key();
         let led = list.led_to(Purpose::Passports, holds_first);
         assert_eq!(led, [first.verifying_key(), second.verifying_key()]);
-        seeds.forget(&list);
+        seeds.forget(&list, &[]);
         assert_eq!(seeds.0.len(), 2);
         seeds.list(&mut list, Purpose::Passports, RHYTHM, at("12:07:01"));
-        seeds.forget(&list);
+        seeds.forget(&list, &[first.verifying_key()]);
+        assert_eq!(seeds.0.len(), 2, "something rests on it");
+        seeds.forget(&list, &[]);
         assert_eq!(seeds.0, [second]);
+    }
+
+    #[test]
+    fn whoever_asks_all_the_time_gets_no_more_keys_than_are_kept() {
+        let (mut seeds, mut list) = (Seeds::default(), Succession::default());
+        let mut now = at("10:00:00");
+        for _ in 0..9 {
+            seeds.turn(&list, &[], RHYTHM, Some(now), now).unwrap();
+            seeds.list(&mut list, Purpose::Votes, RHYTHM, now);
+            now += SignedDuration::from_mins(3);
+        }
+        assert_eq!((seeds.0.len(), list.lines().len()), (SEEDS_MAX, SEEDS_MAX));
+        now += SignedDuration::from_mins(65);
+        seeds.list(&mut list, Purpose::Votes, RHYTHM, now);
+        seeds.turn(&list, &[], RHYTHM, Some(now), now).unwrap();
+        assert_eq!(seeds.0.len(), 2, "the newest, and what was asked for");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod commands;
 mod gate;
 mod kept_in;
 mod keys;
+mod log_keys;
 mod operations;
 mod trust;
 mod votes;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actpass_kubernetes::kept::Kept;
 use actpass_kubernetes::{Client, names, namespaces, shown};
 use actpass_ledger::api::People;
 use actpass_ledger::tail::Target;
@@ -34,6 +36,7 @@ use tokio::task::JoinHandle;
 use args::Args;
 use gate::Reviews;
 use kept_in::KeptIn;
+use log_keys::LogKeys;
 use operations::Stage;
 
 /// How long requests may take that have begun when the end is asked for. Kubernetes waits for 30 s.
@@ -60,6 +63,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let Serving {
         ledger,
+        mut log_keys,
         mut trust,
         mut certificate,
     } = tokio::select! {
@@ -72,11 +76,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         () = asked_to_end => {}
         () = ledger.engine().poisoned() => bail!("evidence can no longer be kept; it is verified at the next start"),
         _ = &mut trust => bail!("ConfigMap `{}` can no longer be watched", names::TRUST),
+        _ = &mut log_keys => bail!("ConfigMap `{}` can no longer be watched", names::TRUST),
         _ = &mut certificate => bail!("Secret `{}` can no longer be watched", names::LEDGER_TLS),
         _ = operations => bail!("the server of metrics and probes ended"),
     }
     stage.send_replace(Stage::Stopping);
     tracing::info!("Stopping");
+    log_keys.abort();
+    // It holds the engine while it looks, which has to end by itself.
+    drop(log_keys.await);
     if tokio::time::timeout(DRAIN, ledger.stop()).await.is_err() {
         tracing::warn!("Some requests did not end in time");
     }
@@ -87,6 +95,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 struct Serving {
     ledger: Ledger,
+    log_keys: JoinHandle<()>,
     trust: JoinHandle<()>,
     certificate: JoinHandle<()>,
 }
@@ -117,9 +126,11 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
     let cluster = namespaces::cluster_id(&client).await?;
     close_to_others(&data)?;
     let needed = tokio::task::block_in_place(|| kept_in.need_of_keys())?;
-    let keys = keys::load_or_make(client.clone(), &namespace, &data, needed).await?;
+    let kek = keys::load_or_make(client.clone(), &namespace, &data, needed).await?;
     stage.send_replace(Stage::Starting("issuer keys in ConfigMap `actpass-trust`"));
     let trust = trust::watch(client.clone(), &namespace).await?;
+    let kept = Kept::new(client.clone(), &namespace, names::LEDGER_SECRET);
+    let log_keys = LogKeys::load(kept, trust.map.clone()).await?;
     stage.send_replace(Stage::Starting(
         "a certificate in Secret `actpass-ledger-tls`",
     ));
@@ -127,7 +138,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         shown::from_secret(client.clone(), &namespace, names::LEDGER_TLS).await?;
     stage.send_replace(Stage::Starting("the log"));
     let (storage, vault) =
-        tokio::task::block_in_place(|| anyhow::Ok((kept_in.storage()?, kept_in.vault(keys.kek)?)))?;
+        tokio::task::block_in_place(|| anyhow::Ok((kept_in.storage()?, kept_in.vault(kek)?)))?;
     if let Some(dropped) = storage.recovery() {
         tracing::warn!(
             file = %dropped.path.display(), offset = dropped.offset, bytes = dropped.bytes, what = %dropped.what,
@@ -137,7 +148,7 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
     let config = Config {
         storage,
         vault,
-        log_key: keys.log_key.into(),
+        log_key: log_keys.ring(),
         heads: Some(data.join(HEADS)),
         issuer_keys: trust.issuer_keys,
         people: People::Reviewed {
@@ -154,8 +165,10 @@ async fn start(args: Args, stage: &watch::Sender<Stage>) -> anyhow::Result<Servi
         std::net::TcpListener::bind(listen).with_context(|| format!("no socket on {listen}"))?;
     // The log is read back on a thread that may block.
     let ledger = tokio::task::block_in_place(|| Ledger::start(config, listener))?;
+    let log_keys = tokio::spawn(log_keys.follow(ledger.engine_for_now()));
     Ok(Serving {
         ledger,
+        log_keys,
         trust: trust.following,
         certificate,
     })

@@ -312,6 +312,31 @@ impl Engine {
         .await
     }
 
+    /// Has every log signed with the newest key from here on, while it serves; but those that had it before, or that cannot be.
+    ///
+    /// # Errors
+    /// Why it could not be kept, or that the ledger has stopped; done again it goes on.
+    pub async fn sign_with_newest(&self) -> Result<(), ApiError> {
+        let mut after = String::new();
+        loop {
+            let from = after.clone();
+            let stage = move |staging: &mut Staging<'_>| staging.sign_with_newest(&from);
+            match self.submit(stage, |last, _| Ok(last)).await? {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The keys that logs are signed with now.
+    ///
+    /// # Errors
+    /// That the ledger has stopped.
+    pub async fn keys_in_force(&self) -> Result<Vec<ed25519_dalek::VerifyingKey>, ApiError> {
+        self.query(|logs| Ok(logs.values().map(|log| *log.verifier().key()).collect()))
+            .await
+    }
+
     /// Whether every log is signed with the newest key.
     ///
     /// # Errors

@@ -161,6 +161,11 @@ impl Ledger {
         &self.engine
     }
 
+    /// The same, for who must not keep it from ending.
+    pub fn engine_for_now(&self) -> Weak<Engine> {
+        Arc::downgrade(&self.engine)
+    }
+
     /// What it shows under `/metrics`.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod execute;
 pub mod extract;
 pub mod judge;
+pub mod known_log;
 pub mod ledger_client;
 pub mod listen;
 pub mod metrics;

@@ -22,7 +22,6 @@ use std::time::Duration;
 use actpass_core::action::Action;
 use actpass_core::bundle::Bundle;
 use actpass_core::decide::{Decision, Permitted, Verdict, decide};
-use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::record::{Containment, Outcome, Refusal};
 use actpass_core::hash::BundleDigest;
 use actpass_core::host::HostName;
@@ -36,6 +35,7 @@ use crate::extract::{Principal, RawRequest, RefusalCode, Refused, extract};
 use crate::judge::{
     BoxFuture, Denial, DenialKind, EvidenceId, Judge, Judgement, Noted, Permit, Received,
 };
+use crate::known_log::KnownLog;
 use crate::ledger_client::LedgerClient;
 use crate::metrics::{Metrics, Standing};
 use crate::recorder::Recorder;
@@ -94,13 +94,13 @@ impl Pep {
     }
 
     /// The shipper of this enforcement point's records.
-    pub fn shipper(&self, key: SigningKey, log: NoteVerifier) -> Shipper {
+    pub fn shipper(&self, key: SigningKey, log: impl Into<KnownLog>) -> Shipper {
         Shipper::new(
             self.recorder.clone(),
             self.client.clone(),
             self.session.clone(),
             key,
-            log,
+            log.into(),
         )
         .measured(self.metrics.clone())
     }

@@ -8,12 +8,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_core::evidence::record::{Body, Note, RESTARTED};
 use ed25519_dalek::SigningKey;
 
+use crate::known_log::KnownLog;
 use crate::ledger_client::{LedgerAddress, LedgerClient, LedgerError};
 use crate::metrics::Metrics;
 use crate::recorder::{RecordError, Recorder, ResumeError as Unusable};
@@ -65,7 +65,7 @@ pub enum ResumeError {
 pub async fn resume(
     path: &Path,
     address: LedgerAddress,
-    log: NoteVerifier,
+    log: impl Into<KnownLog>,
 ) -> Result<Resumed, ResumeError> {
     let (ring, left) = Ring::resume(path)?;
     let records = left.lines.len();
@@ -78,7 +78,7 @@ pub async fn resume(
     let mut link = Link {
         client: Arc::new(LedgerClient::new(address, &left.key)?),
         key: left.key,
-        verifier: log,
+        log: log.into(),
         head: KeptHead::empty(),
         metrics: Arc::new(Metrics::default()),
         unclaimed,
@@ -124,15 +124,15 @@ pub struct TakenUp {
 pub async fn take_up(
     path: &Path,
     address: LedgerAddress,
-    log: Option<NoteVerifier>,
+    log: Option<KnownLog>,
 ) -> Result<TakenUp, ResumeError> {
     let (ring, left) = Ring::resume(path)?;
     let recorder = Arc::new(Recorder::resume(ring, &left)?);
-    if let Some(verifier) = log {
+    if let Some(log) = log {
         let mut link = Link {
             client: Arc::new(LedgerClient::new(address, &left.key)?),
             key: left.key.clone(),
-            verifier,
+            log,
             head: KeptHead::empty(),
             metrics: Arc::new(Metrics::default()),
             unclaimed: Unclaimed::NotSent("the process ended before the permit arrived"),

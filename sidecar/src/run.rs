@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actpass_core::error::chain;
-use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::commitment::Openings;
 use actpass_core::evidence::record::{Body, Containment, Note, stream_id};
 use actpass_core::pod::contract::*;
 use actpass_sidecar::dns::{self, DnsEvent, Responder, Transport};
 use actpass_sidecar::execute::Executor;
 use actpass_sidecar::judge::Judge;
+use actpass_sidecar::known_log::{KnownLog, LedgerKeys};
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient};
 use actpass_sidecar::listen::{self, Capture, Lookup};
 use actpass_sidecar::mint::Mint;
@@ -118,6 +118,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         token: Path::new(TOKEN_DIR).join(TOKEN_FILE),
         issuer_keys: config.issuer_keys.clone(),
         issuer_pins: config.issuer_pins.clone(),
+        ledger_keys: config.ledger_keys.clone(),
+        ledger_pins: config.ledger_pins.clone(),
     };
     let (session, follower) = session(controller, &key)?;
     let result = Path::new(VERIFY_DIR).join(RESULT_FILE);
@@ -162,7 +164,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         tracing::info!(%stream, "Started");
         std::future::pending().await
     });
-    let shipping = ship(session, pep.clone(), key, config.ledger_key);
+    let shipping = ship(session, pep.clone(), key, config.ledger_keys);
     tokio::pin!(shipping);
 
     let ended = tokio::select! {
@@ -198,7 +200,7 @@ async fn stream(path: &Path, address: &LedgerAddress, config: &Config) -> anyhow
     while path.exists() {
         let tenant = std::fs::read_to_string(path.with_extension("tenant")).unwrap_or_default();
         let log = (!tenant.is_empty())
-            .then(|| NoteVerifier::new(format!("actpass/{tenant}"), config.ledger_key));
+            .then(|| KnownLog::new(format!("actpass/{tenant}"), config.ledger_keys.clone()));
         match take_up(path, address.clone(), log).await {
             Ok(taken_up) => {
                 tracing::info!("The stream of an earlier container goes on");
@@ -225,7 +227,7 @@ async fn ship(
     session: Arc<RemoteSession>,
     pep: Arc<Pep>,
     key: SigningKey,
-    ledger_key: ed25519_dalek::VerifyingKey,
+    ledger_keys: LedgerKeys,
 ) -> anyhow::Result<()> {
     let tenant = loop {
         if let Some(tenant) = session.tenant() {
@@ -237,8 +239,8 @@ async fn ship(
         .join(RING_FILE)
         .with_extension("tenant");
     std::fs::write(path, &tenant).context("keep the tenant beside the ring file")?;
-    let verifier = NoteVerifier::new(format!("actpass/{tenant}"), ledger_key);
-    let mut shipper: Shipper = pep.shipper(key, verifier);
+    let log = KnownLog::new(format!("actpass/{tenant}"), ledger_keys);
+    let mut shipper: Shipper = pep.shipper(key, log);
     while let Err(error) = shipper.open().await {
         match &error {
             ShipError::Refused(refused) if !refused.may_pass() => {

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::leaf::{RulingVerdict, bounded};
 use actpass_core::evidence::receipt::{AnswerHead, KeptHead, ReceiptError};
 use actpass_core::evidence::record::{Outcome, OutcomeResult, sign_batch};
@@ -18,6 +17,7 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::known_log::KnownLog;
 use crate::ledger_client::{LedgerClient, LedgerError};
 use crate::metrics::Metrics;
 use crate::recorder::{Queued, Recorder};
@@ -95,7 +95,7 @@ pub(crate) struct Link {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: Arc<LedgerClient>,
     pub(crate) key: SigningKey,
-    pub(crate) verifier: NoteVerifier,
+    pub(crate) log: KnownLog,
     pub(crate) head: KeptHead,
     pub(crate) metrics: Arc<Metrics>,
     /// What a permit means that nobody waits for.
@@ -141,13 +141,13 @@ impl Shipper {
         client: Arc<LedgerClient>,
         session: Arc<dyn Session>,
         key: SigningKey,
-        verifier: NoteVerifier,
+        log: KnownLog,
     ) -> Self {
         let link = Link {
             recorder,
             client,
             key,
-            verifier,
+            log,
             head: KeptHead::empty(),
             metrics: Arc::default(),
             unclaimed: Unclaimed::NotSent("the agent's request ended before the permit arrived"),
@@ -184,9 +184,8 @@ impl Shipper {
             checkpoint: opened.checkpoint,
             consistency: opened.consistency,
         };
-        self.link.head = AnswerHead::check(&end, &self.link.head, &self.link.verifier)
-            .map_err(ShipError::Proof)?
-            .kept();
+        let head = self.link.log.check(&end, &self.link.head);
+        self.link.head = head.map_err(ShipError::Proof)?.kept();
         if let Some(expires) = expiry(&token) {
             self.link.metrics.passport_expires(expires);
         }
@@ -287,9 +286,8 @@ impl Link {
         let answer = self.client.batch(body).await.map_err(ShipError::Refused)?;
         self.metrics.ledger_round_trip(sent.elapsed());
         let (lines, end) = parse(&answer, batch)?;
-        let head = Arc::new(
-            AnswerHead::check(&end, &self.head, &self.verifier).map_err(ShipError::Proof)?,
-        );
+        let head = self.log.check(&end, &self.head);
+        let head = Arc::new(head.map_err(ShipError::Proof)?);
         self.head = head.kept();
         self.recorder
             .acknowledge(last.seq + 1, last.hash)

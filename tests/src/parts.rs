@@ -22,6 +22,7 @@ use actpass_core::verify::{Against, Class, Inputs, Kept, Report, verify};
 use actpass_crds::bundle::{Options, compile};
 use actpass_crds::read::parse_documents;
 use actpass_ledger::api::{People, Token};
+use actpass_ledger::keys::Ring as LogRing;
 use actpass_ledger::storage::memory::MemoryDisk;
 use actpass_ledger::storage::segment::{SEGMENT_BYTES_MIN, SegmentOptions};
 use actpass_ledger::storage::{
@@ -32,6 +33,7 @@ use actpass_ledger::tail::Target;
 use actpass_ledger::vault::{Bindings, Kek, Secret, Vault};
 use actpass_ledger::{Config, Ledger, fixed};
 use actpass_sidecar::judge::{Judge, Judgement, Received};
+use actpass_sidecar::known_log::KnownLog;
 use actpass_sidecar::ledger_client::{LedgerAddress, LedgerClient, stream_id};
 use actpass_sidecar::pep::Pep;
 use actpass_sidecar::recorder::Recorder;
@@ -103,6 +105,8 @@ pub struct Parts {
     bundle: Arc<Bundle>,
     address: SocketAddr,
     identity: Identity,
+    /// What its ledgers sign the log with: at first the one that [`Parts::log_key`] is of.
+    pub log_keys: LogRing,
     log_key: SigningKey,
     issuer: SigningKey,
 }
@@ -146,6 +150,7 @@ impl Parts {
             ..bundle.spec().clone()
         };
         let listener = std::net::TcpListener::bind((address, 0))?;
+        let log_key = fresh_key()?;
         Ok(Self {
             dir: tempfile::tempdir()?,
             disk: MemoryDisk::default(),
@@ -154,7 +159,8 @@ impl Parts {
             bundle: Arc::new(Bundle::new(spec)?),
             address: listener.local_addr()?,
             identity: Identity::make(names::LEDGER)?,
-            log_key: fresh_key()?,
+            log_keys: log_key.clone().into(),
+            log_key,
             issuer: fresh_key()?,
         })
     }
@@ -225,7 +231,7 @@ impl Parts {
         let config = Config {
             storage,
             vault: self.vault()?,
-            log_key: self.log_key.clone().into(),
+            log_key: self.log_keys.clone(),
             heads,
             issuer_keys: fixed(IssuerKeys::from([(key_id(&issuer), issuer)])),
             people: People::Holder(Token::new(Zeroizing::new("token".to_owned()), "tester")),
@@ -285,13 +291,21 @@ impl Parts {
     /// # Errors
     /// As there.
     pub async fn agent_at(&self, ledger: SocketAddr) -> anyhow::Result<Agent> {
+        self.agent_knowing(ledger, self.verifier().into()).await
+    }
+
+    /// The same, which believes what that log's keys sign.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn agent_knowing(&self, ledger: SocketAddr, log: KnownLog) -> anyhow::Result<Agent> {
         let address = LedgerAddress {
             address: ledger.to_string(),
             ..self.address()
         };
         let key = fresh_key()?;
         let session = self.session(&key.verifying_key(), 3_600)?;
-        Agent::open(key, session, self.dir.path(), address, self.verifier()).await
+        Agent::open(key, session, self.dir.path(), address, log).await
     }
 
     /// All leaves of the log.
@@ -495,7 +509,7 @@ impl Agent {
         session: TestSession,
         dir: &Path,
         address: LedgerAddress,
-        verifier: NoteVerifier,
+        log: impl Into<KnownLog>,
     ) -> anyhow::Result<Self> {
         let stream = stream_id(&key);
         let ring = dir.join(format!("{stream}.ring"));
@@ -504,7 +518,7 @@ impl Agent {
         let session = Arc::new(session);
         let pep = Pep::new(session, recorder, client, Containment::NetworkOnly);
         let pep = Arc::new(pep);
-        let mut shipper = pep.shipper(key, verifier);
+        let mut shipper = pep.shipper(key, log);
         shipper.open().await?;
         let shipping = tokio::spawn(shipper.run());
         Ok(Self {

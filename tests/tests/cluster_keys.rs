@@ -4,8 +4,10 @@
     reason = "helpers of tests: a world that cannot be made is a failed test"
 )]
 
+use std::process::Command;
 use std::time::Duration;
 
+use actpass_tests::actpass;
 use actpass_tests::cluster::{Cluster, eventually, possible_at_length};
 use actpass_tests::home::text;
 use actpass_tests::installed::{CHART, Installed, Person, SYSTEM, shown};
@@ -36,7 +38,10 @@ fn keys_and_the_authority_follow_one_another_and_no_payment_is_refused() {
     let may = installed.allow(&shop.namespace, &ann, "actpass-approver");
     may.unwrap();
 
-    for what in ["passports", "votes"] {
+    let name = shop.namespace.name.as_str();
+    let first = listed(&cluster).unwrap().swap_remove(0);
+    let ledgers = ledgers(&cluster).unwrap();
+    for what in ["passports", "votes", "checkpoints", "checkpoints"] {
         let before = in_use(&keys(&cluster, &root, what).unwrap()).unwrap();
         rotate(&cluster, &root, what);
         eventually(PATIENCE, || {
@@ -49,6 +54,39 @@ fn keys_and_the_authority_follow_one_another_and_no_payment_is_refused() {
         .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", installed.standing()));
         shop.goes_on(what).unwrap();
     }
+    // Each key of the ledger signed for the next, so who knows the first alone is led through the log, and no ledger began anew.
+    assert_eq!(listed(&cluster).unwrap().len(), 3);
+    assert_eq!(self::ledgers(&cluster).unwrap(), ledgers);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.jsonl").display().to_string();
+    let bea = installed.token_person("bea").unwrap();
+    installed.may_reach_the_ledger(&bea).unwrap();
+    let may = installed.allow(&shop.namespace, &bea, "actpass-auditor");
+    may.unwrap();
+    let verified = bea.actpass(&cluster, &["verify", name, "--keep", &file]);
+    let verified = verified.unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let key = dir.path().join("key").display().to_string();
+    std::fs::write(&key, first).unwrap();
+    let mut verify = Command::new(actpass());
+    let verified = verify.args(["verify", &file, "--key", &key]).output();
+    let verified = verified.unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let leaves = installed.leaves(&shop.namespace).unwrap();
+    let kinds = leaves.iter().filter_map(|leaf| leaf.pointer("/r/kind"));
+    assert_eq!(kinds.filter(|kind| *kind == "log_key").count(), 2);
+    // The private half of what has ended is gone.
+    eventually(PATIENCE, || {
+        let secret = ["get", "secret", "actpass-ledger", "--namespace", SYSTEM];
+        let seeds = "--output=go-template={{index .data \"log.key\" | base64decode}}";
+        let count = cluster
+            .ask(&[&secret[..], &[seeds]].concat())?
+            .lines()
+            .count();
+        ensure!(count == 1, "{count} seeds");
+        Ok(())
+    })
+    .unwrap();
     let before =
         ["controller", "ledger", "webhook"].map(|part| (part, shown(&cluster, part).unwrap()));
     rotate(&cluster, &root, "authority");
@@ -85,6 +123,30 @@ fn keys_and_the_authority_follow_one_another_and_no_payment_is_refused() {
         "{} payments while keys followed one another, none refused",
         statuses.len()
     );
+}
+
+/// The keys of checkpoints that are listed, oldest first.
+fn listed(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let map = ["get", "configmap", "actpass-trust", "--namespace", SYSTEM];
+    let list = "--output=jsonpath={.data.ledger-keys}";
+    let list = cluster.ask(&[&map[..], &[list]].concat())?;
+    let keys = list.lines().filter_map(|line| line.split(' ').next());
+    Ok(keys.map(str::to_owned).collect())
+}
+
+/// The ledger's pods, and how often each was started.
+fn ledgers(cluster: &Cluster) -> anyhow::Result<String> {
+    let pods = [
+        "get",
+        "pods",
+        "--namespace",
+        SYSTEM,
+        "--selector=app.kubernetes.io/component=ledger",
+    ];
+    let counts = "--output=jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount},{end}";
+    let pods = cluster.ask(&[&pods[..], &[counts]].concat())?;
+    ensure!(!pods.is_empty(), "no ledger");
+    Ok(pods)
 }
 
 fn rotate(cluster: &Cluster, person: &Person, what: &str) {

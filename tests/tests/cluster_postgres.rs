@@ -1,5 +1,5 @@
 //! An installation whose ledgers keep their logs in PostgreSQL: two of them over one server outside of the cluster, known by its
-//! certificate. Ledgers are killed and replaced, also with another key encryption key, and the server dies while agents pay; what was paid was permitted, each payment
+//! certificate. Ledgers are killed and replaced, also with another key encryption key, another key signs checkpoints, and the server dies while agents pay; what was paid was permitted, each payment
 //! once, and people reach the ledger as they always do.
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use actpass_tests::actpass;
 use actpass_tests::authority::Authority;
 use actpass_tests::cluster::{Cluster, Own, eventually, possible};
 use actpass_tests::home::text;
-use actpass_tests::installed::{Installed, SYSTEM};
+use actpass_tests::installed::{CHART, Installed, SYSTEM};
 use actpass_tests::postgres::Postgres;
 use actpass_tests::shop::Shop;
 use anyhow::ensure;
@@ -91,6 +91,13 @@ fn ledgers(cluster: &Cluster) -> Vec<String> {
     pods.unwrap().lines().map(str::to_owned).collect()
 }
 
+/// The private keys of checkpoints, as the Secret has them.
+fn seeds(cluster: &Cluster) -> String {
+    let secret = ["get", "secret", "actpass-ledger", "-n", SYSTEM];
+    let seeds = "-o=go-template={{index .data \"log.key\" | base64decode}}";
+    cluster.ask(&[&secret[..], &[seeds]].concat()).unwrap()
+}
+
 #[test]
 fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
     if !possible() {
@@ -119,6 +126,37 @@ fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
 
     another_kek(&cluster);
     shop.goes_on("ledgers with another key").unwrap();
+
+    // Another key of checkpoints, which both bring into use without a start.
+    let short = "--set=keys.noticeSeconds=3,keys.overlapSeconds=20";
+    let upgrade = ["upgrade", "actpass", CHART, "--reuse-values", short];
+    installed.change(&upgrade).unwrap();
+    installed.rolled_out().unwrap();
+    let before = (ledgers(&cluster), seeds(&cluster));
+    assert_eq!(before.1.lines().count(), 1);
+    let root = installed.person("root", &["system:masters"]).unwrap();
+    let rotate = ["keys", "rotate", "checkpoints"];
+    let asked = root.actpass(&cluster, &rotate).unwrap();
+    assert!(asked.status.success(), "{}", text(&asked));
+    eventually(Duration::from_secs(180), || {
+        let now = seeds(&cluster);
+        let alone = now.lines().count() == 1 && now != before.1;
+        ensure!(alone, "{} seeds", now.lines().count());
+        Ok(())
+    })
+    .unwrap();
+    shop.goes_on("another key of checkpoints").unwrap();
+    assert_eq!(ledgers(&cluster), before.0);
+    let restarts = [
+        "get",
+        "pod",
+        "-n",
+        SYSTEM,
+        "--selector=app.kubernetes.io/component=ledger",
+    ];
+    let counts = "-o=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let restarts = cluster.ask(&[&restarts[..], &[counts]].concat()).unwrap();
+    assert_eq!(restarts, "0 0");
 
     let stop = shop.namespace.exec("agent", "touch /tmp/stop").unwrap();
     assert!(stop.status.success(), "{}", text(&stop));

@@ -330,6 +330,15 @@ async fn keys_are_public_and_counters_are_not() {
     let tenants = &world.tenants;
     let (status, said) = tenants.call(None, "GET", "/v1/keys", b"").await.unwrap();
     assert_eq!((status, said), (200, json!({"keys": [tenants.log_key()]})));
+    let path = "/v1/keys?from=2026-05-04T10:00:00Z";
+    let (status, said) = tenants.call(None, "GET", path, b"").await.unwrap();
+    let alone = json!({"keys": [tenants.log_key()], "by": {}});
+    assert_eq!((status, said), (200, alone), "nothing came before it");
+    let (status, _) = tenants
+        .call(None, "GET", "/v1/keys?from=soon", b"")
+        .await
+        .unwrap();
+    assert_eq!(status, 400);
     let (status, _) = tenants.call(None, "GET", "/metrics", b"").await.unwrap();
     assert_eq!(status, 404, "counters name every tenant");
     world.end().await;

@@ -197,6 +197,8 @@ pub(crate) enum Rotated {
     Passports,
     /// What votes are signed with
     Votes,
+    /// What the ledger signs its logs with
+    Checkpoints,
     /// The authority of the parts' certificates
     Authority,
 }

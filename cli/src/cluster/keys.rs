@@ -6,7 +6,9 @@ use actpass_core::passport::jws::key_id;
 use actpass_core::pod::contract::{
     AUTHORITIES_CONFIG_MAP as TRUST, ISSUER_KEYS_FILE, LEDGER_KEYS_FILE, VOTE_KEYS_FILE,
 };
-use actpass_core::succession::{Listed, ROTATE_AUTHORITY, ROTATE_ISSUER, ROTATE_VOTES, Succession};
+use actpass_core::succession::{
+    Listed, ROTATE_AUTHORITY, ROTATE_CHECKPOINTS, ROTATE_ISSUER, ROTATE_VOTES, Succession,
+};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -74,6 +76,7 @@ pub(super) fn rotate(kubectl: &Kubectl, what: Rotated, json: bool) -> anyhow::Re
     let (annotation, next) = match what {
         Rotated::Passports => (ROTATE_ISSUER, announced),
         Rotated::Votes => (ROTATE_VOTES, announced),
+        Rotated::Checkpoints => (ROTATE_CHECKPOINTS, announced),
         Rotated::Authority => (
             ROTATE_AUTHORITY,
             "Another authority signs new certificates within a minute; the one before vouches for it.",

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::{self, Code, Refusal};
 use crate::contact::Contact;
+use crate::trust::Trust;
 use crate::world::{Published, World, line_bytes};
 
 /// How long a sidecar may take to read one line: it reads 1 MiB within milliseconds, or hangs.
@@ -68,6 +69,8 @@ pub(super) struct Live {
     pub(super) world: Arc<World>,
     pub(super) contact: Arc<Contact>,
     pub(super) issuer: Issuer,
+    /// What the parts believe of each other.
+    pub(super) trust: watch::Receiver<Trust>,
     pub(super) pod: BoundPod,
     pub(super) key: VerifyingKey,
     pub(super) lines: mpsc::Sender<Bytes>,
@@ -80,7 +83,8 @@ pub(super) struct Live {
 #[derive(Default)]
 struct Told {
     bundle: Option<BundleDigest>,
-    keys: Option<Succession>,
+    /// The lists of keys for passports and for checkpoints.
+    keys: Option<(Succession, Succession)>,
     /// Its terms, the key it is signed with, and when the next is due.
     passport: Option<(Terms, VerifyingKey, Instant)>,
     revoked: Option<Refusal>,
@@ -210,6 +214,7 @@ impl Live {
             // What changes from here on is seen by `changed`.
             changes.mark_unchanged();
             self.issuer.keys.mark_unchanged();
+            self.trust.mark_unchanged();
             let next = match self.tell(&mut told).await {
                 Ok(next) => next,
                 Err(ended) => return ended,
@@ -217,6 +222,7 @@ impl Live {
             tokio::select! {
                 _ = changes.changed() => {}
                 Ok(()) = self.issuer.keys.changed() => {}
+                Ok(()) = self.trust.changed() => {}
                 () = sleep_until(next.min(ping)) => {}
                 () = self.contact.lost() => {}
                 () = self.world.unlisted() => {}
@@ -237,6 +243,9 @@ impl Live {
                 if let Some(published) = policy(&self.world, &self.pod) {
                     self.publish(&published, told).await?;
                 }
+                // What it has recorded goes to the ledger all the same, which may sign with another key by then.
+                let keyring = self.issuer.keys.borrow().clone();
+                self.name_keys(&keyring, told).await?;
                 if told.revoked.as_ref() != Some(&refusal) {
                     let pod = &self.pod;
                     tracing::info!(
@@ -257,11 +266,7 @@ impl Live {
         };
         self.publish(&standing.published, told).await?;
         let keyring = self.issuer.keys.borrow().clone();
-        if told.keys.as_ref() != Some(keyring.list()) {
-            let issuer = keyring.list().to_string();
-            self.say(&SessionLine::Keys { issuer }).await?;
-            told.keys = Some(keyring.list().clone());
-        }
+        self.name_keys(&keyring, told).await?;
         let key = keyring.key(now);
         let key = key.ok_or_else(|| Ended::Made("there is no key to sign it with".to_owned()))?;
         let signer = key.verifying_key();
@@ -277,6 +282,21 @@ impl Live {
         told.revoked = None;
         told.passport = Some((standing.terms, signer, renew));
         Ok(renew)
+    }
+
+    async fn name_keys(&self, keyring: &Keyring, told: &mut Told) -> Result<(), Ended> {
+        let ledger_keys = self.trust.borrow().ledger_keys.clone();
+        let keys = (keyring.list().clone(), ledger_keys);
+        if told.keys.as_ref() == Some(&keys) {
+            return Ok(());
+        }
+        let line = SessionLine::Keys {
+            issuer: keys.0.to_string(),
+            checkpoints: keys.1.to_string(),
+        };
+        self.say(&line).await?;
+        told.keys = Some(keys);
+        Ok(())
     }
 
     async fn publish(&self, published: &Published, told: &mut Told) -> Result<(), Ended> {

@@ -38,6 +38,7 @@ use crate::contact::Contact;
 use crate::events::{Events, Regarding};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::trust::Trust;
 use crate::world::{Published, World};
 
 /// Lines on their way to one sidecar: a bundle, keys and a passport.
@@ -76,6 +77,8 @@ pub struct SessionsOptions {
     pub metrics: Arc<Metrics>,
     /// And told here.
     pub events: Events,
+    /// What the parts believe of each other.
+    pub trust: watch::Receiver<Trust>,
     /// Ends all sessions once true.
     pub stop: watch::Receiver<bool>,
 }
@@ -95,6 +98,7 @@ pub struct Sessions {
     open: Mutex<BTreeMap<String, (u64, oneshot::Sender<()>)>>,
     metrics: Arc<Metrics>,
     events: Events,
+    trust: watch::Receiver<Trust>,
     stop: watch::Receiver<bool>,
 }
 
@@ -120,6 +124,7 @@ impl Sessions {
             sessions_max,
             metrics,
             events,
+            trust,
             stop,
         } = options;
         Arc::new(Self {
@@ -138,6 +143,7 @@ impl Sessions {
             open: Mutex::default(),
             metrics,
             events,
+            trust,
             stop,
         })
     }
@@ -422,6 +428,7 @@ async fn open(
         world: sessions.world.clone(),
         contact: sessions.contact.clone(),
         issuer: sessions.issuer.clone(),
+        trust: sessions.trust.clone(),
         pod: pod.clone(),
         key,
         lines,

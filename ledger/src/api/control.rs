@@ -10,6 +10,7 @@ use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd};
 use actpass_core::hash::{StreamId, b64u_encode};
 use actpass_core::limits::{Limit, Unit};
 use actpass_core::money::Money;
+use actpass_core::succession::{Purpose, vouch};
 use actpass_core::wire::{
     Bindings, CredentialView, IntentView, LimitView, OverLimitView, PutCredential, Resolution,
 };
@@ -19,7 +20,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -432,13 +433,31 @@ pub(super) async fn ready(State(context): State<Context>) -> Result<&'static str
     context.engine.query(|_| Ok("ok")).await
 }
 
-/// `GET /v1/keys`: the keys that checkpoints are signed with. Public, so anybody may ask.
-pub(super) async fn keys(State(context): State<Context>) -> Json<serde_json::Value> {
-    let keys = context.log_keys.all();
-    let keys: Vec<String> = keys
-        .map(|key| b64u_encode(key.verifying_key().as_bytes()))
-        .collect();
-    Json(json!({ "keys": keys }))
+/// When another key is first used, in a question for the keys.
+#[derive(Deserialize)]
+pub(super) struct FirstUse {
+    from: Option<Timestamp>,
+}
+
+/// `GET /v1/keys`: the keys that checkpoints are signed with, oldest first; and for each that is first used `from` then, the
+/// signature of the one before. Public, so anybody may ask: it says of keys held here that they follow one another, and no more.
+pub(super) async fn keys(
+    State(context): State<Context>,
+    Query(FirstUse { from }): Query<FirstUse>,
+) -> Json<serde_json::Value> {
+    let text = |key: &SigningKey| b64u_encode(key.verifying_key().as_bytes());
+    let held: Vec<SigningKey> = context.log_keys.all().rev().collect();
+    let keys: Vec<String> = held.iter().map(text).collect();
+    let Some(from) = from else {
+        return Json(json!({ "keys": keys }));
+    };
+    let pairs = held.iter().zip(held.iter().skip(1));
+    let by = pairs.map(|(before, key)| {
+        let signed = vouch(before, Purpose::Checkpoints, &key.verifying_key(), from);
+        (text(key), b64u_encode(&signed.to_bytes()))
+    });
+    let by: BTreeMap<String, String> = by.collect();
+    Json(json!({ "keys": keys, "by": by }))
 }
 
 /// Keys as a log names them: id to base64url.

@@ -92,7 +92,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
     }
     let seed = read_private(&log_key)?;
     let kek_file = kek;
-    let log_key = keys::signing_key(&seed)?;
+    let log_key = keys::to_go_on_with(&seed)?;
     let parts = |write: bool, kek: Kek| -> anyhow::Result<Parts> {
         Ok(Parts {
             storage: match postgres_url.is_some() {
@@ -106,7 +106,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
                 true => kept_in.vault(kek)?,
                 false => kept_in.vault_to_look_at(kek)?,
             }),
-            log_key: log_key.clone().into(),
+            log_key: log_key.clone(),
             metrics: Arc::default(),
             heads: Some(data.join(HEADS)),
         })

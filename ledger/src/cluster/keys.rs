@@ -2,32 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use actpass_core::hash::{b64u_decode_array, b64u_encode};
+use actpass_core::hash::b64u_encode;
 use actpass_kubernetes::Client;
 use actpass_kubernetes::kept::Kept;
 use actpass_kubernetes::names::LEDGER_SECRET;
+use actpass_kubernetes::seeds::Seeds;
+use actpass_ledger::keys::Ring;
 use actpass_ledger::vault::Kek;
 use anyhow::{Context, bail};
-use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 /// In the Secret: the key encryption key, in a form that [`Kek::from_bytes`] reads.
 const KEK: &str = "kek";
-/// In the Secret: the seed of the key that checkpoints are signed with, base64url.
-const LOG_KEY: &str = "log.key";
+/// In the Secret: the seeds of the keys that checkpoints are signed with, [`actpass_kubernetes::seeds`].
+pub(super) const LOG_KEY: &str = "log.key";
 
-pub(super) struct Keys {
-    pub(super) kek: Kek,
-    pub(super) log_key: SigningKey,
-}
-
-/// The keys in the Secret, made where they are missing and nothing in `data`, nor in the database, needs the lost ones.
+/// The key encryption key; that and a log's key are made in the Secret where they are missing and nothing in `data`, nor in the
+/// database, needs the lost ones.
 pub(super) async fn load_or_make(
     client: Client,
     namespace: &str,
     data: &Path,
     in_database: bool,
-) -> anyhow::Result<Keys> {
+) -> anyhow::Result<Kek> {
     let kept = Kept::new(client, namespace, LEDGER_SECRET);
     let database = || in_database.then(|| PathBuf::from("a log in PostgreSQL"));
     for (key, needed_by) in [
@@ -58,19 +55,26 @@ pub(super) async fn load_or_make(
         );
     }
     let (bytes, _) = kept.load_or_make(LOG_KEY, fresh_seed).await?;
-    Ok(Keys {
-        kek,
-        log_key: signing_key(&Zeroizing::new(bytes))?,
-    })
+    seeds(&Zeroizing::new(bytes))?;
+    Ok(kek)
 }
 
-pub(super) fn signing_key(bytes: &[u8]) -> anyhow::Result<SigningKey> {
-    let text = std::str::from_utf8(bytes).ok().map(str::trim);
-    let seed = text.and_then(|text| b64u_decode_array::<32>(text).ok());
-    let seed = seed.map(Zeroizing::new).with_context(|| {
-        format!("`{LOG_KEY}` in Secret `{LEDGER_SECRET}` is no seed of 32 bytes in base64url")
-    })?;
-    Ok(SigningKey::from_bytes(&seed))
+/// The keys of the Secret's entry.
+pub(super) fn seeds(entry: &[u8]) -> anyhow::Result<Seeds> {
+    let what = || format!("`{LOG_KEY}` in Secret `{LEDGER_SECRET}`");
+    let seeds = Seeds::read(entry).with_context(what)?;
+    match seeds.keys().is_empty() {
+        true => bail!("{} is empty", what()),
+        false => Ok(seeds),
+    }
+}
+
+/// The same for a command beside the ledger. A log that is begun anew begins with the oldest, since the list that says which is in
+/// use is not at hand; the next start of the ledger goes on with that one.
+pub(super) fn to_go_on_with(entry: &[u8]) -> anyhow::Result<Ring> {
+    let keys = seeds(entry)?.keys().to_vec();
+    let oldest = keys.first().context("no key")?.clone();
+    Ok(Ring::of(oldest, keys))
 }
 
 fn fresh_seed() -> Result<Vec<u8>, getrandom::Error> {
@@ -101,11 +105,12 @@ mod tests {
     #[test]
     fn a_seed_that_was_made_is_a_key() {
         let made = fresh_seed().unwrap();
-        signing_key(&made).unwrap();
-        let with_line_break = [made, b"\n".to_vec()].concat();
-        signing_key(&with_line_break).unwrap();
-        for bytes in [&b""[..], b"short", &[0xff; 43]] {
-            assert!(signing_key(bytes).is_err(), "{bytes:?}");
+        let first = seeds(&made).unwrap().keys()[0].clone();
+        let several = [&made[..], b"\n", &fresh_seed().unwrap(), b"\n"].concat();
+        let ring = to_go_on_with(&several).unwrap();
+        assert_eq!((ring.newest(), ring.all().count()), (first, 2));
+        for bytes in [&b""[..], b"\n", b"short", &[0xff; 43]] {
+            assert!(seeds(bytes).is_err(), "{bytes:?}");
         }
     }
 }

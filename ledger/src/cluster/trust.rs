@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 pub(super) struct Trust {
     pub(super) issuer_keys: watch::Receiver<IssuerKeys>,
     pub(super) vote_keys: watch::Receiver<VoteKeys>,
+    /// The ConfigMap itself.
+    pub(super) map: watch::Receiver<Option<ConfigMap>>,
     /// Ends where the ConfigMap can no longer be watched.
     pub(super) following: JoinHandle<()>,
 }
@@ -43,6 +45,7 @@ pub(super) async fn watch(client: Client, namespace: &str) -> anyhow::Result<Tru
             bail!("ConfigMap `{TRUST}` cannot be watched");
         }
     }
+    let map = watched.current.clone();
     let following = tokio::spawn(async move {
         while watched.current.changed().await.is_ok() {
             let seen = watched.current.borrow_and_update().clone();
@@ -52,6 +55,7 @@ pub(super) async fn watch(client: Client, namespace: &str) -> anyhow::Result<Tru
     Ok(Trust {
         issuer_keys,
         vote_keys,
+        map,
         following,
     })
 }

@@ -237,7 +237,7 @@ impl Log {
     pub(crate) fn read_head(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
         let then = self.verifier_at(heads::claimed(note)).cloned();
         let read = Checkpoint::verify(note, &then.unwrap_or_else(|| self.verifier()));
-        let held = self.keys.all().map(SigningKey::verifying_key);
+        let held = self.keys.all().map(|key| key.verifying_key());
         let mut held = held.map(|key| NoteVerifier::new(&self.origin, key));
         read.or_else(|error| {
             let by_other = held.find_map(|key| Checkpoint::verify(note, &key).ok());
@@ -245,12 +245,14 @@ impl Log {
         })
     }
 
-    /// The newest key, where the log has another in force; with the signature of that one.
+    /// The newest key, where the log has another in force; with the signature of that one. None where the log had it before:
+    /// another ledger, which knew of one more, has brought that into use.
     pub(super) fn next_key(&self) -> Option<EventBody> {
         let next = NoteVerifier::new(&self.origin, self.keys.newest().verifying_key());
-        let in_force = self.state.log_keys().in_force().filter(|it| **it != next)?;
+        let keys = self.state.log_keys();
+        let in_force = keys.in_force().filter(|_| !keys.holds(&next))?;
         let before = self.keys.get(in_force.key())?;
-        let (key, by) = (next.to_vkey(), vouch(before, &next));
+        let (key, by) = (next.to_vkey(), vouch(&before, &next));
         Some(EventBody::LogKey { key, by })
     }
 
@@ -459,7 +461,7 @@ impl Log {
         };
         // That it is held was seen when the leaves were taken in; with no other does anything verify.
         let key = self.keys.get(self.verifier().key());
-        let key = key.unwrap_or(self.keys.newest()).clone();
+        let key = key.unwrap_or_else(|| self.keys.newest());
         checkpoint.sign(&NoteSigner::new(&self.origin, key))
     }
 
@@ -469,7 +471,7 @@ impl Log {
         if named.is_some_and(|named| self.keys.get(named.key()).is_some()) {
             return Ok(());
         }
-        let id = |key: &SigningKey| NoteVerifier::new(&self.origin, key.verifying_key()).id();
+        let id = |key: SigningKey| NoteVerifier::new(&self.origin, key.verifying_key()).id();
         let ours: Vec<String> = self.keys.all().map(id).collect();
         Err(OpenError::OtherKey {
             log: self.origin.clone(),

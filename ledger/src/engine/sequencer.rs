@@ -151,7 +151,7 @@ impl Sequencer {
         }
         if !self.poisoned() {
             let key = self.parts.log_key.newest();
-            let kept = self.keeping.at_end(&mut self.logs, key);
+            let kept = self.keeping.at_end(&mut self.logs, &key);
             self.stop_unless(kept);
         }
     }
@@ -159,7 +159,7 @@ impl Sequencer {
     fn keep_states(&mut self, idle: bool) {
         if !self.poisoned() {
             let key = self.parts.log_key.newest();
-            let kept = self.keeping.when_due(&mut self.logs, key, idle);
+            let kept = self.keeping.when_due(&mut self.logs, &key, idle);
             self.stop_unless(kept);
         }
     }

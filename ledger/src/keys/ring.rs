@@ -3,11 +3,14 @@
 //! In a directory they are `<name>.key`, `<name>-2.key` and so on, and `<name>-next.key` from when another was asked for until every
 //! log names it. A key whose file was taken away is not known any more, and needs not be, once each log has another in force.
 //!
+//! In a cluster they are lines of a Secret, and follow one another while the ledger serves: all that hold a ring see what
+//! [`Ring::exchange`] puts into it.
+//!
 //! *What a crash leaves.* With `-next`: some logs name it and some do not; the next start goes on. Who verifies meanwhile holds the
 //! logs against the key before, which leads to it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use actpass_core::evidence::log_keys::LOG_KEYS_MAX;
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -15,35 +18,56 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use super::{KeyError, Keys, load, path_of};
 use crate::vault::private_file;
 
-/// One or more private keys, the oldest first.
+/// One or more private keys.
 #[derive(Clone)]
-pub struct Ring(Arc<Held>);
+pub struct Ring(Arc<RwLock<Arc<Held>>>);
 
 struct Held {
-    newest: SigningKey,
-    before: Vec<SigningKey>,
+    /// It is one of `all`, and not their last where others are announced.
+    signs: SigningKey,
+    /// The oldest first.
+    all: Vec<SigningKey>,
 }
 
 impl Ring {
     /// These keys, of which `newest` is to sign.
     pub fn new(newest: SigningKey, before: Vec<SigningKey>) -> Self {
-        Self(Arc::new(Held { newest, before }))
+        let mut all = before;
+        all.push(newest.clone());
+        Self::of(newest, all)
+    }
+
+    /// These keys, the oldest first, of which `signs` is to sign.
+    pub fn of(signs: SigningKey, all: Vec<SigningKey>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(Held { signs, all }))))
+    }
+
+    /// Holds these from here on. What a log is signed with changes by [`crate::engine::Engine::sign_with_newest`] only.
+    pub fn exchange(&self, signs: SigningKey, all: Vec<SigningKey>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(Held { signs, all });
     }
 
     /// The key that is to sign.
-    pub fn newest(&self) -> &SigningKey {
-        &self.0.newest
+    pub fn newest(&self) -> SigningKey {
+        self.held().signs.clone()
     }
 
     /// The private half of that key, if it is held.
-    pub fn get(&self, key: &VerifyingKey) -> Option<&SigningKey> {
-        self.all().find(|held| held.verifying_key() == *key)
+    pub fn get(&self, key: &VerifyingKey) -> Option<SigningKey> {
+        let held = self.held();
+        let mut all = held.all.iter();
+        all.find(|held| held.verifying_key() == *key).cloned()
     }
 
     /// All of them, the newest first.
-    pub fn all(&self) -> impl Iterator<Item = &SigningKey> {
-        let before = self.0.before.iter().rev();
-        std::iter::once(&self.0.newest).chain(before)
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = SigningKey> {
+        self.held().all.clone().into_iter().rev()
+    }
+
+    fn held(&self) -> Arc<Held> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&held)
     }
 
     /// The keys in `dir` that logs were signed with already, as far as this directory tells; none where there is none.
@@ -71,16 +95,7 @@ impl Ring {
         Ok(match next {
             // The file was renamed by way of a link, and the crash came between the two.
             Some(next) if known.get(&next.verifying_key()).is_some() => known,
-            Some(next) => Self::new(
-                next,
-                known
-                    .all()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                    .collect(),
-            ),
+            Some(next) => Self::new(next, known.all().rev().collect()),
             None => known,
         })
     }
@@ -120,7 +135,7 @@ impl Ring {
 /// Which keys they are, and nothing of them.
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys = self.all().map(SigningKey::verifying_key);
+        let keys = self.all().map(|key| key.verifying_key());
         f.debug_list().entries(keys).finish()
     }
 }

@@ -13,6 +13,8 @@ use ed25519_dalek::VerifyingKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::known_log::LedgerKeys;
+
 /// Longest file of authorities.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
@@ -29,8 +31,10 @@ pub struct Config {
     pub issuer_keys: IssuerKeys,
     /// SHA-256 of those that the pod was made with.
     pub issuer_pins: BTreeSet<[u8; 32]>,
-    /// The key that checkpoints are signed with.
-    pub ledger_key: VerifyingKey,
+    /// Keys that checkpoints are signed with.
+    pub ledger_keys: LedgerKeys,
+    /// SHA-256 of those that the pod was made with.
+    pub ledger_pins: BTreeSet<[u8; 32]>,
     /// Where the kubelet and Prometheus ask.
     pub pod_ips: Vec<IpAddr>,
     /// For how long open requests may end.
@@ -89,7 +93,6 @@ impl Config {
         let issuer_keys = pinned.keys(passports, ENV_ISSUER_KEYS_SHA256)?;
         let checkpoints = (LEDGER_KEYS_FILE, Purpose::Checkpoints);
         let ledger_keys = pinned.keys(checkpoints, ENV_LEDGER_KEYS_SHA256)?;
-        let ledger_key = ledger_keys.first().copied();
         let pod_ips = text(ENV_POD_IPS)?
             .split(',')
             .map(|ip| ip.parse().map_err(|_| ConfigError::Variable(ENV_POD_IPS)))
@@ -106,7 +109,8 @@ impl Config {
             authorities,
             issuer_keys: issuer_keys.iter().map(|key| (key_id(key), *key)).collect(),
             issuer_pins: pinned.digests(ENV_ISSUER_KEYS_SHA256)?,
-            ledger_key: ledger_key.ok_or(ConfigError::Variable(ENV_LEDGER_KEYS_SHA256))?,
+            ledger_keys: LedgerKeys::new(ledger_keys),
+            ledger_pins: pinned.digests(ENV_LEDGER_KEYS_SHA256)?,
             pod_ips,
             drain,
             grace: seconds(ENV_GRACE_SECONDS).unwrap_or_default() + drain,
@@ -232,6 +236,48 @@ mod tests {
         assert_eq!(config.pod_ips.len(), 2);
         assert_eq!(config.pod, "shop/agent-7f");
         assert_eq!(config.grace, Duration::from_secs(40));
+    }
+
+    #[test]
+    fn a_pod_that_was_made_with_one_key_of_the_ledger_believes_those_after_it() {
+        use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+        use actpass_core::evidence::merkle::Tree;
+        use actpass_core::evidence::receipt::KeptHead;
+        use actpass_core::wire::AnswerEnd;
+        let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]);
+        let rhythm = actpass_core::succession::Rhythm {
+            age: None,
+            notice: jiff::SignedDuration::ZERO,
+            overlap: jiff::SignedDuration::from_hours(1),
+        };
+        let mut list = Succession::default();
+        let before = [None, Some(key(2)), Some(key(3)), Some(key(9))];
+        for (byte, before) in [2, 3, 4, 5].into_iter().zip(&before) {
+            let now = jiff::Timestamp::now();
+            let next = key(byte).verifying_key();
+            list.put(next, Purpose::Checkpoints, before.as_ref(), rhythm, now);
+        }
+        let told = told();
+        std::fs::write(told.dir.path().join(LEDGER_KEYS_FILE), list.to_string()).unwrap();
+        let log =
+            crate::known_log::KnownLog::new("actpass/a/b/c", read(&told).unwrap().ledger_keys);
+        let counts = |byte| {
+            let checkpoint = Checkpoint {
+                origin: "actpass/a/b/c".to_owned(),
+                size: 0,
+                root: Tree::new().root(),
+            };
+            let end = AnswerEnd {
+                checkpoint: checkpoint.sign(&NoteSigner::new("actpass/a/b/c", key(byte))),
+                consistency: Vec::new(),
+            };
+            log.check(&end, &KeptHead::empty()).is_ok()
+        };
+        assert_eq!(
+            [2, 3, 4, 5].map(counts),
+            [true, true, true, false],
+            "nobody signed for the last"
+        );
     }
 
     #[test]

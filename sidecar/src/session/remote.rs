@@ -41,6 +41,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::{Session, SessionError};
+use crate::known_log::LedgerKeys;
 use crate::pod::verified::Fence;
 
 /// A connection takes milliseconds, and so does the first line of the answer.
@@ -74,6 +75,10 @@ pub struct Controller {
     pub issuer_keys: IssuerKeys,
     /// SHA-256 of those that the pod was made with: later ones have to lead back to them.
     pub issuer_pins: BTreeSet<[u8; 32]>,
+    /// Keys that checkpoints are signed with, which the session changes as the controller says.
+    pub ledger_keys: LedgerKeys,
+    /// SHA-256 of those that the pod was made with.
+    pub ledger_pins: BTreeSet<[u8; 32]>,
 }
 
 /// The session of one pod.
@@ -82,6 +87,8 @@ pub struct RemoteSession {
     holder: VerifyingKey,
     issuer_keys: ArcSwap<IssuerKeys>,
     issuer_pins: BTreeSet<[u8; 32]>,
+    ledger_keys: LedgerKeys,
+    ledger_pins: BTreeSet<[u8; 32]>,
     policy: watch::Sender<Arc<Bundle>>,
     passport: ArcSwap<Result<Held, SessionError>>,
     heard: watch::Sender<bool>,
@@ -146,6 +153,8 @@ pub fn session(
         holder: key.verifying_key(),
         issuer_keys: ArcSwap::from_pointee(controller.issuer_keys.clone()),
         issuer_pins: controller.issuer_pins.clone(),
+        ledger_keys: controller.ledger_keys.clone(),
+        ledger_pins: controller.ledger_pins.clone(),
         policy: watch::Sender::new(Arc::new(nothing_declared()?)),
         passport: ArcSwap::from_pointee(Err(none_yet)),
         heard: watch::Sender::new(false),
@@ -199,8 +208,21 @@ impl RemoteSession {
                 tracing::info!(digest = %bundle.digest(), "Policy received");
                 self.policy.send_replace(Arc::new(bundle));
             }
-            SessionLine::Keys { issuer } => {
-                let keys = self.led_to(&issuer).map_err(Ended::Line)?;
+            SessionLine::Keys {
+                issuer,
+                checkpoints,
+            } => {
+                let keys = led_to(&issuer, Purpose::Passports, &self.issuer_pins);
+                let keys = keys.map_err(Ended::Line)?.into_iter();
+                let keys: IssuerKeys = keys.map(|key| (jws::key_id(&key), key)).collect();
+                if !checkpoints.is_empty() {
+                    let keys = led_to(&checkpoints, Purpose::Checkpoints, &self.ledger_pins);
+                    let keys = keys.map_err(Ended::Line)?;
+                    let ids: Vec<String> = keys.iter().map(jws::key_id).collect();
+                    if self.ledger_keys.exchange(keys) {
+                        tracing::info!(?ids, "Keys of checkpoints from now on");
+                    }
+                }
                 if **self.issuer_keys.load() != keys {
                     let ids: Vec<&String> = keys.keys().collect();
                     tracing::info!(?ids, "Keys of passports from now on");
@@ -217,22 +239,6 @@ impl RemoteSession {
             SessionLine::Ping | SessionLine::Unknown => {}
         }
         Ok(())
-    }
-
-    /// The keys of a list that lead back to one that the pod was made with.
-    fn led_to(&self, list: &str) -> Result<IssuerKeys, String> {
-        let list: Succession = list.parse().map_err(|error| format!("keys: {error}"))?;
-        let pinned = |key: &VerifyingKey| self.issuer_pins.contains(&sha256(&[key.as_bytes()]));
-        let led = list.led_to(Purpose::Passports, pinned);
-        match led.is_empty() {
-            true => {
-                Err("keys: none leads back to what this pod was made with; make it anew".to_owned())
-            }
-            false => Ok(led
-                .into_iter()
-                .map(|key| (jws::key_id(&key), key))
-                .collect()),
-        }
     }
 
     fn checked(&self, name: String, token: String) -> Result<Held, String> {
@@ -276,6 +282,22 @@ impl RemoteSession {
             )),
             Err(error) => Err(error.clone()),
         }
+    }
+}
+
+/// The keys of a list that lead back to one that the pod was made with.
+fn led_to(
+    list: &str,
+    purpose: Purpose,
+    pins: &BTreeSet<[u8; 32]>,
+) -> Result<Vec<VerifyingKey>, String> {
+    let list: Succession = list.parse().map_err(|error| format!("keys: {error}"))?;
+    let led = list.led_to(purpose, |key| pins.contains(&sha256(&[key.as_bytes()])));
+    match led.is_empty() {
+        true => {
+            Err("keys: none leads back to what this pod was made with; make it anew".to_owned())
+        }
+        false => Ok(led),
     }
 }
 

@@ -77,6 +77,14 @@ async fn look(kept: &Kept, trust: Option<&ConfigMap>) -> Result<Keyring, Error> 
     })?;
     // An empty list says that the controller has not heard of the first key yet.
     let wish = asked(trust, ROTATE_VOTES);
-    let seeds = turned(kept, VOTE_KEY, &list, ASKED_ONLY, wish, Timestamp::now()).await?;
+    let seeds = turned(
+        kept,
+        VOTE_KEY,
+        (&list, &[]),
+        ASKED_ONLY,
+        wish,
+        Timestamp::now(),
+    )
+    .await?;
     Ok(Keyring::new(seeds, list))
 }

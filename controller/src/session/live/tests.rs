@@ -91,8 +91,12 @@ struct Sidecar {
     key: SigningKey,
     /// What passports are signed with.
     issuing: watch::Sender<Arc<Keyring>>,
+    /// What the parts believe of each other.
+    trusting: watch::Sender<Trust>,
     /// The keys that it was told, as one would believe them whose pod was made with the first.
     keys: IssuerKeys,
+    /// The list of keys for checkpoints that it was told.
+    checkpoints: String,
     /// Held, or the session would be over.
     place: Option<oneshot::Sender<()>>,
     /// The same.
@@ -124,6 +128,7 @@ impl Sidecar {
         let (stop, stopped) = watch::channel(false);
         let key = SigningKey::from_bytes(&[1; 32]);
         let (issuing, keys) = watch::channel(Arc::new(issued(&[2])));
+        let (trusting, trust) = watch::channel(Trust::default());
         let live = Live {
             world: world.clone(),
             contact: contact.clone(),
@@ -131,6 +136,7 @@ impl Sidecar {
                 keys,
                 name: "actpass/c-1".to_owned(),
             },
+            trust,
             pod: pod(),
             key: key.verifying_key(),
             lines,
@@ -143,7 +149,9 @@ impl Sidecar {
             lines: receiver,
             key,
             issuing,
+            trusting,
             keys: IssuerKeys::new(),
+            checkpoints: String::new(),
             place: Some(place),
             _stop: stop,
             running: tokio::spawn(live.run()),
@@ -156,7 +164,11 @@ impl Sidecar {
             let line = self.lines.recv().await.unwrap();
             match serde_json::from_slice(&line).unwrap() {
                 SessionLine::Ping => {}
-                SessionLine::Keys { issuer } => {
+                SessionLine::Keys {
+                    issuer,
+                    checkpoints,
+                } => {
+                    self.checkpoints = checkpoints;
                     let list: Succession = issuer.parse().unwrap();
                     let first = SigningKey::from_bytes(&[2; 32]).verifying_key();
                     let led = list.led_to(Purpose::Passports, |key| *key == first);
@@ -455,4 +467,41 @@ fn under_audit_a_pod_without_a_passport_in_force_has_none_and_goes_on() {
         let now = standing(&world, &pod(), Timestamp::now());
         assert_eq!(now.is_ok(), name == "one", "{name} under enforcement");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_checkpoints_is_told_as_it_is_listed() {
+    let mut sidecar = Sidecar::new();
+    sidecar.bundle().await;
+    sidecar.claims().await;
+    assert_eq!(sidecar.checkpoints, "", "nothing is known of them yet");
+    let mut list = String::new();
+    for (nth, keys) in [&[4][..], &[4, 5], &[4, 5, 6]].into_iter().enumerate() {
+        // The last while it has no passport: what it recorded goes to the ledger all the same.
+        if nth == 2 {
+            let suspended = format!("{PASSPORT}  suspended: true\n");
+            sidecar.world.put(object("shop", &suspended));
+            sidecar.revoked().await;
+        }
+        let ledger_keys = issued(keys).list().clone();
+        list = ledger_keys.to_string();
+        sidecar
+            .trusting
+            .send_modify(|trust| trust.ledger_keys = ledger_keys);
+        let line = sidecar.lines.recv().await.unwrap();
+        let told = serde_json::from_slice(&line).unwrap();
+        let SessionLine::Keys { checkpoints, .. } = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(checkpoints, list);
+    }
+    sidecar.world.put(object("shop", PASSPORT));
+    sidecar.claims().await;
+    // What else the parts believe is nothing for a sidecar.
+    sidecar
+        .trusting
+        .send_modify(|trust| trust.authorities.push('x'));
+    sidecar.issuing.send_replace(Arc::new(issued(&[2, 3])));
+    sidecar.claims().await;
+    assert_eq!(sidecar.checkpoints, list, "with those of passports");
 }

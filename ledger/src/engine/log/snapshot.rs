@@ -147,7 +147,7 @@ impl Log {
         let rest = bytes.strip_prefix(FORM).ok_or(Refused::Form)?;
         let (signature, body) = rest.split_first_chunk().ok_or(Refused::Form)?;
         let (signature, text) = (Signature::from_bytes(signature), signed(body));
-        let mut held = keys.log.all().map(SigningKey::verifying_key);
+        let mut held = keys.log.all().map(|key| key.verifying_key());
         let ours = held.any(|key| key.verify_strict(&text, &signature).is_ok());
         ours.then_some(()).ok_or(Refused::Unsigned)?;
         let (length, rest) = body.split_first_chunk().ok_or(Refused::Form)?;

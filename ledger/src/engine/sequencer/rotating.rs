@@ -1,12 +1,19 @@
 //! Brings the newest key into use in every log.
 //!
+//! At a start that is done before anything else is answered; while the ledger serves it is a job like others, whose groups have
+//! the events of some logs and what else was asked for: the group that names a key in a log is signed with that key.
+//!
 //! *What a crash leaves.* Logs that name the key and logs that do not; the next start goes on with these. *Several ledgers.* One that
 //! reads of a key that it does not hold stops, so each has to hold the key before any is started with it as its newest.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use actpass_core::evidence::leaf::EventBody;
 
 use super::{Committed, Sequencer};
-use crate::engine::GROUP_JOBS_MAX;
+use crate::engine::{GROUP_JOBS_MAX, Staging};
+use crate::error::ApiError;
 
 /// How often it is tried where other ledgers write to the same logs.
 const TRIES_MAX: usize = 8;
@@ -49,5 +56,29 @@ impl Sequencer {
             }
         }
         matches!(self.commit(staged), Committed::But(_))
+    }
+}
+
+impl Staging<'_> {
+    /// Names the newest key in some of the logs behind `after` that are due; the last of them, none where there were none.
+    pub(in crate::engine) fn sign_with_newest(
+        &mut self,
+        after: &str,
+    ) -> Result<Option<String>, ApiError> {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let due = self.logs.range::<str, _>(behind);
+        let due = due.filter_map(|(origin, log)| Some((origin.clone(), log.next_key()?)));
+        let due: Vec<(String, EventBody)> = due.take(GROUP_JOBS_MAX).collect();
+        let last = due.last().map(|(origin, _)| origin.clone());
+        for (origin, event) in due {
+            let now = self.now(&origin);
+            match now.and_then(|now| self.event(&origin, now, event, Vec::new())) {
+                Ok(()) => tracing::info!(log = %origin, "Another key signs the log from here on"),
+                Err(error) => {
+                    tracing::error!(%error, log = %origin, "The newest log key is not in its log");
+                }
+            }
+        }
+        Ok(last)
     }
 }

@@ -2,8 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use actpass_core::evidence::checkpoint::{Checkpoint, NoteSigner};
+use actpass_core::evidence::merkle::Tree;
+use actpass_core::evidence::receipt::KeptHead;
+use actpass_core::hash::b64u_encode;
 use actpass_core::passport::jws::{Claims, Cnf, Jwk, key_id};
-use actpass_core::succession::Rhythm;
+use actpass_core::succession::{Rhythm, vouch};
+use actpass_core::wire::AnswerEnd;
 use actpass_transport::serve::{Peer, serve};
 use actpass_transport::server::{Identity, Shown, config};
 use axum::Router;
@@ -19,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
+use crate::known_log::KnownLog;
 
 const TENANT: &str = "c/shop/u";
 const SOON: Duration = Duration::from_secs(10);
@@ -82,6 +88,7 @@ struct Stage {
     session: Arc<RemoteSession>,
     holder: SigningKey,
     issuer: SigningKey,
+    ledger_keys: LedgerKeys,
     following: tokio::task::JoinHandle<()>,
     fence: watch::Sender<Fence>,
     _stop: watch::Sender<bool>,
@@ -115,10 +122,7 @@ impl Stage {
             .with_state(played.clone());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(serve(router, listener, tls, stopped));
-        let (holder, issuer) = (
-            SigningKey::from_bytes(&[1; 32]),
-            SigningKey::from_bytes(&[2; 32]),
-        );
+        let [holder, issuer, ledger] = [1, 2, 4].map(|seed| SigningKey::from_bytes(&[seed; 32]));
         let dir = tempfile::tempdir().unwrap();
         let token = dir.path().join("token");
         std::fs::write(&token, "the-token\n").unwrap();
@@ -131,7 +135,10 @@ impl Stage {
                 issuer.verifying_key(),
             )]),
             issuer_pins: [sha256(&[issuer.verifying_key().as_bytes()])].into(),
+            ledger_keys: LedgerKeys::new(vec![ledger.verifying_key()]),
+            ledger_pins: [sha256(&[ledger.verifying_key().as_bytes()])].into(),
         };
+        let ledger_keys = controller.ledger_keys.clone();
         let (session, follower) = session(controller, &holder).unwrap();
         let (fence, told) = watch::channel(Fence::Unknown);
         Self {
@@ -139,6 +146,7 @@ impl Stage {
             session,
             holder,
             issuer,
+            ledger_keys,
             following: tokio::spawn(follower.run(told)),
             fence,
             _stop: stop,
@@ -429,7 +437,12 @@ async fn a_key_that_follows_is_believed_where_the_one_before_signed_for_it() {
         stage.until(|session| session.passport().is_ok()).await;
         let before = stage.session.token().unwrap();
         let issuer = list.to_string();
-        say.send(line(&SessionLine::Keys { issuer })).unwrap();
+        let checkpoints = String::new();
+        let keys = SessionLine::Keys {
+            issuer,
+            checkpoints,
+        };
+        say.send(line(&keys)).unwrap();
         stage.issuer = later.clone();
         say.send(stage.passport(|claims| claims.exp -= 1)).unwrap();
         match want {
@@ -444,3 +457,68 @@ async fn a_key_that_follows_is_believed_where_the_one_before_signed_for_it() {
         stage.following.abort();
     }
 }
+
+#[tokio::test]
+async fn a_key_of_checkpoints_that_follows_is_believed_while_the_session_goes_on() {
+    let now = Timestamp::now();
+    let rhythm = Rhythm {
+        age: None,
+        notice: SignedDuration::ZERO,
+        overlap: SignedDuration::from_hours(1),
+    };
+    let key = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
+    for (name, by, want) in [("the one before", 4, true), ("nobody who counts", 9, false)] {
+        let (say, next) = lines();
+        let stage = Stage::set(vec![next]).await;
+        let (mut passports, mut checkpoints) = (Succession::default(), Succession::default());
+        passports.put(
+            stage.issuer.verifying_key(),
+            Purpose::Passports,
+            None,
+            rhythm,
+            now,
+        );
+        checkpoints.put(
+            key(4).verifying_key(),
+            Purpose::Checkpoints,
+            None,
+            rhythm,
+            now,
+        );
+        let from = rhythm.first_use(now);
+        let later = key(5).verifying_key();
+        let mut said = checkpoints.to_string();
+        let signed = vouch(&key(by), Purpose::Checkpoints, &later, from);
+        let [later_text, signed] = [
+            b64u_encode(later.as_bytes()),
+            b64u_encode(&signed.to_bytes()),
+        ];
+        said.push_str(&format!("{later_text} from={from} by={signed}\n"));
+        let keys = SessionLine::Keys {
+            issuer: passports.to_string(),
+            checkpoints: said,
+        };
+        say.send(bundle("test").0).unwrap();
+        say.send(line(&keys)).unwrap();
+        say.send(stage.passport(|_| {})).unwrap();
+        stage.until(|session| session.passport().is_ok()).await;
+        let log = KnownLog::new(LOG, stage.ledger_keys.clone());
+        let counts = |seed| {
+            let (origin, root) = (LOG.to_owned(), Tree::new().root());
+            let checkpoint = Checkpoint {
+                origin,
+                size: 0,
+                root,
+            };
+            let end = AnswerEnd {
+                checkpoint: checkpoint.sign(&NoteSigner::new(LOG, key(seed))),
+                consistency: Vec::new(),
+            };
+            log.check(&end, &KeptHead::empty()).is_ok()
+        };
+        assert_eq!([4, 5, 9].map(counts), [true, want, false], "{name}");
+        stage.following.abort();
+    }
+}
+
+const LOG: &str = "actpass/c-1/shop/n-1";

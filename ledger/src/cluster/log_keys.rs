@@ -1,0 +1,272 @@
+//! The keys that checkpoints are signed with, as they follow one another while the ledger serves.
+//!
+//! *Flow.* Another is made in the ledger's Secret when that was asked for. The controller hears of it by `/v1/keys`, with the signature
+//! of the one before, and lists it ahead of its use in ConfigMap `actpass-trust`, which every ledger and every sidecar follows. Once its
+//! time has come each log names it and is signed with it. The one before is forgotten when it has ended there and no log is signed with it.
+//!
+//! *Guarantees.* A ledger holds a key before any other uses it: it reads the Secret with every change of the list, which comes ahead of
+//! the use. No key is used that sidecars are not led to by signatures, and none is forgotten that a log is signed with.
+//! *Errors.* A ledger that reads of a key in a log which it does not hold stops; started anew it reads the Secret first.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use actpass_core::error::chain;
+use actpass_core::passport::jws::key_id;
+use actpass_core::succession::{Purpose, ROTATE_CHECKPOINTS, Rhythm, Succession};
+use actpass_kubernetes::kept::Kept;
+use actpass_kubernetes::names::{LEDGER_KEYS, TRUST};
+use actpass_kubernetes::seeds::{Seeds, asked, turned};
+use actpass_ledger::engine::Engine;
+use actpass_ledger::keys::Ring;
+use anyhow::Context;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
+use tokio::sync::watch;
+
+use super::keys::{self, LOG_KEY};
+
+/// How often the Secret is read where nothing changes: another ledger may have made a key, or a log may still be due.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// How soon a key is looked at again whose time has not come, at the soonest: `from` is to the second.
+const SOON: Duration = Duration::from_millis(200);
+
+/// The controller decides on notice and overlap; none follows by its age.
+const ASKED_ONLY: Rhythm = Rhythm {
+    age: None,
+    notice: SignedDuration::ZERO,
+    overlap: SignedDuration::ZERO,
+};
+
+pub(super) struct LogKeys {
+    kept: Kept,
+    trust: watch::Receiver<Option<ConfigMap>>,
+    ring: Ring,
+}
+
+impl LogKeys {
+    /// The keys as they are in the Secret now.
+    pub(super) async fn load(
+        kept: Kept,
+        trust: watch::Receiver<Option<ConfigMap>>,
+    ) -> anyhow::Result<Self> {
+        let entry = zeroize::Zeroizing::new(kept.load(LOG_KEY).await?.unwrap_or_default());
+        let seeds = keys::seeds(&entry)?;
+        let list = list(trust.borrow().as_ref())?;
+        let signs = seeds.in_use(&list, Timestamp::now()).context("no key")?;
+        let ring = Ring::of(signs.clone(), seeds.keys().to_vec());
+        Ok(Self { kept, trust, ring })
+    }
+
+    pub(super) fn ring(&self) -> Ring {
+        self.ring.clone()
+    }
+
+    /// Follows what is asked for and listed, until the ConfigMap can no longer be watched or the engine is gone.
+    pub(super) async fn follow(mut self, engine: Weak<Engine>) {
+        while let Some(engine) = engine.upgrade() {
+            let seen = self.trust.borrow_and_update().clone();
+            if let Err(error) = self.look(seen.as_ref(), &engine).await {
+                let error = chain(error.as_ref());
+                tracing::error!(
+                    error,
+                    "The log keys do not follow one another; the logs are signed as before"
+                );
+            }
+            // Nobody waits for this one at the end.
+            drop(engine);
+            let wait = self.until_next(seen.as_ref());
+            tokio::select! {
+                changed = self.trust.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn look(&self, trust: Option<&ConfigMap>, engine: &Engine) -> anyhow::Result<()> {
+        let (list, wish, now) = (
+            list(trust)?,
+            asked(trust, ROTATE_CHECKPOINTS),
+            Timestamp::now(),
+        );
+        let in_force = engine.keys_in_force().await?;
+        let seeds = turned(
+            &self.kept,
+            LOG_KEY,
+            (&list, &in_force),
+            ASKED_ONLY,
+            wish,
+            now,
+        )
+        .await?;
+        let before = self.ring.newest();
+        let signs = signing(&seeds, &list, &before, now);
+        let signs = signs.context("its Secret holds no key any more")?;
+        if signs != before {
+            let key = key_id(&signs.verifying_key());
+            tracing::info!(key, "Checkpoints are signed with another key from here on");
+        }
+        self.ring.exchange(signs, seeds.keys().to_vec());
+        engine.sign_with_newest().await?;
+        Ok(())
+    }
+
+    /// How long nothing happens by itself.
+    fn until_next(&self, trust: Option<&ConfigMap>) -> Duration {
+        let now = Timestamp::now();
+        let list = list(trust).unwrap_or_default();
+        let coming = list.lines().iter().filter_map(|listed| listed.from);
+        let coming = coming.filter(|from| *from > now).min();
+        let coming = coming.and_then(|from| Duration::try_from(from.duration_since(now)).ok());
+        coming.map_or(AGAIN, |coming| coming.clamp(SOON, AGAIN))
+    }
+}
+
+/// The key to sign with: the one in use by the list, where that leads to it from the one `before`.
+fn signing(
+    seeds: &Seeds,
+    list: &Succession,
+    before: &SigningKey,
+    now: Timestamp,
+) -> Option<SigningKey> {
+    let before = before.verifying_key();
+    let led = list.led_to(Purpose::Checkpoints, |key: &VerifyingKey| *key == before);
+    let in_use = seeds.in_use(list, now)?;
+    if in_use.verifying_key() == before || led.contains(&in_use.verifying_key()) {
+        return Some(in_use.clone());
+    }
+    if list.in_use(now).is_some() {
+        tracing::error!(
+            "`{LEDGER_KEYS}` of ConfigMap `{TRUST}` does not lead by signatures to the key in use there, so the one before goes on; take the lines behind that one out, and the controller lists them anew"
+        );
+    }
+    let mut held = seeds.keys().iter();
+    held.find(|key| key.verifying_key() == before).cloned()
+}
+
+fn list(trust: Option<&ConfigMap>) -> anyhow::Result<Succession> {
+    let text = trust.and_then(|trust| trust.data.as_ref()?.get(LEDGER_KEYS));
+    let list = text.map_or("", String::as_str).parse();
+    list.with_context(|| format!("`{LEDGER_KEYS}` of ConfigMap `{TRUST}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RHYTHM: Rhythm = Rhythm {
+        age: None,
+        notice: SignedDuration::from_mins(2),
+        overlap: SignedDuration::from_mins(65),
+    };
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-05-04T{text}Z").parse().unwrap()
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn seeds(seeds: &[u8]) -> Seeds {
+        let lines = seeds
+            .iter()
+            .map(|seed| actpass_core::hash::b64u_encode(&[*seed; 32]));
+        Seeds::read(lines.collect::<Vec<_>>().join("\n").as_bytes()).unwrap()
+    }
+
+    /// The first listed at ten, the others an hour later, each signed for by the one of `by`.
+    fn listed(keys: &[u8], by: &[Option<u8>]) -> Succession {
+        let mut list = Succession::default();
+        for (nth, (seed, by)) in keys.iter().zip(by).enumerate() {
+            let (key, by) = (key(*seed).verifying_key(), by.map(self::key));
+            let now = if nth == 0 {
+                at("10:00:00")
+            } else {
+                at("11:00:00")
+            };
+            list.put(key, Purpose::Checkpoints, by.as_ref(), RHYTHM, now);
+        }
+        list
+    }
+
+    #[test]
+    fn a_key_is_used_once_its_time_has_come_and_the_list_leads_to_it() {
+        let signed = listed(&[1, 2], &[None, Some(1)]);
+        let unsigned = listed(&[1, 2], &[None, None]);
+        let mut over = signed.clone();
+        over.end(RHYTHM, at("12:10:00"));
+        struct Case<'a> {
+            name: &'static str,
+            held: &'a [u8],
+            list: &'a Succession,
+            before: u8,
+            now: &'static str,
+            want: Option<u8>,
+        }
+        let case = |name, held, list, before, now, want| Case {
+            name,
+            held,
+            list,
+            before,
+            now,
+            want,
+        };
+        let none = Succession::default();
+        for Case {
+            name,
+            held,
+            list,
+            before,
+            now,
+            want,
+        } in [
+            case("nothing is listed yet", &[1], &none, 1, "10:00:00", Some(1)),
+            case("announced", &[1, 2], &signed, 1, "11:02:00", Some(1)),
+            case(
+                "its time has come",
+                &[1, 2],
+                &signed,
+                1,
+                "11:02:01",
+                Some(2),
+            ),
+            case(
+                "nobody signed for it",
+                &[1, 2],
+                &unsigned,
+                1,
+                "11:02:01",
+                Some(1),
+            ),
+            case(
+                "a clock that went back",
+                &[1, 2],
+                &signed,
+                2,
+                "11:02:00",
+                Some(2),
+            ),
+            case(
+                "a list that was emptied",
+                &[1, 2],
+                &none,
+                2,
+                "11:03:00",
+                Some(2),
+            ),
+            case("alone", &[2], &over, 2, "12:10:00", Some(2)),
+            case("a Secret of others", &[3], &signed, 1, "11:03:00", None),
+        ] {
+            let found = signing(&seeds(held), list, &key(before), at(now));
+            assert_eq!(found, want.map(key), "{name}");
+        }
+    }
+}
