@@ -117,7 +117,7 @@ test: tools lint $(SDKS) $(ENVOY) chart-tools $(if $(CLUSTER),cluster-tools) ## 
 	tests/run --locked --workspace --features $(PROGRAMS) $(TEST_ARGS)
 
 test-full: ## All tests with their loops at full length and the figures they print, then the fuzz targets
-	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="-- --show-output"
+	$(MAKE) test ACTPASS_TEST_SCALE=1 TEST_ARGS="--no-fail-fast -- --show-output"
 	$(MAKE) fuzz
 	$(MAKE) fuzz-seeded
 
