@@ -218,13 +218,14 @@ fn copied_beside_a_process_that_writes_it_is_a_whole_log_each_time_and_only_what
     let mut said = BufReader::new(ledger.stdout.take().unwrap()).lines();
     let (mut least, mut kept) = (0, 0);
     for _ in 0..scaled(40) {
-        said.by_ref().take(60).for_each(drop);
-        // Somebody takes what it says on.
+        said.by_ref().take(200).for_each(drop);
+        // Somebody takes what it says on, so fast that it writes while it is copied and no faster: each copy is verified whole.
         let heard = std::thread::scope(|scope| {
             let copied = scope.spawn(|| state.backup().output().unwrap());
             let mut heard = 0;
             while !copied.is_finished() {
                 heard += usize::from(said.next().is_some());
+                std::thread::sleep(Duration::from_millis(20));
             }
             let made = json(&copied.join().unwrap());
             let leaves = made["logs"][0]["leaves"].as_u64().unwrap();
