@@ -141,17 +141,18 @@ def verifier(text):
     sound = re.fullmatch(NAME, name) and key[:1] == b"\1" and point(key[1:]) and key_hash(name, key[1:]).hex() == short
     return (name, key[1:]) if sound else refuse("not a verifier key")
 
-def opened(note, key):
-    """Size and root of a checkpoint that this key signed, once; lines by other keys (witnesses) are passed over."""
+def opened(note, keys):
+    """Size and root of a checkpoint that one of these keys signed, once, and which: the last that has a line. Lines by others (witnesses) are passed over."""
     text, _, rest = note.rpartition("\n\n")
     lines = [(name, payload, unbase64(payload)) for name, payload in re.findall(f"\u2014 ({NAME}) ([^ \n]+)\n", rest)]
-    if not key or len(note.encode()) > 8192 or re.search(r"[\0-\x09\x0b-\x1f\x7f]", note) or len(lines) > 16 or \
+    if len(note.encode()) > 8192 or re.search(r"[\0-\x09\x0b-\x1f\x7f]", note) or len(lines) > 16 or \
             "".join(f"\u2014 {name} {payload}\n" for name, payload, _ in lines) != rest or any(len(data) < 5 for *_, data in lines):
-        refuse("no key for it, or no signed note")
-    own = [data[4:] for name, _, data in lines if (name, data[:4]) == (key[0], key_hash(*key))]
-    origin, size, root = text.split("\n") if len(own) == 1 and signed(key[1], (text + "\n").encode(), own[0]) else refuse("not signed by the key")
-    sound = origin == key[0] and re.fullmatch("0|[1-9][0-9]{0,19}", size) and int(size) < 2**64 and len(unbase64(root)) == 32
-    return (int(size), unbase64(root)) if sound else refuse("no checkpoint of this log")
+        refuse("no signed note")
+    own = [[data[4:] for name, _, data in lines if (name, data[:4]) == (key[0], key_hash(*key))] for key in keys]
+    by = max([by for by, lines in enumerate(own) if lines] or refuse("not signed by the key, or none is known"))
+    origin, size, root = text.split("\n") if len(own[by]) == 1 and signed(keys[by][1], (text + "\n").encode(), own[by][0]) else refuse("wrongly signed")
+    sound = origin == keys[by][0] and re.fullmatch("0|[1-9][0-9]{0,19}", size) and int(size) < 2**64 and len(unbase64(root)) == 32
+    return (int(size), unbase64(root), by) if sound else refuse("no checkpoint of this log")
 
 claimed = lambda note: int(size[1]) if (size := re.match("[^\n]*\n([0-9]{1,99})(\n|$)", note)) and int(size[1]) < 2**64 else 0
 
@@ -166,11 +167,10 @@ root = lambda tree: functools.reduce(lambda right, left: sha256(b"\1", left, rig
 class Log:
     """A log, leaf by leaf. The first thing found at a leaf stands; the first bad leaf is the lowest that has one."""
     def __init__(self, name, notes, blobs, given):
-        self.name, self.notes, self.blobs, self.given, self.origin = name, sorted(notes, key=lambda it: claimed(it[1])), blobs, given, None
+        self.name, self.notes, self.blobs, self.given, self.origin = name, sorted((claimed(note), of, note) for of, note in notes), blobs, given, None
         self.findings, self.gaps, self.roots, self.streams, self.signed_to, self.opened = {}, {}, {}, {}, 0, 0
-        self.tree = self.before = (0, ())
-        self.last, self.time, self.suspicion, self.keys, self.since, self.lost, self.passed = None, None, None, [given] * bool(given), [0], {}, []
-        self.find, self.open, self.used, self.asked, self.votes, self.erased = self.findings.setdefault, {}, {}, {}, {}, {}
+        self.tree, self.before, self.keys, self.since, self.lost, self.passed = (0, ()), (0, ()), [given] * bool(given), [0], {}, []
+        self.find, self.open, self.used, self.asked, self.votes, self.erased, self.last, self.time, self.suspicion = self.findings.setdefault, {}, {}, {}, {}, {}, None, None, None
 
     def key(self, seq, log, r, body):
         """The first leaf names the log and its key, and each key signs for the next."""
@@ -181,13 +181,13 @@ class Log:
         self.since += [seq + 1] * (seq > 0)
 
     def heads(self, size=2**64):
-        """What was signed over at most so many leaves: each with the key in force then."""
-        while self.notes and claimed(self.notes[0][1]) <= size:
-            of, note = self.notes.pop(0)
+        """What was signed over at most so many leaves: each with the key in force then, but with any and at the end what a gap names."""
+        while self.notes and self.notes[0][0] <= size:
+            _, of, note = self.notes.pop(0)
             try:
-                of_size, found = opened(note, (self.keys or [None])[-1])
-                leaf = self.lost.get((of_size, found.hex())) if of == "anchor" else None
-                self.passed.append((max(leaf + 1, self.since[-1]), of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
+                leaf = self.lost.get(tuple(note.split("\n")[1:3])) if of == "anchor" else None
+                of_size, found, by = opened(note, self.keys if leaf else self.keys[-1:])
+                self.passed.append((max(leaf + 1, self.since[by]), of_size, found)) if leaf else self.roots.setdefault(of_size, []).append(found)
                 self.signed_to = max(self.signed_to, of_size if of == "checkpoint" and self.given in [None, *self.keys] else 0)
             except WRONG as why:
                 self.find(max(claimed(note) - 1, 0), f"the {of} over it cannot be believed: {why}")
@@ -231,7 +231,8 @@ class Log:
         lost, sizes = [(it["size"], it["root"]) for it in body.get("lost", [])], [it["size"] for it in body.get("lost", [])]
         if (body["size"], body["root"]) != (seq, root(self.tree).hex()) or [seq, *sizes] != sorted({seq, *sizes}) or len(sizes) > 16:
             self.find(seq, "says that part of the log is lost after other leaves than those before it, or others than can be")
-        self.lost = {it: seq for it in lost} | self.lost
+        self.lost = {(str(of), base64.b64encode(bytes.fromhex(it)).decode()): seq for of, it in lost} | self.lost
+        self.notes = sorted((2**64 if of == "anchor" and tuple(note.split("\n")[1:3]) in self.lost else at, of, note) for at, of, note in self.notes)
         self.gaps[seq], self.open, self.asked = f"what was logged after the first {seq} leaves is lost, as leaf {seq} says", {}, {}
         self.streams = {name: stream | {"ended": True} for name, stream in self.streams.items()}
 
@@ -308,12 +309,11 @@ class Log:
     def end(self):
         size = self.heads() or self.tree[0]
         self.given in [None, *self.keys] or self.find(0, "names another key than the one given, and none that follows is that one")
-        self.gaps |= {"leaves": "the log has no leaves"} if size == 0 else {}
         for _, at, found in [it for it in self.passed if it[0] > self.signed_to]:
             self.roots.setdefault(at, []).append(found) if at > size else self.find(at - 1, "has another root than an anchor, and nothing signed says that it is lost")
         self.suspicion and self.resolve(all(found == root(self.suspicion[1]) for found in self.roots.get(self.suspicion[1][0], [])))
         max(self.roots, default=0) > size and self.find(size, f"is missing: the log was seen with {max(self.roots)} leaves")
-        self.gaps |= {"head": f"no signed checkpoint covers leaf {self.signed_to} and what follows"} if self.signed_to < size else {}
+        self.gaps |= {"head": f"no signed checkpoint covers leaf {self.signed_to} and what follows" if size else "the log has no leaves"} if not size or self.signed_to < size else {}
         self.gaps |= {name: f"no batch signature covers the last records of stream {name}" for name, stream in self.streams.items() if stream["unsigned"]}
 
 # Exported files, and what is known of them from elsewhere.

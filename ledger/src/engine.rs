@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use actpass_core::bundle::Bundle;
 use actpass_core::evidence::leaf::{EventBody, Revision, StreamEnd, TrustedKeys};
+use actpass_core::evidence::log_keys::LOG_KEYS_MAX;
 use actpass_core::hash::{BlobDigest, LeafHash};
 use actpass_core::state::ApprovalState;
 use jiff::Timestamp;
@@ -317,15 +318,22 @@ impl Engine {
     /// # Errors
     /// Why it could not be kept, or that the ledger has stopped; done again it goes on.
     pub async fn sign_with_newest(&self) -> Result<(), ApiError> {
-        let mut after = String::new();
-        loop {
-            let from = after.clone();
-            let stage = move |staging: &mut Staging<'_>| staging.sign_with_newest(&from);
-            match self.submit(stage, |last, _| Ok(last)).await? {
-                Some(last) => after = last,
-                None => return Ok(()),
+        // A log takes one of them at a time.
+        for _ in 0..LOG_KEYS_MAX {
+            let (mut after, mut named_any) = (String::new(), false);
+            loop {
+                let from = after.clone();
+                let stage = move |staging: &mut Staging<'_>| staging.sign_with_newest(&from);
+                let Some((last, named)) = self.submit(stage, |last, _| Ok(last)).await? else {
+                    break;
+                };
+                (after, named_any) = (last, named_any || named);
+            }
+            if !named_any {
+                break;
             }
         }
+        Ok(())
     }
 
     /// The keys that logs are signed with now.

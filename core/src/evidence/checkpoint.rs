@@ -245,6 +245,14 @@ impl Checkpoint {
         }
     }
 
+    /// What a note says, whoever signed it: to know which key is to be asked.
+    ///
+    /// # Errors
+    /// Where it is not the note of a checkpoint.
+    pub fn unverified(note: &str) -> Result<Checkpoint, CheckpointError> {
+        split_note(note).and_then(|(text, _)| Checkpoint::parse_text(text))
+    }
+
     /// The three lines that are signed, as a note begins.
     pub fn text(&self) -> String {
         format!(

@@ -67,7 +67,7 @@ impl LogKeys {
     }
 
     /// All of them, each with the size from which on it is in force.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &NoteVerifier)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &NoteVerifier)> {
         self.0.iter().map(|(from, key)| (*from, key))
     }
 

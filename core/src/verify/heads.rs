@@ -1,6 +1,7 @@
 //! Heads that a log is held against: its own checkpoints, and anchors from elsewhere.
 //!
-//! Which key has to have signed one is known once the leaves that it covers were read, so each is opened then.
+//! Which key has to have signed one is known once the leaves that it covers were read, so each is opened then. An anchor that the log
+//! names as lost is opened once all leaves were read: the key that signed what is lost may follow later in what is left.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,8 @@ pub(super) struct Heads<'a> {
     passed: Vec<Passed>,
     /// Notes that are not opened yet, by the size that they claim.
     waiting: BTreeMap<u64, Vec<(&'a str, &'static str)>>,
+    /// Anchors of heads that the log says it lost, each behind the leaf that says so; not opened yet.
+    named: Vec<(u64, &'a str)>,
 }
 
 /// An anchor that was passed over, if a checkpoint speaks for it.
@@ -47,7 +50,7 @@ impl<'a> Heads<'a> {
         }
         for anchor in against.anchors {
             match anchor {
-                Anchor::Head(head) => heads.add((head.size, head.root), ANCHOR, 0),
+                Anchor::Head(head) => heads.add((head.size, head.root), ANCHOR),
                 Anchor::Checkpoint(note) => heads.wait(note, ANCHOR),
             }
         }
@@ -62,7 +65,7 @@ impl<'a> Heads<'a> {
             .push((note, source));
     }
 
-    /// Opens those of trees of at most so many leaves. `given`: a key that is known from elsewhere, with which checkpoints count from
+    /// Opens those of trees of at most so many leaves, without anchors that the log names as lost. `given`: a key that is known from elsewhere, with which checkpoints count from
     /// the tree on for which it is in force. A signature that does not hold is a finding at the last leaf it would cover, or the first.
     pub(super) fn open(
         &mut self,
@@ -78,6 +81,13 @@ impl<'a> Heads<'a> {
         {
             let (claimed, notes) = next.remove_entry();
             for (note, source) in notes {
+                if source == ANCHOR
+                    && let Ok(Checkpoint { size, root, .. }) = Checkpoint::unverified(note)
+                    && let Some(leaf) = self.leaf_of(size, root)
+                {
+                    self.named.push((leaf, note));
+                    continue;
+                }
                 let Some(Checkpoint { size, root, .. }) = read(note, claimed, keys, findings)
                 else {
                     continue;
@@ -85,9 +95,7 @@ impl<'a> Heads<'a> {
                 if source == CHECKPOINT && is_vouched(keys, given, claimed) {
                     self.signed_to = self.signed_to.max(size);
                 }
-                let key_from = keys.iter().map(|(from, _)| from);
-                let key_from = key_from.take_while(|from| *from <= size).last();
-                self.add((size, root), source, key_from.unwrap_or_default());
+                self.add((size, root), source);
             }
         }
     }
@@ -110,19 +118,47 @@ impl<'a> Heads<'a> {
             if is_vouched(keys, given, claimed) {
                 self.signed_to = self.signed_to.max(size);
             }
-            self.add((size, root), CHECKPOINT, 0);
+            self.add((size, root), CHECKPOINT);
             if size == leaves && whole {
                 self.check(size, tree, findings);
             }
         }
     }
 
-    fn add(&mut self, (size, root): (u64, TreeRoot), source: &'static str, key_from: u64) {
+    /// Opens, once all leaves were read, the anchors that the log names as lost. Any of its keys may have signed one,
+    /// and the last that has a line in it counts: where part of a log is lost, so may be the leaf that brought a key into use, and what
+    /// is left names that key later.
+    pub(super) fn open_named(&mut self, keys: &LogKeys, findings: &mut Findings) {
+        for (leaf, note) in std::mem::take(&mut self.named) {
+            let by_key = |(from, key)| match Checkpoint::verify(note, key) {
+                Err(CheckpointError::NoSignature(_)) => None,
+                read => Some((from, read)),
+            };
+            let (from, opened) = keys
+                .iter()
+                .rev()
+                .find_map(by_key)
+                .unwrap_or((0, Err(unsigned())));
+            match opened {
+                Ok(Checkpoint { size, root, .. }) => self.passed.push(Passed {
+                    leaf,
+                    needs: leaf.saturating_add(1).max(from),
+                    size,
+                    root,
+                }),
+                Err(error) => {
+                    let last = size_claimed(note).saturating_sub(1);
+                    findings.add(last, What::Checkpoint(error));
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, (size, root): (u64, TreeRoot), source: &'static str) {
         if let Some(leaf) = self.leaf_of(size, root).filter(|_| source == ANCHOR) {
-            let needs = leaf.saturating_add(1).max(key_from);
             return self.passed.push(Passed {
                 leaf,
-                needs,
+                needs: leaf.saturating_add(1),
                 size,
                 root,
             });
@@ -139,7 +175,7 @@ impl<'a> Heads<'a> {
                 continue;
             };
             for (root, source) in roots {
-                self.add((head.size, root), source, 0);
+                self.add((head.size, root), source);
             }
         }
     }
@@ -225,11 +261,15 @@ fn is_vouched(keys: &LogKeys, given: Option<&NoteVerifier>, claimed: u64) -> boo
 fn read(note: &str, claimed: u64, keys: &LogKeys, findings: &mut Findings) -> Option<Checkpoint> {
     let opened = match keys.at(claimed) {
         Some(key) => Checkpoint::verify(note, key),
-        None => Err(CheckpointError::NoSignature("unknown".to_owned())),
+        None => Err(unsigned()),
     };
     opened
         .map_err(|error| findings.add(claimed.saturating_sub(1), What::Checkpoint(error)))
         .ok()
+}
+
+fn unsigned() -> CheckpointError {
+    CheckpointError::NoSignature("unknown".to_owned())
 }
 
 /// The size a note claims, to say which leaf its failure concerns: its second line where that is digits only, else 0.

@@ -217,6 +217,7 @@ impl<'a> Structure<'a> {
             let (keys, root) = ((&self.keys, self.against.key), self.tree.root());
             self.heads.late(note, keys, (leaves, root), findings);
         }
+        self.heads.open_named(&self.keys, findings);
         for part in &mut self.lost {
             part.known = self.heads.known(part.leaf);
         }

@@ -2,7 +2,8 @@
 //!
 //! *Flow.* With the ledger stopped all logs are read; heads that are kept beside them or given, and that they do not have, are what is
 //! lost. The gap is the first leaf that is logged, before anything else is noted of the start; of a log that is gone, as it was begun after
-//! what was restored, it is the second, behind the key. *What a crash leaves.* All logs before their
+//! what was restored, it is the second, behind the key. Then come the keys that the log has not, so that what they signed can be told
+//! to be lost. *What a crash leaves.* All logs before their
 //! gaps, or all after; done again, those that have theirs get no other. *Guarantees.* Only a head that the log's key signed, or that who asks
 //! vouches for, is named, and none that the log went past: it would have to be believed over what the log says.
 
@@ -152,6 +153,8 @@ pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError>
     // No other log may go on before it says what it lost.
     let whole = whole(&logs, &parts, request, &forks)?;
     let path = parts.heads.clone();
+    let ring = parts.log_key.clone();
+    let (newest, keys) = (ring.newest(), ring.all().rev().collect::<Vec<_>>());
     let sizes = DurableSizes::new(&logs);
     let (poison, _watched) = watch::channel(false);
     let mut sequencer = Sequencer::new(parts, logs, None, sizes, poison, None);
@@ -161,6 +164,8 @@ pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError>
         .map(|fork| (fork.log.as_str(), fork.lost.as_slice()))
         .collect();
     let names: Vec<&str> = unsaid.keys().copied().collect();
+    // A log that is gone begins with the oldest key: those that signed what is lost follow, each signed for by the one before.
+    ring.exchange(ring.oldest(), keys.clone());
     let logged = sequencer.log_gaps(&names, &whole, |log, size, root| EventBody::Gap {
         size,
         root,
@@ -169,10 +174,12 @@ pub fn fork(mut parts: Parts, request: &Request) -> Result<Vec<Fork>, ForkError>
         by: request.by.clone(),
         why: request.why.clone(),
     });
+    ring.exchange(newest, keys);
     logged.map_err(|source| ForkError::NotLogged {
         log: names.join("`, `"),
         source,
     })?;
+    sequencer.rotate_log_keys();
     if let Some(path) = path {
         let said: Vec<&str> = forks.iter().map(|fork| fork.log.as_str()).collect();
         heads::said_lost(&path, &said)?;

@@ -245,13 +245,15 @@ impl Log {
         })
     }
 
-    /// The newest key, where the log has another in force; with the signature of that one. None where the log had it before:
-    /// another ledger, which knew of one more, has brought that into use.
+    /// The next key on the way to the newest, where the log has one before that in force; with the signature of that one. A log that
+    /// was restored names each again that it had in what is lost, for that one signed what others have kept of it.
     pub(super) fn next_key(&self) -> Option<EventBody> {
-        let next = NoteVerifier::new(&self.origin, self.keys.newest().verifying_key());
         let keys = self.state.log_keys();
-        let in_force = keys.in_force().filter(|_| !keys.holds(&next))?;
+        let in_force = keys.in_force()?;
         let before = self.keys.get(in_force.key())?;
+        let behind = self.keys.behind(in_force.key()).into_iter();
+        let mut named = behind.map(|key| NoteVerifier::new(&self.origin, key.verifying_key()));
+        let next = named.find(|next| !keys.holds(next))?;
         let (key, by) = (next.to_vkey(), vouch(&before, &next));
         Some(EventBody::LogKey { key, by })
     }

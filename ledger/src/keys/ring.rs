@@ -65,6 +65,23 @@ impl Ring {
         self.held().all.clone().into_iter().rev()
     }
 
+    /// Those behind `key` that followed it, up to the one that is to sign; the oldest first.
+    pub fn behind(&self, key: &VerifyingKey) -> Vec<SigningKey> {
+        let held = self.held();
+        let place = |of: &VerifyingKey| held.all.iter().position(|it| it.verifying_key() == *of);
+        let (Some(at), Some(last)) = (place(key), place(&held.signs.verifying_key())) else {
+            return Vec::new();
+        };
+        let behind = held.all.get(at.saturating_add(1)..=last);
+        behind.unwrap_or_default().to_vec()
+    }
+
+    /// The oldest that is held.
+    pub fn oldest(&self) -> SigningKey {
+        let held = self.held();
+        held.all.first().unwrap_or(&held.signs).clone()
+    }
+
     fn held(&self) -> Arc<Held> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&held)
@@ -164,6 +181,23 @@ mod tests {
 
     fn newest(ring: &Ring) -> VerifyingKey {
         ring.newest().verifying_key()
+    }
+
+    #[test]
+    fn keys_follow_one_another_up_to_the_one_that_signs() {
+        let key = |seed| SigningKey::from_bytes(&[seed; 32]);
+        let ring = Ring::of(key(3), (1..=4).map(key).collect());
+        let behind = |ring: &Ring, seed| -> Vec<u8> {
+            let behind = ring.behind(&key(seed).verifying_key());
+            behind.iter().map(|key| key.to_bytes()[0]).collect()
+        };
+        let found: Vec<_> = (0..=5).map(|seed| behind(&ring, seed)).collect();
+        assert_eq!(
+            found,
+            [vec![], vec![2, 3], vec![3], vec![], vec![], vec![]],
+            "the last is announced only"
+        );
+        assert_eq!(ring.oldest().to_bytes(), key(1).to_bytes());
     }
 
     #[test]

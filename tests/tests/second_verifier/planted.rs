@@ -9,7 +9,7 @@ use super::answers::{Elsewhere, of, script};
 use super::vectors::published;
 
 /// Lines of the second verifier, and what is left of them.
-const PLANTED: [(&str, &str); 33] = [
+const PLANTED: [(&str, &str); 36] = [
     (
         "(body := f\"{of}.{value['kind']}\") in FORMS and",
         "(body := f\"{of}.{value['kind']}\") and",
@@ -41,7 +41,10 @@ const PLANTED: [(&str, &str); 33] = [
     ("self.given in [None, *self.keys] or", "True or"),
     ("named in self.keys[seq == 0:] or", ""),
     ("seq and not signed(", "False and not signed("),
-    ("(self.keys or [None])[-1]", "(self.keys or [None])[0]"),
+    ("else self.keys[-1:])", "else self.keys[:1])"),
+    ("self.keys if leaf else", ""),
+    ("max(leaf + 1, self.since[by])", "leaf + 1"),
+    ("by = max([", "by = min(["),
     ("it[\"sha256\"] != summed.hexdigest()", "False"),
     ("first[\"leaves\"] != len(leaves)", "False"),
     (
@@ -52,7 +55,10 @@ const PLANTED: [(&str, &str); 33] = [
     ("body[of] <= self.erased[of]", "False"),
     ("self.asked = {each: it for", "_ = {each: it for"),
     ("if not sound or (said", "if False and (said"),
-    ("self.lost.get((of_size, found.hex())) if of", "5 if of"),
+    (
+        "self.lost.get(tuple(note.split(\"\\n\")[1:3])) if of",
+        "5 if of",
+    ),
     ("if it[0] > self.signed_to", "if False"),
     (
         "(body[\"size\"], body[\"root\"]) != (seq, root(self.tree).hex())",

@@ -101,6 +101,9 @@ fn gaps() -> Vec<Vector> {
     let file = forked().exported(None).unwrap().into_bytes();
     let unsigned = forked().exported(Some(6)).unwrap().into_bytes();
     let rotated = forked_and(|log| log.rotate(202).unwrap());
+    let mut before_key = parsed(&rotated);
+    before_key.checkpoint = Some(rotated.checkpoint_by(200, 7).unwrap());
+    let before_key = before_key.bytes().unwrap();
     let rotated = rotated.exported(None).unwrap().into_bytes();
     let wrong = |seq| ("invalid", Some(seq));
     let changed = |change: &dyn Fn(&mut Value)| {
@@ -133,7 +136,7 @@ fn gaps() -> Vec<Vector> {
         against(
             "forked_other.jsonl",
             "the same, held against a head that no gap names",
-            file,
+            file.clone(),
             "anchor.txt",
             wrong(8),
         ),
@@ -153,9 +156,37 @@ fn gaps() -> Vec<Vector> {
         ),
         against(
             "forked_rotated.jsonl",
-            "a gap and another key after it, held against the head that the gap names, which the key in force at its size did not sign",
-            rotated,
+            "a gap and another key after it, held against the head that the gap names, which the key before signed",
+            rotated.clone(),
             "lost.txt",
+            INCOMPLETE,
+        ),
+        against(
+            "forked_rotation.jsonl",
+            "the same, held against the head that the gap names as the other key signed it, which was in force in what is lost too",
+            rotated.clone(),
+            "lost_rotation.txt",
+            INCOMPLETE,
+        ),
+        against(
+            "forked_rotation_unsigned.jsonl",
+            "the same, and the checkpoint covers the gap, but not the leaf that names the other key",
+            before_key,
+            "lost_rotation.txt",
+            wrong(11),
+        ),
+        against(
+            "forked_unknown.jsonl",
+            "a gap, held against the head that it names as a key signed it that no leaf names",
+            file,
+            "lost_rotation.txt",
+            wrong(11),
+        ),
+        against(
+            "forked_twice_signed.jsonl",
+            "a gap and another key after it, held against the head that the gap names, with a wrong line of the other key and a right one of the one before",
+            rotated,
+            "lost_twice.txt",
             wrong(11),
         ),
         vector(
@@ -726,6 +757,9 @@ fn altered_signature(file: &[u8]) -> Vec<u8> {
 fn files() -> BTreeMap<String, Vec<u8>> {
     let log = small();
     let vkey = log.signer().verifier();
+    let by_other = |size| log.checkpoint_by(202, size).unwrap();
+    let (whole, other) = (log.checkpoint(None).unwrap(), by_other(11));
+    let twice = [whole.as_str(), other.lines().last().unwrap(), "\n"].concat();
     let mut files = BTreeMap::from([
         (
             "log.vkey".to_owned(),
@@ -743,6 +777,8 @@ fn files() -> BTreeMap<String, Vec<u8>> {
             "lost.txt".to_owned(),
             log.checkpoint(None).unwrap().into_bytes(),
         ),
+        ("lost_rotation.txt".to_owned(), by_other(12).into_bytes()),
+        ("lost_twice.txt".to_owned(), twice.into_bytes()),
     ]);
     files.extend(rotated::beside());
     let mut expected = Vec::new();

@@ -166,3 +166,79 @@ fn a_log_restored_from_before_a_rotation_is_held_against_the_key_that_it_names()
 fn put(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap();
 }
+
+#[test]
+fn what_keys_signed_that_are_lost_with_the_leaf_that_named_them_is_of_what_is_lost() {
+    let home = home();
+    let done = |words: &[&str]| says(&home.actpass(words).output().unwrap(), 0, "");
+    let at = |name: &str| home.path().join(name);
+    done(&["backup", "--to", "before"]);
+    for anchor in ["second.txt", "third.txt"] {
+        rotate(&home);
+        assert!(home.script("true").unwrap().status.success());
+        fs::copy(at("state/head"), at(anchor)).unwrap();
+    }
+    done(&["backup", "--to", "after"]);
+    done(&["export", "--to", "whole.jsonl"]);
+    let resume = ["verify", "--resume", "resumed", "whole.jsonl"];
+    says(&home.actpass(&resume).output().unwrap(), 0, "VALID");
+
+    fs::rename(at("state"), at("lost")).unwrap();
+    done(&["restore", "--from", "before", "--to", "state"]);
+    for file in fs::read_dir(at("lost/keys")).unwrap() {
+        let file = file.unwrap();
+        fs::create_dir_all(at("state/keys")).unwrap();
+        fs::copy(file.path(), keys(&home).join(file.file_name())).unwrap();
+    }
+    let anchors = ["--anchor", "second.txt", "--anchor", "third.txt"];
+    let verify = [&["verify"][..], &anchors].concat();
+    says(&home.actpass(&verify).output().unwrap(), 3, "INVALID");
+    let fork = ["fork", "--why=case 17", "--yes"];
+    let lost = ["--lost", "second.txt", "--lost", "third.txt"];
+    done(&[&fork[..], &lost].concat());
+    let known = |verified: &std::process::Output| text(verified).contains("2 of the anchors are");
+    for again in [false, true] {
+        let verified = home.actpass(&verify).output().unwrap();
+        says(&verified, 2, "INCOMPLETE");
+        assert!(known(&verified), "{}", text(&verified));
+        assert_eq!(rotations(&home), 2, "each key is named once more");
+        assert!(again || home.script("true").unwrap().status.success());
+    }
+
+    done(&["backup", "--to", "after"]);
+    done(&["export", "--to", "forked.jsonl"]);
+    let resume = ["verify", "--resume", "resumed", "forked.jsonl"];
+    says(&home.actpass(&resume).output().unwrap(), 2, "INCOMPLETE");
+    let second = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verifiers/actpass_verify.py");
+    let mut python = std::process::Command::new("python3");
+    python.arg(second).arg(at("forked.jsonl"));
+    for anchor in ["second.txt", "third.txt"] {
+        python.arg("--anchor").arg(at(anchor));
+    }
+    says(&python.output().unwrap(), 2, "INCOMPLETE");
+}
+
+#[test]
+fn a_log_that_is_gone_begins_anew_with_the_oldest_key_so_that_what_each_key_signed_is_known() {
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    for anchor in ["first.txt", "second.txt"] {
+        assert!(home.script("true").unwrap().status.success());
+        fs::copy(at("state/head"), at(anchor)).unwrap();
+        rotate(&home);
+    }
+    fs::remove_dir_all(at("state/log")).unwrap();
+    let anchored = |command: &[&'static str], option| {
+        let anchors = ["first.txt", "second.txt"].map(|anchor| [option, anchor]);
+        [command, &anchors.concat()].concat()
+    };
+    let fork = anchored(&["fork", "--why=case 17", "--yes"], "--lost");
+    says(&home.actpass(&fork).output().unwrap(), 0, "begins anew");
+    assert_eq!(rotations(&home), 2);
+    let verify = anchored(&["verify"], "--anchor");
+    for again in [false, true] {
+        let verified = home.actpass(&verify).output().unwrap();
+        says(&verified, 2, "of the anchors are of what is lost");
+        assert!(again || home.script("true").unwrap().status.success());
+    }
+}

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::evidence::checkpoint::NoteVerifier;
+use crate::evidence::leaf::{GapLimits, LostHead};
 use crate::evidence::log_keys::vouch;
 
 /// The key of that number; 0 is the one that test logs begin with.
@@ -137,4 +138,62 @@ fn what_a_key_before_the_known_one_signed_counts_only_under_that_one() {
     assert_eq!((report.class(), report.covered), (Class::Incomplete, 0));
     let report = held(&log, &[signed(&log, size - 1, 0)], &[], Some(0));
     assert_eq!(report.covered, size - 1, "the counter-proof");
+}
+
+/// A log that says it lost a head of that size, and then takes the keys after the first up to that one.
+fn forked(lost: u64, keys: usize) -> (TestLog, u64, LostHead) {
+    let mut log = TestLog::new();
+    let mut sidecar = log.open(1);
+    drop(log.note(&mut sidecar));
+    let size = log.leaves.len() as u64;
+    let root = log.tree.root_at(size).unwrap();
+    let head = LostHead {
+        root: TreeRoot::from_bytes([9; 32]),
+        size: size + lost,
+    };
+    log.event(EventBody::Gap {
+        size,
+        root,
+        lost: vec![head],
+        limits: GapLimits::AsLogged,
+        by: "owner@example.com".to_owned(),
+        why: "case 17".to_owned(),
+    })
+    .unwrap();
+    for at in 0..keys {
+        log.event(rotation(at, at + 1)).unwrap();
+    }
+    (log, size, head)
+}
+
+#[test]
+fn an_anchor_of_what_is_lost_may_be_signed_by_any_key_once_what_names_gap_and_key_is_signed() {
+    let mut tried = 0;
+    for lost in [1, 2, 3, 4, 90] {
+        let (log, gap, head) = forked(lost, 2);
+        let last = log.leaves.len() as u64;
+        for by in 0..=3 {
+            let note = Checkpoint {
+                origin: format!("actpass/{TENANT}"),
+                size: head.size,
+                root: head.root,
+            };
+            let note = note.sign(&NoteSigner::new(format!("actpass/{TENANT}"), key(by)));
+            let from = gap + 1 + by as u64;
+            for covered in 1..=last {
+                let in_force = covered.saturating_sub(gap + 1).min(2);
+                let whole = [signed(&log, covered, usize::try_from(in_force).unwrap())];
+                let report = held(&log, &whole, &[Anchor::Checkpoint(note.clone())], None);
+                let passed = by <= 2 && covered >= from;
+                let what = format!(
+                    "lost {lost}, by {by}, covered {covered}: {:?}",
+                    report.findings
+                );
+                assert_eq!(report.first_bad().is_none(), passed, "{what}");
+                assert_eq!(report.lost[0].known, usize::from(passed), "{what}");
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} anchors of what is lost");
 }

@@ -139,7 +139,7 @@ fn begun_anew(
         let mut all = keys.all().map(|key| key.verifying_key());
         let signed =
             all.find_map(|key| Checkpoint::verify(note, &NoteVerifier::new(origin, key)).ok());
-        let first = || NoteVerifier::new(origin, keys.newest().verifying_key());
+        let first = || NoteVerifier::new(origin, keys.oldest().verifying_key());
         signed.map_or_else(|| Checkpoint::verify(note, &first()), Ok)
     };
     let mut lost = Vec::new();

@@ -164,3 +164,22 @@ async fn a_ledger_that_reads_of_a_key_which_it_does_not_hold_stops_and_goes_on_o
     note(&again, 1).await.unwrap();
     [early, again].into_iter().for_each(Engine::join);
 }
+
+#[tokio::test]
+async fn a_log_that_is_keys_behind_names_each_of_them_at_a_start_and_while_it_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let first = holding(dir.path(), &disk, &ring(1, &[1]), false).unwrap();
+    first.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+    first.join();
+    // As it is after a copy was restored that was made before the keys followed.
+    let serving = ring(3, &[1, 2, 3, 4]);
+    let ledger = holding(dir.path(), &disk, &serving, false).unwrap();
+    note(&ledger, 1).await.unwrap();
+    assert!(ledger.signs_with_newest().await.unwrap());
+    moved(&ledger, &serving, 5, &[1, 2, 3, 4, 5]).await;
+    assert_eq!(in_force(&ledger).await, public(5));
+    assert!(ledger.signs_with_newest().await.unwrap());
+    ledger.join();
+    assert_eq!(followed(&disk, ORIGIN), [1, 2, 3, 4, 5]);
+}
