@@ -256,6 +256,10 @@ impl Sequencer {
         }
         match self.commit(staged) {
             Committed::But(undone) if undone.lost.is_empty() && undone.unknown.is_empty() => Ok(()),
+            Committed::TooLarge => Err(ApiError::Malformed(
+                "the gaps of so many logs are more than one write takes; name one log after the other"
+                    .to_owned(),
+            )),
             Committed::Full => Err(ApiError::NoSpace),
             Committed::Poisoned => Err(ApiError::Poisoned),
             _ => Err(ApiError::Stalled),

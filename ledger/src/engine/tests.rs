@@ -1,5 +1,6 @@
 //! What the sequencer does with a clock that jumps, and with what its storage tells it.
 
+mod forks;
 mod keys;
 mod turns;
 
