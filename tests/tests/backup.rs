@@ -217,7 +217,7 @@ fn copied_beside_a_process_that_writes_it_is_a_whole_log_each_time_and_only_what
     let mut ledger = state.serve();
     let mut said = BufReader::new(ledger.stdout.take().unwrap()).lines();
     let (mut least, mut kept) = (0, 0);
-    for _ in 0..scaled(40) {
+    for _ in 0..scaled(20) {
         said.by_ref().take(200).for_each(drop);
         // Somebody takes what it says on, so fast that it writes while it is copied and no faster: each copy is verified whole.
         let heard = std::thread::scope(|scope| {

@@ -14,7 +14,7 @@ use actpass_ledger::vault::{Kek, Vault};
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 
-/// More than any test waits for, 40 copies of a log among them: nobody leaves it running.
+/// More than any test waits for, copies of a log among them: nobody leaves it running.
 const BUNDLES_MAX: usize = 100_000;
 
 #[tokio::main(flavor = "current_thread")]
