@@ -336,6 +336,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The keys that logs are signed with now.
     ///
     /// # Errors

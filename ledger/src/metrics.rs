@@ -69,6 +69,7 @@ pub struct Metrics {
     pending_since: Family<TenantLabels, Gauge<i64, AtomicI64>>,
     passed_on: Counter<u64, AtomicU64>,
     not_passed_on: Gauge<i64, AtomicI64>,
+    log_keys_stuck: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -125,6 +126,12 @@ impl Default for Metrics {
             "Durable leaves that the sink has not taken yet",
             not_passed_on.clone(),
         );
+        let log_keys_stuck = Gauge::default();
+        registry.register(
+            "log_keys_stuck",
+            "1 while the keys of checkpoints do not follow one another",
+            log_keys_stuck.clone(),
+        );
         Self {
             registry,
             others: Mutex::default(),
@@ -138,6 +145,7 @@ impl Default for Metrics {
             pending_since,
             passed_on,
             not_passed_on,
+            log_keys_stuck,
         }
     }
 }
@@ -177,6 +185,11 @@ impl Metrics {
     pub(crate) fn not_passed_on(&self, leaves: u64) {
         self.not_passed_on
             .set(i64::try_from(leaves).unwrap_or(i64::MAX));
+    }
+
+    /// Whether something keeps the logs from being signed with the key that is to sign them.
+    pub fn log_keys_stuck(&self, stuck: bool) {
+        self.log_keys_stuck.set(i64::from(stuck));
     }
 
     /// Segments that the start believed, and that are still to be read.

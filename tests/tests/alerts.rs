@@ -127,6 +127,8 @@ const CASES: &[Case] = &[
     case!("ActPassPosing", "a Passport that is suspended", [(SUSPENDED, "0+1x10")], "10m", QUIET),
     case!("ActPassLogContradicts", "one of many", [("actpass_controller_contradicting_logs", "0x5 1x5")], "8m", NO_LABELS),
     case!("ActPassLogContradicts", "none", [("actpass_controller_contradicting_logs", "0x10")], "8m", QUIET),
+    case!("ActPassLogKeyStuck", "for twenty minutes", [("actpass_ledger_log_keys_stuck", "0x5 1x20")], "25m", NO_LABELS),
+    case!("ActPassLogKeyStuck", "until the controller has listed it", [("actpass_ledger_log_keys_stuck", "0x5 1x5 0x20")], "25m", QUIET),
     case!("ActPassCertificateEnds", "in a week", [(CERTIFICATE, "604800x100")], "90m", &[&[("service", "actpass-ledger")]]),
     case!("ActPassCertificateEnds", "in a month", [(CERTIFICATE, "2592000x100")], "90m", QUIET),
     case!("ActPassCertificateEnds", "not known yet", [(CERTIFICATE, "0x100")], "90m", QUIET),

@@ -68,7 +68,11 @@ impl LogKeys {
     pub(super) async fn follow(mut self, engine: Weak<Engine>) {
         while let Some(engine) = engine.upgrade() {
             let seen = self.trust.borrow_and_update().clone();
-            if let Err(error) = self.look(seen.as_ref(), &engine).await {
+            let looked = self.look(seen.as_ref(), &engine).await;
+            engine
+                .metrics()
+                .log_keys_stuck(*looked.as_ref().unwrap_or(&true));
+            if let Err(error) = looked {
                 let error = chain(error.as_ref());
                 tracing::error!(
                     error,
@@ -90,7 +94,8 @@ impl LogKeys {
         std::future::pending().await
     }
 
-    async fn look(&self, trust: Option<&ConfigMap>, engine: &Engine) -> anyhow::Result<()> {
+    /// Whether a key is held up.
+    async fn look(&self, trust: Option<&ConfigMap>, engine: &Engine) -> anyhow::Result<bool> {
         let (list, wish, now) = (
             list(trust)?,
             asked(trust, ROTATE_CHECKPOINTS),
@@ -113,9 +118,10 @@ impl LogKeys {
             let key = key_id(&signs.verifying_key());
             tracing::info!(key, "Checkpoints are signed with another key from here on");
         }
+        let held_up = is_held_up(&seeds, &list, &signs, now);
         self.ring.exchange(signs, seeds.keys().to_vec());
         engine.sign_with_newest().await?;
-        Ok(())
+        Ok(held_up || !engine.signs_with_newest().await?)
     }
 
     /// How long nothing happens by itself.
@@ -149,6 +155,14 @@ fn signing(
     }
     let mut held = seeds.keys().iter();
     held.find(|key| key.verifying_key() == before).cloned()
+}
+
+/// Whether the key that signs is another than the list says, or the one held last is in no list, which for a while is as it should be.
+fn is_held_up(seeds: &Seeds, list: &Succession, signs: &SigningKey, now: Timestamp) -> bool {
+    let newest = seeds.keys().last().map(SigningKey::verifying_key);
+    let listed = newest.is_some_and(|newest| list.get(&newest).is_some());
+    let other = |in_use: &VerifyingKey| *in_use != signs.verifying_key();
+    !list.is_empty() && (!listed || list.in_use(now).is_some_and(other))
 }
 
 fn list(trust: Option<&ConfigMap>) -> anyhow::Result<Succession> {
@@ -195,6 +209,31 @@ mod tests {
             list.put(key, Purpose::Checkpoints, by.as_ref(), RHYTHM, now);
         }
         list
+    }
+
+    #[test]
+    fn a_key_that_cannot_come_into_use_is_held_up() {
+        let (first, both) = (listed(&[1], &[None]), listed(&[1, 2], &[None, Some(1)]));
+        let unsigned = listed(&[1, 2], &[None, None]);
+        let none = Succession::default();
+        for (name, held, list, now, want) in [
+            ("nothing is listed yet", &[1][..], &none, "10:00:00", false),
+            ("the only one", &[1], &first, "10:00:00", false),
+            (
+                "asked for and in no list",
+                &[1, 2],
+                &first,
+                "11:00:00",
+                true,
+            ),
+            ("announced", &[1, 2], &both, "11:02:00", false),
+            ("in use", &[1, 2], &both, "11:02:01", false),
+            ("nobody signed for it", &[1, 2], &unsigned, "11:02:01", true),
+        ] {
+            let (seeds, now) = (seeds(held), at(now));
+            let signs = signing(&seeds, list, &key(1), now).unwrap();
+            assert_eq!(is_held_up(&seeds, list, &signs, now), want, "{name}");
+        }
     }
 
     #[test]
