@@ -64,6 +64,12 @@ pub enum FollowError {
         /// The key.
         key: String,
     },
+    /// It was asked so long ago that the key would be used as soon as it is listed.
+    #[error("it took too long to list a key of `{entry}` ahead of its use; it is asked again")]
+    Late {
+        /// The entry of the ConfigMap.
+        entry: &'static str,
+    },
 }
 
 impl Trust {
@@ -144,6 +150,9 @@ pub fn follow(
     for (key, by) in &named.keys {
         let is_new = believed.get(key).is_none();
         if is_new && purpose == Purpose::Checkpoints && !believed.is_empty() {
+            if named.from.duration_since(now) < rhythm.notice / 2 {
+                return Err(FollowError::Late { entry });
+            }
             let put = believed.put_vouched(*key, purpose, named.from, *by);
             put.map_err(|Unvouched| FollowError::Unvouched {
                 entry,
@@ -267,6 +276,23 @@ mod tests {
         assert_eq!(led, keys(&[1, 2]));
         assert_eq!(list.in_use(at("10:02:00")), Some(&first), "announced");
         assert_eq!(list.in_use(said.from), Some(&keys(&[2])[0]));
+    }
+
+    #[test]
+    fn a_key_for_checkpoints_is_listed_well_ahead_of_its_use_or_asked_for_again() {
+        let entry = (LEDGER_KEYS, Purpose::Checkpoints);
+        let said = named(&[1, 2], Purpose::Checkpoints);
+        for (now, want) in [
+            ("10:01:00", Ok(())),
+            ("10:01:02", Err(FollowError::Late { entry: LEDGER_KEYS })),
+            ("10:30:00", Err(FollowError::Late { entry: LEDGER_KEYS })),
+        ] {
+            let mut list = list(&[1]);
+            let found = follow(entry, &mut list, &said, RHYTHM, at(now));
+            assert_eq!(found, want, "{now}");
+            let known = if want.is_ok() { 2 } else { 1 };
+            assert_eq!(list.lines().len(), known, "{now}");
+        }
     }
 
     #[test]

@@ -67,7 +67,23 @@ impl Keyring {
 #[error("line {0} is no seed of 32 bytes in base64url")]
 pub struct NoSeed(usize);
 
+/// Why no key follows.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    /// Another in the place of one that is still used would be believed by nobody.
+    #[error("it is empty, and what it held is still signed with: put that back")]
+    Gone,
+    /// The system gave no random bytes.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
 impl Seeds {
+    /// These, the oldest first.
+    pub fn of(keys: Vec<SigningKey>) -> Self {
+        Self(keys)
+    }
+
     /// Those of the Secret's entry.
     ///
     /// # Errors
@@ -108,7 +124,8 @@ impl Seeds {
         &self.0
     }
 
-    /// Makes the first key, or another where that is due by `list`, and forgets those that have ended and are not `needed`.
+    /// Makes the first key, or another where that is due by `list`, and forgets those that have ended and are not `needed`. The first only
+    /// where none is needed.
     fn turn(
         &mut self,
         list: &Succession,
@@ -116,7 +133,10 @@ impl Seeds {
         rhythm: Rhythm,
         asked: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<(), getrandom::Error> {
+    ) -> Result<(), TurnError> {
+        if self.0.is_empty() && !needed.is_empty() {
+            return Err(TurnError::Gone);
+        }
         self.forget(list, needed);
         // One that is not listed yet is the one that is due.
         let due = list.is_due(rhythm, asked, now) && !self.has_more(list);
@@ -165,7 +185,7 @@ impl Seeds {
 /// The private keys in `entry` of a Secret after one [`Seeds::turn`]. `needed`: those that are kept though they have ended.
 ///
 /// # Errors
-/// As [`Kept::load`]; an entry that is none; no randomness.
+/// As [`Kept::load`]; an entry that is none; an empty one, where some are needed; no randomness.
 pub async fn turned(
     kept: &Kept,
     entry: &str,
@@ -179,7 +199,7 @@ pub async fn turned(
             Seeds::read(before.unwrap_or_default()).map_err(|error| error.to_string())?;
         let before = seeds.clone();
         let turned = seeds.turn(list, needed, rhythm, asked, now);
-        turned.map_err(|error| format!("no randomness: {error}"))?;
+        turned.map_err(|error| error.to_string())?;
         if seeds.0.iter().any(|key| !before.0.contains(key)) {
             tracing::info!(entry, "Made another key");
         }
@@ -223,6 +243,20 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         format!("2026-05-04T{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn in_the_place_of_keys_that_are_gone_and_needed_none_is_made() {
+        let mut seeds = Seeds::default();
+        let needed = [SigningKey::from_bytes(&[7; 32]).verifying_key()];
+        let list = Succession::default();
+        let turned = seeds.turn(&list, &needed, RHYTHM, None, at("10:00:00"));
+        assert!(matches!(turned, Err(TurnError::Gone)), "{turned:?}");
+        assert!(seeds.0.is_empty());
+        seeds
+            .turn(&list, &[], RHYTHM, None, at("10:00:00"))
+            .unwrap();
+        assert_eq!(seeds.0.len(), 1, "the first of all");
     }
 
     #[test]

@@ -210,6 +210,11 @@ async fn stream(path: &Path, address: &LedgerAddress, config: &Config) -> anyhow
             Err(ResumeError::Ring(_)) if tenant.is_empty() => {
                 std::fs::remove_file(path).context("remove a ring file that was never used")?;
             }
+            // Another key may sign for the ledger by now: the next container reads the list as it is then.
+            Err(error @ ResumeError::Ship(ShipError::Proof(_))) => {
+                tokio::time::sleep(RETRY).await;
+                return Err(error).context("send the records of an earlier container");
+            }
             Err(error) => {
                 tracing::error!(error = %chain(&error), "Records of an earlier container are not taken; trying again");
                 tokio::time::sleep(RETRY).await;

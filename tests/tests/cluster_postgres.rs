@@ -187,7 +187,11 @@ fn two_ledgers_over_one_postgres_serve_a_cluster_whatever_dies() {
         text(&verified)
     );
     let verified = bea.actpass(&cluster, &["verify", name]).unwrap();
-    assert!(!text(&verified).contains("INVALID"), "{}", text(&verified));
+    assert!(
+        matches!(verified.status.code(), Some(0 | 2)) && !text(&verified).contains("INVALID"),
+        "{}",
+        text(&verified)
+    );
     println!(
         "{} payments of {} permits",
         shop.paid().unwrap().len(),

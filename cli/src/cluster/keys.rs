@@ -9,7 +9,7 @@ use actpass_core::pod::contract::{
 use actpass_core::succession::{
     Listed, ROTATE_AUTHORITY, ROTATE_CHECKPOINTS, ROTATE_ISSUER, ROTATE_VOTES, Succession,
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -39,9 +39,7 @@ pub(super) fn list(kubectl: &Kubectl, json: bool) -> anyhow::Result<Exit> {
     let paint = Paint::of_stdout();
     let mut rows = table(&["SIGNS", "KEY", "STATE", "FIRST USED"]);
     for (entry, signs) in ENTRIES {
-        let text = trust.data.get(entry).map_or("", String::as_str);
-        let list = text.parse::<Succession>();
-        let list = list.with_context(|| format!("`{entry}` of ConfigMap `{TRUST}`"))?;
+        let list = of_entry(&trust, entry)?;
         for listed in list.lines() {
             let (tone, state) = state(&list, listed, now);
             let (id, from) = (
@@ -60,6 +58,19 @@ pub(super) fn list(kubectl: &Kubectl, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+fn of_entry(trust: &Trust, entry: &str) -> anyhow::Result<Succession> {
+    let text = trust.data.get(entry).map_or("", String::as_str);
+    let list = text.parse::<Succession>();
+    list.with_context(|| format!("`{entry}` of ConfigMap `{TRUST}`"))
+}
+
+/// The key that is listed and not used yet, and when it is.
+fn announced(list: &Succession, now: Timestamp) -> Option<(String, Timestamp)> {
+    let newest = list.lines().last().filter(|newest| !newest.ended)?;
+    let from = newest.from.filter(|from| *from > now)?;
+    Some((key_id(&newest.key), from))
+}
+
 fn state(list: &Succession, listed: &Listed, now: Timestamp) -> (Tone, &'static str) {
     match listed {
         Listed { ended: true, .. } => (Tone::Doubtful, "ended"),
@@ -72,6 +83,21 @@ fn state(list: &Succession, listed: &Listed, now: Timestamp) -> (Tone, &'static 
 }
 
 pub(super) fn rotate(kubectl: &Kubectl, what: Rotated, json: bool) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    let entry = match what {
+        Rotated::Passports => Some(ISSUER_KEYS_FILE),
+        Rotated::Votes => Some(VOTE_KEYS_FILE),
+        Rotated::Checkpoints => Some(LEDGER_KEYS_FILE),
+        Rotated::Authority => None,
+    };
+    if let Some(entry) = entry {
+        let trust: Trust = kubectl.get(&["configmap", TRUST])?;
+        if let Some((key, from)) = announced(&of_entry(&trust, entry)?, now) {
+            bail!(
+                "key {key} is announced already, and first used at {from}: until then no other follows it; ask again after that"
+            );
+        }
+    }
     let announced = "Another key is announced within a minute and used some minutes later; see `kubectl actpass keys list`.";
     let (annotation, next) = match what {
         Rotated::Passports => (ROTATE_ISSUER, announced),
@@ -82,7 +108,7 @@ pub(super) fn rotate(kubectl: &Kubectl, what: Rotated, json: bool) -> anyhow::Re
             "Another authority signs new certificates within a minute; the one before vouches for it.",
         ),
     };
-    let asked = Timestamp::now();
+    let asked = now;
     let asked = asked.round(jiff::Unit::Second).unwrap_or(asked);
     let set = format!("{annotation}={asked}");
     kubectl.run(&["annotate", "configmap", TRUST, "--overwrite", &set], None)?;
@@ -116,5 +142,8 @@ mod tests {
             .map(|listed| state(&list, listed, now).1);
         let states: Vec<&str> = states.collect();
         assert_eq!(states, ["ended", "still counts", "in use", "announced"]);
+        let from: Timestamp = "2026-05-04T12:00:00Z".parse().unwrap();
+        assert_eq!(announced(&list, now).map(|(_, from)| from), Some(from));
+        assert_eq!(announced(&list, from), None, "another can follow");
     }
 }

@@ -55,8 +55,11 @@ impl LogKeys {
         let entry = zeroize::Zeroizing::new(kept.load(LOG_KEY).await?.unwrap_or_default());
         let seeds = keys::seeds(&entry)?;
         let list = list(trust.borrow().as_ref())?;
-        let signs = seeds.in_use(&list, Timestamp::now()).context("no key")?;
-        let ring = Ring::of(signs.clone(), seeds.keys().to_vec());
+        // The list has to lead also here, from the first key that counts.
+        let first = list.believed().find_map(|key| held(&seeds, key));
+        let first = first.or(seeds.keys().first()).context("no key")?;
+        let signs = signing(&seeds, &list, first, Timestamp::now()).context("no key")?;
+        let ring = Ring::of(signs, seeds.keys().to_vec());
         Ok(Self { kept, trust, ring })
     }
 
@@ -102,7 +105,7 @@ impl LogKeys {
             Timestamp::now(),
         );
         let in_force = engine.keys_in_force().await?;
-        let seeds = turned(
+        let turned = turned(
             &self.kept,
             LOG_KEY,
             (&list, &in_force),
@@ -110,7 +113,12 @@ impl LogKeys {
             wish,
             now,
         )
-        .await?;
+        .await;
+        // A Secret that cannot be had now keeps no key from its use that is held already: the one before ends at its time.
+        let (seeds, failed) = match turned {
+            Ok(seeds) => (seeds, None),
+            Err(error) => (Seeds::of(self.ring.all().rev().collect()), Some(error)),
+        };
         let before = self.ring.newest();
         let signs = signing(&seeds, &list, &before, now);
         let signs = signs.context("its Secret holds no key any more")?;
@@ -119,8 +127,18 @@ impl LogKeys {
             tracing::info!(key, "Checkpoints are signed with another key from here on");
         }
         let held_up = is_held_up(&seeds, &list, &signs, now);
-        self.ring.exchange(signs, seeds.keys().to_vec());
+        // Another ledger may have forgotten one that a log here is signed with: it is held until that has another.
+        let mut keys: Vec<SigningKey> = self.ring.all().rev().collect();
+        keys.retain(|key| {
+            let key = key.verifying_key();
+            in_force.contains(&key) && held(&seeds, &key).is_none()
+        });
+        keys.extend_from_slice(seeds.keys());
+        self.ring.exchange(signs, keys);
         engine.sign_with_newest().await?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         Ok(held_up || !engine.signs_with_newest().await?)
     }
 
@@ -153,8 +171,12 @@ fn signing(
             "`{LEDGER_KEYS}` of ConfigMap `{TRUST}` does not lead by signatures to the key in use there, so the one before goes on; take the lines behind that one out, and the controller lists them anew"
         );
     }
-    let mut held = seeds.keys().iter();
-    held.find(|key| key.verifying_key() == before).cloned()
+    held(seeds, &before).cloned()
+}
+
+fn held<'a>(seeds: &'a Seeds, key: &VerifyingKey) -> Option<&'a SigningKey> {
+    let mut keys = seeds.keys().iter();
+    keys.find(|held| held.verifying_key() == *key)
 }
 
 /// Whether the key that signs is another than the list says, or the one held last is in no list, which for a while is as it should be.

@@ -455,16 +455,15 @@ impl Log {
     }
 
     /// The signed checkpoint of all leaves, which is [`Log::checkpoint`] once they are durable.
-    pub(super) fn sign(&self) -> String {
+    /// None where the key that the log is signed with is not held any more: under another nobody would believe it.
+    pub(super) fn sign(&self) -> Option<String> {
         let checkpoint = Checkpoint {
             origin: self.origin.clone(),
             size: self.tree.size(),
             root: self.tree.root(),
         };
-        // That it is held was seen when the leaves were taken in; with no other does anything verify.
-        let key = self.keys.get(self.verifier().key());
-        let key = key.unwrap_or_else(|| self.keys.newest());
-        checkpoint.sign(&NoteSigner::new(&self.origin, key))
+        let key = self.keys.get(self.verifier().key())?;
+        Some(checkpoint.sign(&NoteSigner::new(&self.origin, key)))
     }
 
     /// Whether the key in force is one of ours.

@@ -371,8 +371,10 @@ impl Sequencer {
         let mut groups: Vec<LogGroup> = staged.into_values().collect();
         let mut signed = Vec::with_capacity(groups.len());
         for group in &mut groups {
-            let checkpoint = self.logs.get(&group.log).map(log::Log::sign);
-            let checkpoint = checkpoint.unwrap_or_default();
+            let Some(checkpoint) = self.logs.get(&group.log).and_then(log::Log::sign) else {
+                tracing::error!(log = %group.log, "The key that signs the log is not held any more; the ledger stops");
+                return self.stop();
+            };
             group.blobs.push(checkpoint_blob(&group.log, &checkpoint));
             signed.push(checkpoint);
         }

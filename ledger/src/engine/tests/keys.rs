@@ -183,3 +183,36 @@ async fn a_log_that_is_keys_behind_names_each_of_them_at_a_start_and_while_it_se
     ledger.join();
     assert_eq!(followed(&disk, ORIGIN), [1, 2, 3, 4, 5]);
 }
+
+#[tokio::test]
+async fn a_log_that_began_with_a_later_key_is_not_moved_back_by_a_ledger_that_signs_with_one_before()
+ {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let first = holding(dir.path(), &disk, &ring(2, &[1, 2]), false).unwrap();
+    first.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+    first.join();
+    // As where the list that says which is in use is gone.
+    let serving = ring(1, &[1, 2]);
+    let ledger = holding(dir.path(), &disk, &serving, false).unwrap();
+    note(&ledger, 1).await.unwrap();
+    moved(&ledger, &serving, 2, &[1, 2]).await;
+    note(&ledger, 2).await.unwrap();
+    ledger.join();
+    assert_eq!(followed(&disk, ORIGIN), [2]);
+}
+
+#[tokio::test]
+async fn a_ledger_whose_key_was_taken_away_signs_with_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, ring) = (MemoryDisk::default(), ring(1, &[1]));
+    let ledger = holding(dir.path(), &disk, &ring, false).unwrap();
+    ledger.make_log(ORIGIN, BTreeMap::new()).await.unwrap();
+    note(&ledger, 0).await.unwrap();
+    moved(&ledger, &ring, 2, &[2]).await;
+    assert!(matches!(note(&ledger, 1).await, Err(ApiError::Poisoned)));
+    ledger.join();
+    let again = holding(dir.path(), &disk, &self::ring(1, &[1]), false).unwrap();
+    note(&again, 1).await.unwrap();
+    again.join();
+}
