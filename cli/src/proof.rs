@@ -17,7 +17,7 @@ use actpass_core::evidence::record::Body;
 use actpass_core::hash::{hex, sha256};
 use actpass_ledger::offline::LogKey;
 use actpass_sidecar::pod::prove::{Proof, Tried, Verdict, record_name};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +193,21 @@ impl Evidence {
         );
         Ok((head.origin, verifier.id(), leaf.h.time))
     }
+}
+
+/// What holds under the first of these keys under which it does; why it does not under the first, where it holds under none.
+pub(crate) fn by_any<'a, T>(
+    keys: impl Iterator<Item = &'a LogKey>,
+    check: impl Fn(&LogKey) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut failed = None;
+    for key in keys {
+        match check(key) {
+            Ok(found) => return Ok(found),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| anyhow!("no key is known")))
 }
 
 /// The key of that log, as known from elsewhere.

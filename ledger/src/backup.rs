@@ -167,8 +167,18 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     let newest = copies.iter().map(String::as_str).chain(named);
     let name = after(newest.filter_map(number).max().unwrap_or_default())?;
     // Its heads are the last that a copy gets, so without them it was given up half made.
-    let half_made = |copy: &String| named != Some(copy) && !to.join(copy).join(HEADS).exists();
-    for copy in copies.extract_if(.., |copy| half_made(copy)) {
+    let mut half_made = Vec::new();
+    for copy in copies.iter().filter(|copy| named != Some(copy.as_str())) {
+        let head = to.join(copy).join(HEADS);
+        // One that cannot be told stays.
+        if !head
+            .try_exists()
+            .map_err(files::failed(&head, "look for"))?
+        {
+            half_made.push(copy.clone());
+        }
+    }
+    for copy in copies.extract_if(.., |copy| half_made.contains(copy)) {
         files::remove_copy(&to.join(copy))?;
     }
     let mut dirs: Vec<PathBuf> = copies.iter().map(|copy| to.join(copy)).collect();

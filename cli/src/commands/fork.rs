@@ -68,7 +68,6 @@ pub(crate) fn fork(args: ForkArgs, state: &StateDir, json: bool) -> anyhow::Resu
 
 /// The ledger of the state directory, to write to or to look at. Keys are made for no ledger that lost them.
 fn parts(state: &StateDir, write: bool) -> anyhow::Result<Parts> {
-    let storage = storage(&state.log(), write).context("the log cannot be opened")?;
     let key = Ring::load(&state.keys(), "log")?;
     let path = state.keys().join("log.key");
     key.with_context(|| format!("`{}` is not there; put it back", path.display()))?;
@@ -79,6 +78,8 @@ fn parts(state: &StateDir, write: bool) -> anyhow::Result<Parts> {
         true => Vault::open(&vault, kek)?,
         false => Vault::look(&vault, kek)?,
     };
+    // The last: it drops on opening what a crash cut short.
+    let storage = storage(&state.log(), write).context("the log cannot be opened")?;
     Ok(Parts {
         storage,
         vault: Arc::new(vault),

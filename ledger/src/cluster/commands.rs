@@ -94,6 +94,11 @@ fn fork(args: Fork) -> anyhow::Result<String> {
     let kek_file = kek;
     let log_key = keys::to_go_on_with(&seed)?;
     let parts = |write: bool, kek: Kek| -> anyhow::Result<Parts> {
+        // Before the storage, which drops on opening what a crash cut short: a vault that does not open leaves that where it is.
+        let vault = match write {
+            true => kept_in.vault(kek)?,
+            false => kept_in.vault_to_look_at(kek)?,
+        };
         Ok(Parts {
             storage: match postgres_url.is_some() {
                 true => kept_in.storage()?,
@@ -102,10 +107,7 @@ fn fork(args: Fork) -> anyhow::Result<String> {
                     storage.context("the log cannot be opened")?
                 }
             },
-            vault: Arc::new(match write {
-                true => kept_in.vault(kek)?,
-                false => kept_in.vault_to_look_at(kek)?,
-            }),
+            vault: Arc::new(vault),
             log_key: log_key.clone(),
             metrics: Arc::default(),
             heads: Some(data.join(HEADS)),

@@ -2,7 +2,7 @@
 
 use actpass_core::evidence::checkpoint::{CheckpointError, NoteVerifier};
 use actpass_core::evidence::receipt::KeptHead;
-use actpass_core::succession::Listed;
+use actpass_core::succession::{KEYS_MAX, Listed};
 use actpass_core::verify::Anchor;
 use ed25519_dalek::VerifyingKey;
 
@@ -114,6 +114,19 @@ impl LogKey {
         Ok(Self::Public(listed.key))
     }
 
+    /// Reads one, or a list of those that followed one another, the oldest first, as ConfigMap `actpass-trust` has it.
+    ///
+    /// # Errors
+    /// Where a line is neither, or there are none or more than a list has.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, LogKeyError> {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let keys: Vec<Self> = lines.map(Self::parse).collect::<Result<_, _>>()?;
+        match (1..=KEYS_MAX).contains(&keys.len()) {
+            true => Ok(keys),
+            false => Err(LogKeyError::Form),
+        }
+    }
+
     /// The log that it is of, where it is of one only.
     pub fn log(&self) -> Option<&str> {
         match self {
@@ -187,6 +200,18 @@ mod tests {
         ];
         for Case { name, given, want } in cases {
             assert_eq!(LogKey::parse(&given).ok(), want, "{name}");
+        }
+        let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
+        let list = format!("{public} ended\n{}\n", b64u_encode(other.as_bytes()));
+        let keys = LogKey::parse_list(&list).unwrap();
+        assert_eq!(keys, [LogKey::Public(key), LogKey::Public(other)]);
+        for no_list in [
+            String::new(),
+            "\n".to_owned(),
+            list.replace("ended", "over"),
+            list.repeat(9),
+        ] {
+            assert!(LogKey::parse_list(&no_list).is_err(), "{no_list}");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{Cursor, Sink, Source, TailError, line_of};
 use crate::storage::Head;
 
-/// Bytes of lines that a sink is given at once, at least where there are as many.
-const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of lines that a sink is given at once, at least where there are as many. Over PostgreSQL a sink has ten seconds for them, or
+/// another ledger takes over: 26 kB a second.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// A sink, and what waits for it.
 pub(super) struct Outlet {

@@ -162,6 +162,8 @@ impl Source for Server {
         if term != self.term {
             self.term = term;
             outlet.forget();
+            // What others appended meanwhile, where they were given the same file, is not known here and not cut off.
+            self.cursor.file = None;
             match term {
                 Some(_) => tracing::info!("This ledger passes leaves on"),
                 None => tracing::info!("Another ledger passes leaves on now"),

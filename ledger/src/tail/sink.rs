@@ -67,6 +67,9 @@ pub struct FileSink {
     whole_lines: bool,
 }
 
+/// How each line begins.
+const LINE_BEGINS: &[u8] = b"{\"leaf\":";
+
 /// More than a line has: a leaf of 32 KiB at most, and some 100 bytes around it.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -105,6 +108,17 @@ fn end_of(file: &File) -> io::Result<FileEnd> {
     })
 }
 
+/// Whether a line of ours may have been cut to this.
+fn is_begun(half: &[u8]) -> bool {
+    let len = half.len().min(LINE_BEGINS.len());
+    half.get(..len) == LINE_BEGINS.get(..len)
+}
+
+fn sync_dir(file: &Path) -> io::Result<()> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Cuts off what stands behind the last end of a line.
 fn cut_half_line(file: &mut File, bytes: u64) -> io::Result<()> {
     let from = bytes.saturating_sub(LINE_BYTES_MAX);
@@ -112,6 +126,12 @@ fn cut_half_line(file: &mut File, bytes: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(from))?;
     file.take(LINE_BYTES_MAX).read_to_end(&mut end)?;
     let half = end.iter().rev().position(|byte| *byte == b'\n');
+    let begins = half.map_or(0, |half| end.len().saturating_sub(half));
+    if end.get(begins..).is_some_and(|line| !is_begun(line)) {
+        return Err(io::Error::other(
+            "what stands behind its last whole line is none of ours; name another file",
+        ));
+    }
     match half.and_then(|half| u64::try_from(half).ok()) {
         Some(0) => Ok(()),
         Some(half) => file.set_len(bytes.saturating_sub(half)),
@@ -134,7 +154,12 @@ impl Sink for FileSink {
         let mut options = OpenOptions::new();
         options.append(true).read(self.whole_lines);
         options.create(true).mode(0o600);
+        let is_new = !self.path.try_exists()?;
         let mut file = options.open(&self.path)?;
+        if is_new {
+            // The cursor counts lines in it: its name has to last as they do.
+            sync_dir(&self.path)?;
+        }
         let mut begins = end_of(&file)?;
         if let Some(end) = end.filter(|end| end.inode == begins.inode && end.bytes < begins.bytes) {
             file.set_len(end.bytes)?;
@@ -155,5 +180,31 @@ impl Sink for FileSink {
         let end = end_of(&file)?;
         self.open = Some(file);
         Ok(Some(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_of_ours_is_cut_off_and_what_is_none_of_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        for (held, want) in [
+            ("", Some("")),
+            ("{\"leaf\":{}}\n", Some("{\"leaf\":{}}\n")),
+            ("{\"leaf\":{}}\n{\"le", Some("{\"leaf\":{}}\n")),
+            ("{\"leaf\":{\"h\"", Some("")),
+            ("notes of somebody", None),
+            ("notes of\nsomebody", None),
+            ("notes of somebody\n", Some("notes of somebody\n")),
+        ] {
+            std::fs::write(&path, held).unwrap();
+            let ready = FileSink::new(&path).of_whole_lines().ready(None);
+            assert_eq!(ready.is_ok(), want.is_some(), "{held:?}: {ready:?}");
+            let left = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(left, want.unwrap_or(held), "{held:?}");
+        }
     }
 }

@@ -242,3 +242,54 @@ fn a_log_that_is_gone_begins_anew_with_the_oldest_key_so_that_what_each_key_sign
         assert!(again || home.script("true").unwrap().status.success());
     }
 }
+
+#[test]
+fn a_log_is_held_against_the_one_of_a_list_of_keys_that_it_is_of() {
+    let home = home();
+    let done = |words: &[&str]| says(&home.actpass(words).output().unwrap(), 0, "VALID");
+    let export = |name: &str| {
+        let exported = home.actpass(&["export", "--to", name]).output().unwrap();
+        assert!(exported.status.success(), "{}", text(&exported));
+    };
+    export("before.jsonl");
+    rotate(&home);
+    export("after.jsonl");
+    let proof = ["proof", "0", "--to", "leaf.proof"];
+    let proved = home.actpass(&proof).output().unwrap();
+    assert!(proved.status.success(), "{}", text(&proved));
+    let public = |name: &str| {
+        let line = fs::read_to_string(keys(&home).join(name)).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    let (first, second) = (public("log.key"), public("log-2.key"));
+    let stranger = actpass_core::hash::b64u_encode(
+        ed25519_dalek::SigningKey::from_bytes(&[9; 32])
+            .verifying_key()
+            .as_bytes(),
+    );
+    let list = |name: &str, keys: &[&str]| {
+        fs::write(home.path().join(name), keys.join("\n")).unwrap();
+    };
+    // As ConfigMap `actpass-trust` has it.
+    let ended = format!("{first} ended");
+    list(
+        "all",
+        &[&ended, &format!("{second} from=2026-05-04T10:00:00Z")],
+    );
+    list("more", &[&first, &second, &stranger]);
+    list("others", &[&stranger]);
+    for keys in ["all", "more"] {
+        for file in ["before.jsonl", "after.jsonl", "leaf.proof", "state/log"] {
+            done(&["verify", file, "--key", keys]);
+        }
+    }
+    for file in ["before.jsonl", "after.jsonl", "leaf.proof", "state/log"] {
+        let other = home.actpass(&["verify", file, "--key", "others"]).output();
+        says(&other.unwrap(), 3, "INVALID");
+    }
+    list("spoilt", &[&first, "and a note"]);
+    let refused = home
+        .actpass(&["verify", "after.jsonl", "--key", "spoilt"])
+        .output();
+    says(&refused.unwrap(), 1, "is not a log's public key");
+}

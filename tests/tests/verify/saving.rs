@@ -1,8 +1,9 @@
 //! What the file of `--save-anchor` holds already is never replaced by less.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use actpass_ledger::keys::Keys;
 use actpass_tests::growth::grow;
@@ -13,13 +14,18 @@ use super::{LOGS, Stored, log_dir, verify};
 
 /// A home whose log goes on behind what directory `old` has of it, and the directory `other` with another log.
 fn two_ages() -> Home {
+    grown_by(40)
+}
+
+/// The same, by so many leaves.
+fn grown_by(leaves: u64) -> Home {
     let [other, ours] = &*LOGS;
     let home = copied(ours);
     copy_tree(&log_dir(&home), &home.path().join("old"));
     copy_tree(&log_dir(other), &home.path().join("other"));
     let key = Keys::load(&home.path().join("state/keys"), "log");
     let stored = Stored::read(&log_dir(&home));
-    let size = stored.leaves.len() as u64 + 40;
+    let size = stored.leaves.len() as u64 + leaves;
     grow(&log_dir(&home), &key.unwrap().unwrap(), &stored.log, size).unwrap();
     let all = format!("--reference={}", home.path().join("policy.yaml").display());
     let mut chown = Command::new("chown");
@@ -109,4 +115,31 @@ fn nothing_is_written_through_a_link_beside_the_file() {
     let (code, output) = verify(&home, &["old", "--save-anchor", "anchor.txt"]);
     assert_eq!(code, Some(0), "{}", text(&output));
     assert_eq!(fs::read_to_string(&kept).unwrap(), "as it was");
+}
+
+#[test]
+fn a_head_that_another_run_saved_meanwhile_is_not_replaced_unseen() {
+    let home = grown_by(400);
+    let export = home.actpass(&["export", "--to", "whole.jsonl"]).output();
+    assert!(export.as_ref().unwrap().status.success());
+    let whole = fs::read(home.path().join("whole.jsonl")).unwrap();
+    let file = home.path().join("anchor");
+    let mut slow = home.actpass(&["verify", "-", "--save-anchor", "anchor"]);
+    slow.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut slow = slow.stderr(Stdio::piped()).spawn().unwrap();
+    let mut fed = slow.stdin.take().unwrap();
+    // More than a pipe holds, so that what would be replaced was read before.
+    let (begin, rest) = whole.split_at(whole.len() - 10);
+    assert!(begin.len() > 64 * 1024, "{} bytes", begin.len());
+    fed.write_all(begin).unwrap();
+    let (code, output) = verify(&home, &["old", "--save-anchor", "anchor"]);
+    assert_eq!(code, Some(0), "{}", text(&output));
+    let saved = fs::read_to_string(&file).unwrap();
+    fed.write_all(rest).unwrap();
+    drop(fed);
+    let output = slow.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("was changed meanwhile"), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), saved);
 }

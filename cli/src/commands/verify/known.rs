@@ -8,8 +8,8 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_ledger::heads;
 use actpass_ledger::keys::Ring;
-use actpass_ledger::offline::{Known, LogKey, TextKeys};
-use actpass_ledger::storage::{Entry, SegmentReader};
+use actpass_ledger::offline::{Known, LogKey, TextKeys, key_of};
+use actpass_ledger::storage::{Entry, SegmentReader, StorageError};
 use actpass_ledger::vault::{Kek, Vault};
 use anyhow::{Context, anyhow, bail};
 
@@ -124,14 +124,33 @@ impl Elsewhere {
             self.anchors.extend(notes);
         }
         if let Some(path) = key {
-            let read = std::fs::read_to_string(path);
-            let read = read.with_context(|| format!("read the key `{}`", path.display()))?;
-            let key = LogKey::parse(&read)
-                .with_context(|| format!("`{}` is not a log's public key", path.display()))?;
-            self.key = Some((key, Source::Given(path.to_owned())));
-            self.older = Vec::new();
+            let mut keys = keys_in(path)?;
+            let newest = keys.pop();
+            self.key = newest.map(|key| (key, Source::Given(path.to_owned())));
+            keys.reverse();
+            self.older = keys;
         }
         Ok(())
+    }
+
+    /// Of several keys, the one that an exported log says it is of.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub(super) fn choose_for(&mut self, export: &Path) -> Result<(), StorageError> {
+        if let Some((key, _)) = self.key.as_mut().filter(|_| !self.older.is_empty()) {
+            let keys: Vec<LogKey> = std::iter::once(&*key).chain(&self.older).cloned().collect();
+            if let Some(own) = key_of(export, &keys)? {
+                *key = own;
+            }
+        }
+        Ok(())
+    }
+
+    /// All keys of the log that are known, the newest first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &LogKey> {
+        let newest = self.key.iter().map(|(key, _)| key);
+        newest.chain(&self.older)
     }
 
     /// Whether this is a key before the one that is known, so that the log does not name the newest.
@@ -156,6 +175,17 @@ impl Elsewhere {
             resume: None,
         }
     }
+}
+
+/// The log's public keys in a file, the oldest first.
+///
+/// # Errors
+/// Where it cannot be read, or holds something else.
+pub(super) fn keys_in(path: &Path) -> anyhow::Result<Vec<LogKey>> {
+    let read = std::fs::read_to_string(path);
+    let read = read.with_context(|| format!("read the key `{}`", path.display()))?;
+    LogKey::parse_list(&read)
+        .with_context(|| format!("`{}` is not a log's public key", path.display()))
 }
 
 impl Source {

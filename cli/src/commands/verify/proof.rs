@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use actpass_ledger::offline::LogKey;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::show::{self, escaped};
+use super::known::keys_in;
 use crate::exit::Exit;
-use crate::proof::{REPORT_BYTES_MAX, REPORT_VERSION, Report};
+use crate::proof::{REPORT_BYTES_MAX, REPORT_VERSION, Report, by_any};
 
 /// What any document of ours says of itself.
 #[derive(Deserialize)]
@@ -55,14 +55,11 @@ pub(super) fn verify(
     key: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let read = |path: &Path| {
-        let failed = || format!("read the key `{}`", path.display());
-        let text = std::fs::read_to_string(path).with_context(failed)?;
-        LogKey::parse(&text)
-            .with_context(|| format!("`{}` is not a log's public key", path.display()))
+    let known = key.map(keys_in).transpose()?;
+    let checked = match &known {
+        None => report.check(None),
+        Some(keys) => by_any(keys.iter().rev(), |key| report.check(Some(key))),
     };
-    let known = key.map(read).transpose()?;
-    let checked = report.check(known.as_ref());
     let [held, open, unknown] = report.counts();
     let (word, why, exit) = match &checked {
         Err(error) => ("INVALID", escaped(&format!("{error:#}")), Exit::Invalid),

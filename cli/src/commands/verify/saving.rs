@@ -117,6 +117,12 @@ impl Saving {
                 "no anchor saved: `{path}` holds a head over {more} leaves, and the newest here is over {now}; keep that one, and ask for the rest of the log"
             );
         }
+        // A verification takes long, and another one may have saved a later head.
+        if Self::open(&self.path)?.held != self.held {
+            bail!(
+                "no anchor saved: `{path}` was changed meanwhile, and what it holds now was not verified; give the command again"
+            );
+        }
         let lost: String = lost.into_iter().map(String::as_str).collect();
         write_private(&self.path, &format!("{checkpoint}{lost}"))?;
         if !lost.is_empty() {

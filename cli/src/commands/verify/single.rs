@@ -15,7 +15,7 @@ use super::known::{Elsewhere, Source};
 use crate::commands::events::{Filter, Layout, Printer};
 use crate::commands::show::{self, escaped};
 use crate::exit::Exit;
-use crate::proof::key_of;
+use crate::proof::{by_any, key_of};
 use crate::single::checked;
 use crate::state::StateDir;
 
@@ -48,14 +48,14 @@ pub(super) fn verify(
         None => Elsewhere::of_log(|| Some(log.to_owned()), state)?,
     };
     elsewhere.add(&[], key)?;
-    let Some((key, source)) = elsewhere.key else {
+    let Some((_, source)) = &elsewhere.key else {
         bail!(
             "a proof shows nothing without the log's key, which is not in it: give the one you noted with --key"
         );
     };
     match proof
         .map_err(anyhow::Error::from)
-        .and_then(|proof| holds(&proof, &key))
+        .and_then(|proof| by_any(elsewhere.keys(), |key| holds(&proof, key)))
     {
         Err(error) => {
             let why = escaped(&format!("{error:#}"));
@@ -67,8 +67,8 @@ pub(super) fn verify(
         }
         Ok(found) => {
             match json {
-                true => show::json(&found.json(&source))?,
-                false => show::line(&found.text(path, &source)?)?,
+                true => show::json(&found.json(source))?,
+                false => show::line(&found.text(path, source)?)?,
             }
             Ok(Exit::Ok)
         }
