@@ -14,8 +14,8 @@
 //!
 //! # Guarantees
 //! - What a crash leaves is the copy before, whole, until the moment from which on it is the new one; what else lies there goes with the next
-//!   backup: what has no `head` was not finished and goes first, as does all else that is not the copy named, if that one is there with all its
-//!   files; otherwise once the new copy is named. So a lost `backup.json` costs no copy, and of those that nobody can name none piles up.
+//!   backup: what has no `head` was not finished and goes first, as does all else that has the heads of the copy named, if that one is there with all its
+//!   files; otherwise once the new copy is named, which is held against the heads of all that are there. So a lost `backup.json` costs no copy, and of those that nobody can name none piles up.
 //!   No copy is a mixture of two: each segment names the hash of all before it.
 //! - The copy before is written over with zeros where it held keys, so what was erased since is erased here too.
 //! - A log that is behind the copy before, or another one, is refused.
@@ -186,9 +186,13 @@ pub fn backup(data: &Path, to: &Path) -> Result<Made, BackupError> {
     let held_to: Vec<PathBuf> = match &before {
         Some(before) if before.is_there(&to) => {
             let named = to.join(&before.copy);
+            let heads = files::read_if_there(&named.join(HEADS))?;
+            // One that was done, and not named before a crash, may have what is nowhere else any more.
+            let has_more =
+                |dir: &PathBuf| !files::read_if_there(&dir.join(HEADS)).is_ok_and(|it| it == heads);
             // Keys of texts that were erased since may be in the others. What cannot go now is tried again once there is a new copy.
-            dirs.retain(|dir| *dir == named || files::remove_copy(dir).is_err());
-            vec![named]
+            dirs.retain(|dir| *dir == named || has_more(dir) || files::remove_copy(dir).is_err());
+            dirs.clone()
         }
         _ => dirs.clone(),
     };

@@ -569,6 +569,37 @@ fn a_copy_that_nothing_names_goes_first_unless_it_may_be_the_only_whole_one() {
 }
 
 #[test]
+fn a_copy_that_was_done_and_not_named_is_what_a_later_one_is_held_against() {
+    let state = State::new();
+    state.grow(100);
+    json(&state.backup().output().unwrap());
+    let aside = state.path("aside");
+    let moved = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copied.unwrap().success());
+    };
+    moved(&state.path("backup"), &aside);
+    state.grow(50);
+    state.restore_point();
+    state.grow(50);
+    json(&state.backup().output().unwrap());
+    // As where the machine died before the manifest named it.
+    for name in ["backup.json", "copy-00000001"] {
+        moved(&aside.join(name), &state.path("backup"));
+    }
+    assert_eq!(copies(&state), ["copy-00000001", "copy-00000002"]);
+    fs::rename(state.path("state"), state.path("newer")).unwrap();
+    fs::rename(state.path("older"), state.path("state")).unwrap();
+    let why = refused(&state.backup().output().unwrap());
+    assert!(why.contains("name another directory"), "{why}");
+    assert_eq!(copies(&state), ["copy-00000001", "copy-00000002"]);
+    fs::rename(state.path("state"), state.path("older")).unwrap();
+    fs::rename(state.path("newer"), state.path("state")).unwrap();
+    json(&state.backup().output().unwrap());
+    assert_eq!(copies(&state), ["copy-00000003"]);
+}
+
+#[test]
 fn a_write_that_a_crash_cut_short_is_in_no_copy() {
     let state = State::new();
     state.grow(100);
