@@ -89,9 +89,7 @@ pub(super) async fn verify(
         .map_or("", String::as_str);
     let keys = keys.parse::<Succession>();
     let keys = keys.context("the ledger's keys in ConfigMap `actpass-trust`")?;
-    // What was signed before a key ended still stands.
-    let keys = keys.lines().iter().map(|listed| LogKey::Public(listed.key));
-    let keys: Vec<LogKey> = keys.collect();
+    let keys = signing(&keys);
     if keys.is_empty() && key.is_none() {
         bail!(
             "ConfigMap `actpass-trust` names no key of the ledger yet; is the controller running?"
@@ -108,6 +106,12 @@ pub(super) async fn verify(
         show::line(&proof(&seen, key.is_some(), keep.as_deref()))?;
     }
     Ok(exit)
+}
+
+/// The keys with which the newest checkpoint of a log may be signed. One that has ended is none of them: each log has left it by then, and
+/// what it signed before is led to by the log's own leaves.
+fn signing(keys: &Succession) -> Vec<LogKey> {
+    keys.believed().copied().map(LogKey::Public).collect()
 }
 
 /// What the verification rests on, and what it cannot show.
@@ -199,4 +203,41 @@ fn seen(kubectl: &Kubectl) -> Option<(String, KeptHead)> {
         root: root?.parse().ok()?,
     };
     Some((origin?, head))
+}
+
+#[cfg(test)]
+mod tests {
+    use actpass_core::evidence::checkpoint::NoteVerifier;
+    use actpass_core::hash::b64u_encode;
+    use actpass_ledger::export::VERSION;
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_signed_with_a_key_that_has_ended_is_held_against_another() {
+        let keys = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        let [one, two, three] = keys.map(|key| b64u_encode(key.as_bytes()));
+        let list = format!("{one} ended\n{two}\n{three} from=2026-05-04T12:00:00Z");
+        let list: Succession = list.parse().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log.jsonl");
+        for (signed, held_against) in [(0, 1), (1, 1), (2, 2)] {
+            let log = "actpass/shop/1".to_owned();
+            let first = First {
+                export: VERSION.to_owned(),
+                leaves: 0,
+                key: NoteVerifier::new(&log, keys[signed]).to_vkey(),
+                log,
+            };
+            let line = serde_json::to_string(&first).unwrap();
+            std::fs::write(&file, format!("{line}\n")).unwrap();
+            let found = key_of(&file, &signing(&list)).unwrap();
+            assert_eq!(
+                found,
+                Some(LogKey::Public(keys[held_against])),
+                "signed with key {signed}"
+            );
+        }
+    }
 }
