@@ -373,10 +373,10 @@ def main():
         parser.add_argument(name, **options)
     try:
         args = parser.parse_args()
-        words = open(args.key, encoding="utf-8").read().split() if args.key else None
-        key = words and (verifier(words[0]) if "+" in words[0] else (None, unbase64(words[0], url=True)))
+        words = [line.split() for line in open(args.key, encoding="utf-8") if line.strip()] if args.key else None
+        key = words and (verifier(words[0][0]) if "+" in words[0][0] else (None, unbase64(words[0][0], url=True)))
         notes = [re.findall("(?:(?!\u2014).*\n)*(?:\u2014.*\n?)+", open(path, encoding="utf-8").read()) for path in args.anchor]
-        (words == [] or key and not point(key[1]) or [] in notes) and refuse("no Ed25519 public key, or no signed checkpoint")
+        (words is not None and len(words) != 1 or key and ("ended" in words[0] or not point(key[1])) or [] in notes) and refuse("not one Ed25519 public key that counts, or no signed checkpoint")
         answers = [{"file": path} | verified(path, key, sum(notes, [])) for path in args.file]
     except (SystemExit, OSError, ValueError) as why:
         print(f"actpass_verify: {why}", file=sys.stderr)

@@ -197,8 +197,8 @@ impl Evidence {
 
 /// What holds under the first of these keys under which it does; why it does not under the first, where it holds under none.
 pub(crate) fn by_any<'a, T>(
-    keys: impl Iterator<Item = &'a LogKey>,
-    check: impl Fn(&LogKey) -> anyhow::Result<T>,
+    keys: impl IntoIterator<Item = &'a LogKey>,
+    mut check: impl FnMut(&LogKey) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let mut failed = None;
     for key in keys {

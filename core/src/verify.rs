@@ -43,8 +43,9 @@ pub struct Against<'a> {
     pub checkpoints: &'a [String],
     /// Heads kept elsewhere, older or equal: what shows that the log was cut short or rewritten.
     pub anchors: &'a [Anchor],
-    /// The log's key as known from elsewhere. Without it the key that the log's first leaf names is believed.
-    pub key: Option<&'a NoteVerifier>,
+    /// The log's keys as known from elsewhere, the newest first: it is held against the first of them that it names. Without any the
+    /// key that the log's first leaf names is believed.
+    pub keys: &'a [NoteVerifier],
 }
 
 /// A head kept elsewhere.

@@ -37,7 +37,7 @@ pub struct First {
     pub leaves: u64,
     /// Name of the log.
     pub log: String,
-    /// The key that its checkpoint is signed with, as the ledger says: a C2SP verifier key.
+    /// A key of the log, as whoever wrote the file says: a C2SP verifier key. Nobody believes it.
     pub key: String,
 }
 

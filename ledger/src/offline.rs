@@ -29,7 +29,7 @@ use crate::storage::{BlobKind, Entry, StorageError};
 
 pub use beside::Opening;
 use beside::Stored;
-pub use export::{exported_leaves, key_of, verify_export};
+pub use export::{exported_leaves, verify_export};
 pub use exporting::{ExportError, export_dir};
 pub use known::{Known, LogKey, LogKeyError, TextKeys};
 pub use once::{VerifyError, verify_stream};
@@ -81,6 +81,8 @@ pub struct VerifiedLog {
     pub checkpoint: Option<String>,
     /// Whether its key was known from elsewhere, and not believed because the log names it.
     pub key_known: bool,
+    /// Whether that key has ended, so that whoever stole it could have made the log.
+    pub key_ended: bool,
     /// How many heads kept elsewhere it was held against.
     pub anchors: usize,
     /// Whether the texts beside its leaves could be opened.
@@ -97,7 +99,7 @@ impl VerifiedLog {
         // Who took the keys away may have changed what they open.
         let unopened = matches!(self.texts, Opening::Failed(_)) && self.report.texts.sealed > 0;
         match self.report.class() {
-            Class::Valid if unopened => Class::Incomplete,
+            Class::Valid if unopened || self.key_ended => Class::Incomplete,
             class => class,
         }
     }
@@ -126,29 +128,14 @@ impl Verified {
 /// [`StorageError::Io`] where the directory cannot be read. What is wrong with what it holds is no error but in
 /// [`Verified`].
 pub fn verify_dir(dir: &Path, known: &Known<'_>) -> Result<Verified, StorageError> {
-    let verified = verify_under(dir, known, &BTreeMap::new())?;
-    let older = verified.under_older(known);
-    match older.is_empty() {
-        true => Ok(verified),
-        // Which keys a log names shows only once it was read.
-        false => verify_under(dir, known, &older),
-    }
-}
-
-/// The same, each log in `older` against the key there.
-fn verify_under(
-    dir: &Path,
-    known: &Known<'_>,
-    older: &BTreeMap<String, NoteVerifier>,
-) -> Result<Verified, StorageError> {
     let mut lean = SegmentReader::open_read_only(dir)?;
     let read = lean.check_lean();
-    match verify_read(dir, (known, older), &lean, read, true)? {
+    match verify_read(dir, known, &lean, read, true)? {
         Some(verified) => Ok(verified),
         None => {
             let mut stored = SegmentReader::open_read_only(dir)?;
             let read = stored.check();
-            let verified = verify_read(dir, (known, older), &stored, read, false)?;
+            let verified = verify_read(dir, known, &stored, read, false)?;
             Ok(verified.unwrap_or_else(|| Verified::absent(known)))
         }
     }
@@ -157,7 +144,7 @@ fn verify_under(
 /// Verifies the logs of a directory whose files were checked; none where what was held beside the leaves does not suffice.
 fn verify_read(
     dir: &Path,
-    (known, older): (&Known<'_>, &BTreeMap<String, NoteVerifier>),
+    known: &Known<'_>,
     stored: &SegmentReader,
     checked: Result<Checked, StorageError>,
     lean: bool,
@@ -183,8 +170,6 @@ fn verify_read(
             Err(error) => return Ok(Some(Verified::damaged(error))),
         };
         let checkpoints: Vec<String> = checkpoint.into_iter().collect();
-        let key = older.get(origin.as_str()).cloned();
-        let key = key.or_else(|| known.key.and_then(|key| key.of(origin)));
         kept.push(Kept {
             inputs: Stored::new(if lean { stage } else { stored }, origin, known.texts),
             stage,
@@ -192,7 +177,7 @@ fn verify_read(
             size: head.size,
             checkpoints,
             anchors: known.anchors_of(origin),
-            key,
+            keys: known.keys_of(origin),
         });
     }
     let against: Vec<Against<'_>> = kept
@@ -200,7 +185,7 @@ fn verify_read(
         .map(|kept| Against {
             checkpoints: &kept.checkpoints,
             anchors: &kept.anchors,
-            key: kept.key.as_ref(),
+            keys: &kept.keys,
         })
         .collect();
     let mut running: BTreeMap<&str, (u64, &Stage, Verification<'_>)> = kept
@@ -249,14 +234,16 @@ fn verify_read(
         .iter()
         .filter_map(|kept| {
             let (_, _, verification) = running.remove(kept.origin)?;
+            let report = verification.finish();
             Some(VerifiedLog {
                 origin: kept.origin.to_owned(),
                 checkpoint: kept.checkpoints.first().cloned(),
-                key_known: kept.key.is_some(),
+                key_known: !kept.keys.is_empty(),
+                key_ended: known.has_ended(report.key.as_ref()),
                 anchors: kept.anchors.len(),
                 texts: kept.inputs.opening().clone(),
                 resumed: None,
-                report: verification.finish(),
+                report,
             })
         })
         .collect();
@@ -281,20 +268,6 @@ impl Verified {
         }
     }
 
-    /// Logs that do not name the key that is known, each with the newest of those before that it names.
-    fn under_older(&self, known: &Known<'_>) -> BTreeMap<String, NoteVerifier> {
-        let other = |log: &&VerifiedLog| {
-            let key = known.key.and_then(|key| key.of(&log.origin));
-            key.is_some_and(|key| !log.report.keys.holds(&key))
-        };
-        let named = |log: &VerifiedLog| {
-            let mut older = known.older.iter().filter_map(|key| key.of(&log.origin));
-            let key = older.find(|key| log.report.keys.holds(key))?;
-            Some((log.origin.clone(), key))
-        };
-        self.logs.iter().filter(other).filter_map(named).collect()
-    }
-
     fn damaged(error: StorageError) -> Self {
         Self {
             files: Files::Damaged(error),
@@ -312,5 +285,5 @@ struct Kept<'a> {
     size: u64,
     checkpoints: Vec<String>,
     anchors: Vec<Anchor>,
-    key: Option<NoteVerifier>,
+    keys: Vec<NoteVerifier>,
 }

@@ -20,7 +20,8 @@ use actpass_core::evidence::leaf::Leaf;
 use actpass_core::hash::{TreeRoot, b64u_encode};
 use actpass_core::verify::Class;
 use actpass_ledger::offline::{Known, verify_dir};
-use actpass_ledger::storage::{Entry, SegmentReader};
+use actpass_ledger::storage::segment::SegmentOptions;
+use actpass_ledger::storage::{Entry, SegmentReader, SegmentStorage};
 use actpass_tests::home::{Home, SHOP, User, text};
 use actpass_tests::parts::compiled;
 use actpass_tests::torn::tear;
@@ -408,6 +409,25 @@ fn a_fork_that_is_refused_changes_no_byte() {
     assert!(segments() == before, "by actpass-ledger");
     assert_eq!(state.json(DONE)["done"], true);
     assert_eq!(state.events(origin, left - 1), ["Gap", "Recovery"]);
+}
+
+#[test]
+fn a_fork_beside_a_ledger_that_serves_touches_nothing_of_its_vault() {
+    let (state, _, _) = State::behind();
+    let log = state.path("state/log");
+    let serves = SegmentStorage::open(&log, SegmentOptions::default()).unwrap();
+    assert!(state.path("state/vault").is_dir());
+    // As a ledger has it before it gives it its name.
+    let half = state.path("state/vault/.tenants.json.new");
+    private(&half, b"written");
+    for refused in [state.actpass(DONE), state.fork_all(&["--yes"])] {
+        assert!(!refused.status.success(), "{}", text(&refused));
+        assert!(text(&refused).contains("LOCK"), "{}", text(&refused));
+        assert_eq!(fs::read(&half).unwrap(), b"written");
+    }
+    drop(serves);
+    assert_eq!(state.json(DONE)["done"], true);
+    assert!(!half.exists(), "the counter-proof");
 }
 
 #[test]

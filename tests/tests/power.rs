@@ -133,7 +133,7 @@ fn verified(parts: &Parts, vault: &Vault, disk: &Disk) -> Came {
     written(disk, dir.path());
     let key = LogKey::Public(parts.log_key());
     let known = Known {
-        key: Some(&key),
+        keys: &[key],
         texts: TextKeys::Vault(vault),
         ..Known::default()
     };

@@ -10,7 +10,7 @@ use actpass_core::succession::Succession;
 use actpass_crds::evidence_log::EvidenceLogStatus;
 use actpass_ledger::disclosure::{Leaves, Tally};
 use actpass_ledger::export::First;
-use actpass_ledger::offline::{LogKey, key_of, verify_export};
+use actpass_ledger::offline::{LogKey, verify_export};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
@@ -95,8 +95,7 @@ pub(super) async fn verify(
             "ConfigMap `actpass-trust` names no key of the ledger yet; is the controller running?"
         );
     }
-    let mut elsewhere =
-        Elsewhere::of_cluster(key_of(&file, &keys)?, seen.iter().cloned().collect());
+    let mut elsewhere = Elsewhere::of_cluster(keys, seen.iter().cloned().collect());
     elsewhere.add(&anchor, key.as_deref())?;
     let verified = watched(&elsewhere, saving.as_ref(), None, |known| {
         verify_export(&file, known)
@@ -108,10 +107,12 @@ pub(super) async fn verify(
     Ok(exit)
 }
 
-/// The keys with which the newest checkpoint of a log may be signed. One that has ended is none of them: each log has left it by then, and
-/// what it signed before is led to by the log's own leaves.
+/// The keys with which the newest checkpoint of a log may be signed, the newest first. One that has ended is none of them: each log has left it by then,
+/// and to what it signed before lead the log's own leaves.
 fn signing(keys: &Succession) -> Vec<LogKey> {
-    keys.believed().copied().map(LogKey::Public).collect()
+    let mut keys: Vec<LogKey> = keys.believed().copied().map(LogKey::Public).collect();
+    keys.reverse();
+    keys
 }
 
 /// What the verification rests on, and what it cannot show.
@@ -207,37 +208,17 @@ fn seen(kubectl: &Kubectl) -> Option<(String, KeptHead)> {
 
 #[cfg(test)]
 mod tests {
-    use actpass_core::evidence::checkpoint::NoteVerifier;
     use actpass_core::hash::b64u_encode;
-    use actpass_ledger::export::VERSION;
     use ed25519_dalek::SigningKey;
 
     use super::*;
 
     #[test]
-    fn a_log_that_is_signed_with_a_key_that_has_ended_is_held_against_another() {
+    fn a_log_is_held_against_the_newest_key_first_and_against_none_that_has_ended() {
         let keys = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
         let [one, two, three] = keys.map(|key| b64u_encode(key.as_bytes()));
         let list = format!("{one} ended\n{two}\n{three} from=2026-05-04T12:00:00Z");
-        let list: Succession = list.parse().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("log.jsonl");
-        for (signed, held_against) in [(0, 1), (1, 1), (2, 2)] {
-            let log = "actpass/shop/1".to_owned();
-            let first = First {
-                export: VERSION.to_owned(),
-                leaves: 0,
-                key: NoteVerifier::new(&log, keys[signed]).to_vkey(),
-                log,
-            };
-            let line = serde_json::to_string(&first).unwrap();
-            std::fs::write(&file, format!("{line}\n")).unwrap();
-            let found = key_of(&file, &signing(&list)).unwrap();
-            assert_eq!(
-                found,
-                Some(LogKey::Public(keys[held_against])),
-                "signed with key {signed}"
-            );
-        }
+        let want = [keys[2], keys[1]].map(LogKey::Public);
+        assert_eq!(signing(&list.parse().unwrap()), want);
     }
 }

@@ -74,12 +74,17 @@ fn parts(state: &StateDir, write: bool) -> anyhow::Result<Parts> {
     // One that was asked for may be in force already.
     let key = Ring::load_or_make(&state.keys(), "log")?;
     let (vault, kek) = (state.vault(), Kek::from_file(&state.kek())?);
+    // Opened to write, the storage drops what a crash cut short, and its lock covers the vault: so that comes first, and before it the vault
+    // was looked at, which may refuse.
+    let storage = storage(&state.log(), write).context("the log cannot be opened")?;
     let vault = match write {
         true => Vault::open(&vault, kek)?,
-        false => Vault::look(&vault, kek)?,
+        false => {
+            let vault = Vault::look(&vault, kek)?;
+            vault.check_keys()?;
+            vault
+        }
     };
-    // The last: it drops on opening what a crash cut short.
-    let storage = storage(&state.log(), write).context("the log cannot be opened")?;
     Ok(Parts {
         storage,
         vault: Arc::new(vault),

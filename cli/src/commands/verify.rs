@@ -35,7 +35,7 @@ pub(crate) fn verify(
     let saving = saving.as_ref();
     let given = args.log.as_deref();
     if given == Some(Path::new("-")) {
-        return of_export(args, None, resume.as_ref(), saving, json, |known| {
+        return of_export(args, resume.as_ref(), saving, json, |known| {
             verify_stream(std::io::stdin().lock(), known)
         });
     }
@@ -93,7 +93,7 @@ fn of_file(
         without_anchors()?;
         return proof::verify(&report, file, key, json);
     }
-    of_export(args, Some(file), resume, saving, json, |known| {
+    of_export(args, resume, saving, json, |known| {
         verify_export(file, known)
     })
 }
@@ -101,7 +101,6 @@ fn of_file(
 /// Checks an exported log, against what the command line names.
 fn of_export(
     args: &VerifyArgs,
-    file: Option<&Path>,
     resume: Option<&Resume>,
     saving: Option<&Saving>,
     json: bool,
@@ -109,9 +108,6 @@ fn of_export(
 ) -> anyhow::Result<Exit> {
     let mut elsewhere = Elsewhere::default();
     elsewhere.add(&args.anchor, args.key.as_deref())?;
-    if let Some(file) = file {
-        elsewhere.choose_for(file)?;
-    }
     let verified = watched(&elsewhere, saving, resume, verify)?;
     said(&verified, &elsewhere, saving, json)
 }

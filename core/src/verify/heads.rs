@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Findings, What};
 use super::{Against, Anchor};
-use crate::evidence::checkpoint::{Checkpoint, CheckpointError, NoteVerifier};
+use crate::evidence::checkpoint::{Checkpoint, CheckpointError};
 use crate::evidence::leaf::LostHead;
 use crate::evidence::log_keys::LogKeys;
 use crate::hash::TreeRoot;
@@ -65,15 +65,9 @@ impl<'a> Heads<'a> {
             .push((note, source));
     }
 
-    /// Opens those of trees of at most so many leaves, without anchors that the log names as lost. `given`: a key that is known from elsewhere, with which checkpoints count from
-    /// the tree on for which it is in force. A signature that does not hold is a finding at the last leaf it would cover, or the first.
-    pub(super) fn open(
-        &mut self,
-        size: u64,
-        keys: &LogKeys,
-        given: Option<&NoteVerifier>,
-        findings: &mut Findings,
-    ) {
+    /// Opens those of trees of at most so many leaves, without anchors that the log names as lost. A signature that does not hold is a
+    /// finding at the last leaf it would cover, or the first.
+    pub(super) fn open(&mut self, size: u64, keys: &LogKeys, findings: &mut Findings) {
         while let Some(next) = self
             .waiting
             .first_entry()
@@ -92,7 +86,7 @@ impl<'a> Heads<'a> {
                 else {
                     continue;
                 };
-                if source == CHECKPOINT && is_vouched(keys, given, claimed) {
+                if source == CHECKPOINT {
                     self.signed_to = self.signed_to.max(size);
                 }
                 self.add((size, root), source);
@@ -105,7 +99,7 @@ impl<'a> Heads<'a> {
     pub(super) fn late(
         &mut self,
         note: &str,
-        (keys, given): (&LogKeys, Option<&NoteVerifier>),
+        keys: &LogKeys,
         (leaves, tree): (u64, TreeRoot),
         findings: &mut Findings,
     ) {
@@ -115,9 +109,7 @@ impl<'a> Heads<'a> {
         };
         if size >= leaves {
             let whole = !findings.any();
-            if is_vouched(keys, given, claimed) {
-                self.signed_to = self.signed_to.max(size);
-            }
+            self.signed_to = self.signed_to.max(size);
             self.add((size, root), CHECKPOINT);
             if size == leaves && whole {
                 self.check(size, tree, findings);
@@ -208,6 +200,13 @@ impl<'a> Heads<'a> {
         }
     }
 
+    /// Has checkpoints count from the tree of that size on only.
+    pub(super) fn count_from(&mut self, size: u64) {
+        if self.signed_to < size {
+            self.signed_to = 0;
+        }
+    }
+
     /// Whether a head was given for this size.
     pub(super) fn at(&self, size: u64) -> bool {
         self.roots.contains_key(&size)
@@ -246,15 +245,6 @@ impl<'a> Heads<'a> {
     pub(super) fn signed_to(&self) -> u64 {
         self.signed_to
     }
-}
-
-/// Whether a checkpoint of that many leaves counts for who knows this key of the log.
-fn is_vouched(keys: &LogKeys, given: Option<&NoteVerifier>, claimed: u64) -> bool {
-    let known = |given| {
-        keys.iter()
-            .any(|(from, key)| from <= claimed && key == given)
-    };
-    given.is_none_or(known)
 }
 
 /// What a note says, where it is signed with the key for the tree it claims to be of; else that is a finding.

@@ -210,13 +210,22 @@ impl<'a> Structure<'a> {
             self.begin(None);
         }
         self.open_heads(u64::MAX, findings);
-        if !self.vouched() {
+        let vouched = self.vouched();
+        if vouched.is_none() && !self.against.keys.is_empty() {
             findings.add(0, What::OtherLogKey);
         }
         for note in late {
-            let (keys, root) = ((&self.keys, self.against.key), self.tree.root());
-            self.heads.late(note, keys, (leaves, root), findings);
+            let root = self.tree.root();
+            self.heads.late(note, &self.keys, (leaves, root), findings);
         }
+        // What was signed before the known key counts under what that one signed, or those that followed it. One that the log does not
+        // name signs nothing of it.
+        let from = match (&vouched, self.against.keys) {
+            (Some((from, _)), _) => *from,
+            (None, []) => 0,
+            (None, _) => u64::MAX,
+        };
+        self.heads.count_from(from);
         self.heads.open_named(&self.keys, findings);
         for part in &mut self.lost {
             part.known = self.heads.known(part.leaf);
@@ -245,8 +254,9 @@ impl<'a> Structure<'a> {
             .filter_map(|(stream, state)| Some((*stream, state.unsigned_from?)));
         gaps.extend(unsigned.map(|(stream, from)| Gap::Unsigned { stream, from }));
         let (root, covered) = (self.tree.root(), self.heads.signed_to().min(leaves));
-        let first = self.keys.at(0);
-        let key = self.against.key.or(first).cloned();
+        let given = vouched.map(|(_, key)| key);
+        let given = given.or_else(|| self.against.keys.first().cloned());
+        let key = given.or_else(|| self.keys.at(0).cloned());
         End {
             origin: self.origin,
             key,
@@ -261,7 +271,7 @@ impl<'a> Structure<'a> {
 
     /// The first leaf names the log and its key.
     fn first(&mut self, leaf: &Leaf, findings: &mut Findings) {
-        let given = self.against.key;
+        let given = self.against.keys.first();
         self.origin = Some(given.map_or_else(|| leaf.h.log.clone(), |key| key.name().to_owned()));
         let Some(EventBody::Genesis {
             origin, log_key, ..
@@ -284,7 +294,7 @@ impl<'a> Structure<'a> {
 
     /// Where the log names no key, one known from elsewhere is the one that its heads are held against.
     fn begin(&mut self, named: Option<NoteVerifier>) {
-        let first = named.or_else(|| self.against.key.cloned());
+        let first = named.or_else(|| self.against.keys.first().cloned());
         self.keys = first.map(LogKeys::of).unwrap_or_default();
     }
 
@@ -297,16 +307,18 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// Whether the key that is known from elsewhere is one of the log's so far. What was signed before it counts under what it signed
-    /// itself, or those that followed it.
-    fn vouched(&self) -> bool {
-        let given = self.against.key;
-        given.is_none_or(|given| self.keys.holds(given))
+    /// The newest key that is known from elsewhere and is one of the log's, with the size from which on it is in force.
+    fn vouched(&self) -> Option<(u64, NoteVerifier)> {
+        let from = |given: &NoteVerifier| {
+            let mut keys = self.keys.iter();
+            keys.find(|(_, key)| *key == given).map(|(from, _)| from)
+        };
+        let mut given = self.against.keys.iter();
+        given.find_map(|given| Some((from(given)?, given.clone())))
     }
 
     fn open_heads(&mut self, size: u64, findings: &mut Findings) {
-        self.heads
-            .open(size, &self.keys, self.against.key, findings);
+        self.heads.open(size, &self.keys, findings);
     }
 
     fn place(&mut self, seq: u64, leaf: &Leaf, findings: &mut Findings) {

@@ -217,7 +217,7 @@ fn a_log_cut_short_is_found_by_whatever_was_kept() {
         let against = Against {
             checkpoints: &checkpoints,
             anchors: &anchors,
-            key: None,
+            keys: &[],
         };
         for kept in 1..log.leaves.len() {
             let report = run(&log.leaves[..kept], &against, &log);
@@ -256,7 +256,7 @@ fn an_older_anchor_shows_a_rewritten_past() {
     let against = Against {
         checkpoints: &checkpoints,
         anchors: &[kept],
-        key: None,
+        keys: &[],
     };
     let report = run(&other.leaves, &against, &other);
     assert_eq!(
@@ -315,7 +315,7 @@ fn heads_and_keys_that_cannot_be_believed_are_found() {
         (
             "another key than the given one",
             good.clone(),
-            Some(&foreign),
+            Some(foreign),
         ),
     ];
     for (name, checkpoint, key) in cases {
@@ -324,7 +324,7 @@ fn heads_and_keys_that_cannot_be_believed_are_found() {
             &Against {
                 checkpoints: &[checkpoint],
                 anchors: &[],
-                key,
+                keys: key.as_slice(),
             },
             &log,
         );
@@ -335,7 +335,7 @@ fn heads_and_keys_that_cannot_be_believed_are_found() {
         &Against {
             checkpoints: &[good],
             anchors: &[],
-            key: Some(&own),
+            keys: &[own],
         },
         &log,
     );

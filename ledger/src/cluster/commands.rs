@@ -94,19 +94,25 @@ fn fork(args: Fork) -> anyhow::Result<String> {
     let kek_file = kek;
     let log_key = keys::to_go_on_with(&seed)?;
     let parts = |write: bool, kek: Kek| -> anyhow::Result<Parts> {
-        // Before the storage, which drops on opening what a crash cut short: a vault that does not open leaves that where it is.
+        // Opened to write, the storage drops what a crash cut short, and its lock covers the vault: so that comes first, and before it the
+        // vault was looked at, which may refuse.
+        let storage = match postgres_url.is_some() {
+            true => kept_in.storage()?,
+            false => {
+                let storage = fork::storage(&data.join("log"), write);
+                storage.context("the log cannot be opened")?
+            }
+        };
         let vault = match write {
             true => kept_in.vault(kek)?,
-            false => kept_in.vault_to_look_at(kek)?,
+            false => {
+                let vault = kept_in.vault_to_look_at(kek)?;
+                vault.check_keys()?;
+                vault
+            }
         };
         Ok(Parts {
-            storage: match postgres_url.is_some() {
-                true => kept_in.storage()?,
-                false => {
-                    let storage = fork::storage(&data.join("log"), write);
-                    storage.context("the log cannot be opened")?
-                }
-            },
+            storage,
             vault: Arc::new(vault),
             log_key: log_key.clone(),
             metrics: Arc::default(),

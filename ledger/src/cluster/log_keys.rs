@@ -105,21 +105,17 @@ impl LogKeys {
             Timestamp::now(),
         );
         let in_force = engine.keys_in_force().await?;
-        let turned = turned(
-            &self.kept,
-            LOG_KEY,
-            (&list, &in_force),
-            ASKED_ONLY,
-            wish,
-            now,
-        )
-        .await;
+        let before = self.ring.newest();
+        // Before there is a log, too, no other takes the place of the one that signs, or that sidecars are told of.
+        let mut needed = in_force.clone();
+        needed.push(before.verifying_key());
+        needed.extend(list.believed());
+        let turned = turned(&self.kept, LOG_KEY, (&list, &needed), ASKED_ONLY, wish, now).await;
         // A Secret that cannot be had now keeps no key from its use that is held already: the one before ends at its time.
         let (seeds, failed) = match turned {
             Ok(seeds) => (seeds, None),
             Err(error) => (Seeds::of(self.ring.all().rev().collect()), Some(error)),
         };
-        let before = self.ring.newest();
         let signs = signing(&seeds, &list, &before, now);
         let signs = signs.context("its Secret holds no key any more")?;
         if signs != before {
@@ -136,10 +132,14 @@ impl LogKeys {
         keys.extend_from_slice(seeds.keys());
         self.ring.exchange(signs, keys);
         engine.sign_with_newest().await?;
-        if let Some(error) = failed {
-            return Err(error.into());
+        if let Some(error) = &failed {
+            let error = chain(error);
+            tracing::error!(
+                error,
+                "The Secret of the log keys cannot be had; none is made, and those that are held follow one another"
+            );
         }
-        Ok(held_up || !engine.signs_with_newest().await?)
+        Ok(held_up || failed.is_some() || !engine.signs_with_newest().await?)
     }
 
     /// How long nothing happens by itself.

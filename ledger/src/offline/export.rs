@@ -17,7 +17,7 @@ use super::beside::{Blobs, Opening, Stored};
 use super::lines::{Brought, Form, Kind, Lines, failed};
 use super::once::{Once, VerifyError, verify_file};
 use super::resume::Resume;
-use super::{Files, Known, LogKey, Verified, VerifiedLog};
+use super::{Files, Known, Verified, VerifiedLog};
 use crate::export::{BlobLine, First};
 use crate::storage::StorageError;
 
@@ -48,11 +48,11 @@ pub(super) fn verify_twice(path: &Path, known: &Known<'_>) -> Result<Verified, S
     let checkpoints: Vec<String> = last.map(|it| it.checkpoint.clone()).collect();
     let mut anchors = known.anchors_of(&first.log);
     anchors.extend(known.resume.and_then(Resume::signed));
-    let key = known.key.and_then(|key| key.of(&first.log));
+    let keys = known.keys_of(&first.log);
     let against = Against {
         checkpoints: &checkpoints,
         anchors: &anchors,
-        key: key.as_ref(),
+        keys: &keys,
     };
     let inputs = Stored::new(&read, &first.log, known.texts);
     let mut verification = Verification::new(&against, &inputs);
@@ -68,7 +68,7 @@ pub(super) fn verify_twice(path: &Path, known: &Known<'_>) -> Result<Verified, S
         }
     })?;
     let report = verification.finish();
-    let held = (key.is_some(), anchors.len());
+    let held = (!keys.is_empty(), anchors.len());
     let opening = inputs.opening().clone();
     Ok(verified(
         path, read.form, known, report, held, opening, None,
@@ -103,6 +103,7 @@ pub(super) fn verified(
         origin: origin.to_owned(),
         checkpoint: form.last.map(|last| last.checkpoint),
         key_known: held.0,
+        key_ended: known.has_ended(report.key.as_ref()),
         anchors: held.1,
         texts,
         resumed,
@@ -136,22 +137,6 @@ pub fn exported_leaves(path: &Path, mut show: impl FnMut(&[u8])) -> Result<(), S
             what: NO_EXPORT.to_owned(),
         }),
     }
-}
-
-/// Of several keys the one that the file says it is of; else the first, which it is then held against in vain.
-pub fn key_of(path: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, StorageError> {
-    let mut form = Form::new();
-    let mut lines = opened(path)?;
-    if let Some(kind) = lines.next()? {
-        form.line(kind, lines.offset, lines.text(), false);
-    }
-    let Ok(First { key, log, .. }) = &form.first else {
-        return Ok(keys.first().cloned());
-    };
-    let own = keys
-        .iter()
-        .find(|known| known.of(log).is_some_and(|known| known.to_vkey() == *key));
-    Ok(own.or(keys.first()).cloned())
 }
 
 pub(super) const NO_EXPORT: &str = "it does not begin as an exported log of this version does";

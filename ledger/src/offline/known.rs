@@ -20,11 +20,9 @@ pub struct Known<'a> {
     pub anchors: &'a [String],
     /// Sizes and roots kept where they are believed as they are, each with the name of its log.
     pub heads: &'a [(String, KeptHead)],
-    /// The key that checkpoints are signed with.
-    pub key: Option<&'a LogKey>,
-    /// Keys before that one, the newest first. A log that does not name it, as one restored from before it, is held against the first
-    /// of these that it names.
-    pub older: &'a [LogKey],
+    /// The keys that checkpoints are signed with, the newest first: a log is held against the first of them that it names. One from before
+    /// the newest came into use, or that was restored from before then, does not name that one.
+    pub keys: &'a [LogKey],
     /// The keys of the texts beside the leaves.
     pub texts: TextKeys<'a>,
     /// Is told now and then how many leaves were verified, and of how many.
@@ -50,7 +48,20 @@ impl Known<'_> {
     pub(super) fn logs(&self) -> impl Iterator<Item = &str> {
         let anchors = self.anchors.iter().map(|note| named(note));
         let heads = self.heads.iter().map(|(log, _)| log.as_str());
-        anchors.chain(heads).chain(self.key.and_then(LogKey::log))
+        let keys = self.keys.iter().filter_map(LogKey::log);
+        anchors.chain(heads).chain(keys)
+    }
+
+    /// The keys of that log, the newest first.
+    pub(super) fn keys_of(&self, origin: &str) -> Vec<NoteVerifier> {
+        self.keys.iter().filter_map(|key| key.of(origin)).collect()
+    }
+
+    /// Whether nothing but a key that has ended speaks for a log.
+    pub(super) fn has_ended(&self, key: Option<&NoteVerifier>) -> bool {
+        let is =
+            |known: &&LogKey| key.is_some_and(|key| known.of(key.name()).as_ref() == Some(key));
+        self.keys.iter().find(is).is_some_and(LogKey::has_ended)
     }
 
     /// Says that so many leaves were verified, of so many, now and then.
@@ -79,6 +90,8 @@ pub enum LogKey {
     Named(NoteVerifier),
     /// Of any log: a ledger signs all its logs with one key.
     Public(VerifyingKey),
+    /// One that others follow and that counts no more: it may have been stolen.
+    Ended(VerifyingKey),
 }
 
 /// Why a text is not a log's public key.
@@ -111,7 +124,10 @@ impl LogKey {
             return Ok(Self::Named(NoteVerifier::from_vkey(text)?));
         }
         let listed = text.parse::<Listed>().map_err(|_| LogKeyError::Form)?;
-        Ok(Self::Public(listed.key))
+        Ok(match listed.ended {
+            true => Self::Ended(listed.key),
+            false => Self::Public(listed.key),
+        })
     }
 
     /// Reads one, or a list of those that followed one another, the oldest first, as ConfigMap `actpass-trust` has it.
@@ -131,7 +147,7 @@ impl LogKey {
     pub fn log(&self) -> Option<&str> {
         match self {
             Self::Named(key) => Some(key.name()),
-            Self::Public(_) => None,
+            Self::Public(_) | Self::Ended(_) => None,
         }
     }
 
@@ -139,8 +155,13 @@ impl LogKey {
     pub fn of(&self, origin: &str) -> Option<NoteVerifier> {
         match self {
             Self::Named(key) => (key.name() == origin).then(|| key.clone()),
-            Self::Public(key) => Some(NoteVerifier::new(origin, *key)),
+            Self::Public(key) | Self::Ended(key) => Some(NoteVerifier::new(origin, *key)),
         }
+    }
+
+    /// Whether it counts no more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
     }
 }
 

@@ -109,11 +109,11 @@ fn pass(
     };
     let mut anchors = known.anchors_of(&first.log);
     anchors.extend(known.resume.and_then(Resume::signed));
-    let key = known.key.and_then(|key| key.of(&first.log));
+    let keys = known.keys_of(&first.log);
     let against = Against {
         checkpoints: &checkpoints,
         anchors: &anchors,
-        key: key.as_ref(),
+        keys: &keys,
     };
     let stage = Stage::default();
     let inputs = Stored::new(&stage, &first.log, known.texts);
@@ -174,7 +174,7 @@ fn pass(
         let whole = report.covered == report.leaves;
         resume.keep(saved, found.as_deref().filter(|_| whole))?;
     }
-    let held = (key.is_some(), anchors.len());
+    let held = (!keys.is_empty(), anchors.len());
     let opening = inputs.opening().clone();
     let said = verified(path, form, known, report, held, opening, resumed);
     Ok(Once::Said(Box::new(said)))

@@ -82,6 +82,8 @@ impl Outlet {
         if self.piece.leaves == 0 {
             return Ok(0);
         }
+        // Getting ready may cut a file short, where those who lead now may have written since.
+        source.settle().inspect_err(|_| self.forget())?;
         self.make_ready(source)?;
         source.settle().inspect_err(|_| self.forget())?;
         let taken = self.sink.take(&self.piece.lines);

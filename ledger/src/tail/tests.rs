@@ -236,6 +236,45 @@ impl Sink for Moody {
     }
 }
 
+/// The logs of a server whose lead is gone.
+struct Led(Cursor);
+
+impl Source for Led {
+    fn cursor(&self) -> &Cursor {
+        &self.0
+    }
+
+    fn settle(&mut self) -> Result<(), TailError> {
+        Err(StorageError::Poisoned.into())
+    }
+
+    fn move_to(&mut self, _: BTreeMap<String, Head>, _: Option<FileEnd>) -> Result<(), TailError> {
+        unreachable!("nothing was taken")
+    }
+
+    fn read_on(&mut self, _: &mut Outlet, _: Durable<'_>) -> Result<u64, TailError> {
+        unreachable!("it is given what it passes on")
+    }
+}
+
+#[test]
+fn who_leads_no_more_cuts_no_file_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.jsonl");
+    let mut sink = FileSink::new(&path);
+    let begins = sink.ready(None).unwrap();
+    // Whoever leads now has written since.
+    std::fs::write(&path, "theirs\n").unwrap();
+    let mut led = Led(Cursor {
+        logs: BTreeMap::new(),
+        file: begins,
+    });
+    let mut outlet = Outlet::new(Box::new(FileSink::new(&path)));
+    outlet.take(&led.0, "one", 0, b"{}").unwrap();
+    outlet.deliver(&mut led).unwrap_err();
+    assert_eq!(text(&path), "theirs\n");
+}
+
 #[test]
 fn a_sink_that_takes_nothing_is_given_the_same_again_and_loses_nothing() {
     let mut log = Growing::new();

@@ -44,6 +44,14 @@ impl Vault {
         ))
     }
 
+    /// Makes sure that the keys given open each key of credentials and tenants, as a start does. Changes nothing.
+    ///
+    /// # Errors
+    /// The first that none of them opens.
+    pub fn check_keys(&self) -> Result<(), VaultError> {
+        self.opens(&self.state(), &self.kek)
+    }
+
     /// Makes sure that all of it lies under the first key alone, so that the others can go.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub(crate) fn of_library(file: &Path, against: &Elsewhere) -> (Answer, bool) {
         .map(|path| LogKey::parse(&read(path)).unwrap());
     let known = Known {
         anchors: &anchors,
-        key: key.as_ref(),
+        keys: key.as_slice(),
         ..Known::default()
     };
     let verified = verify_export(file, &known).unwrap();

@@ -116,6 +116,31 @@ fn a_verifier_that_leaves_one_check_out_is_found_out_by_a_vector() {
     }
 }
 
+/// Which of several it would have to be held against it does not look for.
+#[test]
+fn the_second_verifier_takes_one_key_and_none_that_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = published().join("small.jsonl");
+    let key = |seed: u8| {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key();
+        actpass_core::hash::b64u_encode(key.as_bytes())
+    };
+    for (given, code) in [
+        (String::new(), 1),
+        (key(1), 3),
+        (format!("\n{} from=2026-05-04T10:00:00Z\n", key(1)), 3),
+        (format!("{} ended", key(1)), 1),
+        (format!("{}\n{}", key(1), key(2)), 1),
+    ] {
+        let file = dir.path().join("key");
+        std::fs::write(&file, &given).unwrap();
+        let mut verifier = std::process::Command::new("python3");
+        verifier.arg(script()).arg(&log).arg("--key").arg(file);
+        let found = verifier.output().unwrap();
+        assert_eq!(found.status.code(), Some(code), "{given}: {found:?}");
+    }
+}
+
 #[test]
 fn the_second_verifier_can_be_read_at_one_sitting() {
     let whole = std::fs::read_to_string(script()).unwrap();

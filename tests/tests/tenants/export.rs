@@ -26,7 +26,7 @@ async fn fetched(world: &World, path: &str) -> String {
 fn verified(file: &Path, bytes: &[u8], key: &LogKey) -> Verified {
     std::fs::write(file, bytes).unwrap();
     let known = Known {
-        key: Some(key),
+        keys: std::slice::from_ref(key),
         ..Known::default()
     };
     verify_export(file, &known).unwrap()

@@ -244,19 +244,31 @@ fn a_log_that_is_gone_begins_anew_with_the_oldest_key_so_that_what_each_key_sign
 }
 
 #[test]
-fn a_log_is_held_against_the_one_of_a_list_of_keys_that_it_is_of() {
+fn a_log_is_held_against_the_newest_of_a_list_of_keys_that_it_names() {
     let home = home();
-    let done = |words: &[&str]| says(&home.actpass(words).output().unwrap(), 0, "VALID");
+    let verify = |file: &str, keys: &str| {
+        let named = home.actpass(&["verify", file, "--key", keys]).output();
+        named.unwrap()
+    };
+    let piped = |file: &str, keys: &str| {
+        let mut piped = home.actpass(&["verify", "-", "--key", keys]);
+        let file = fs::File::open(home.path().join(file)).unwrap();
+        piped.stdin(file).output().unwrap()
+    };
+    let prove = |name: &str| {
+        let proved = home.actpass(&["proof", "0", "--to", name]).output();
+        let proved = proved.unwrap();
+        assert!(proved.status.success(), "{}", text(&proved));
+    };
     let export = |name: &str| {
         let exported = home.actpass(&["export", "--to", name]).output().unwrap();
         assert!(exported.status.success(), "{}", text(&exported));
     };
     export("before.jsonl");
+    prove("before.proof");
     rotate(&home);
     export("after.jsonl");
-    let proof = ["proof", "0", "--to", "leaf.proof"];
-    let proved = home.actpass(&proof).output().unwrap();
-    assert!(proved.status.success(), "{}", text(&proved));
+    prove("after.proof");
     let public = |name: &str| {
         let line = fs::read_to_string(keys(&home).join(name)).unwrap();
         line.split_whitespace().last().unwrap().to_owned()
@@ -278,14 +290,44 @@ fn a_log_is_held_against_the_one_of_a_list_of_keys_that_it_is_of() {
     );
     list("more", &[&first, &second, &stranger]);
     list("others", &[&stranger]);
-    for keys in ["all", "more"] {
-        for file in ["before.jsonl", "after.jsonl", "leaf.proof", "state/log"] {
-            done(&["verify", file, "--key", keys]);
+    list("none", &[&ended]);
+    // With a key that has ended whoever stole it makes what was before the other; to that one the rest leads.
+    for (file, all, none) in [
+        ("before.jsonl", "INCOMPLETE", "INCOMPLETE"),
+        ("after.jsonl", "VALID", "INCOMPLETE"),
+        ("before.proof", "INCOMPLETE", "INCOMPLETE"),
+        ("after.proof", "VALID", "INVALID"),
+        ("state/log", "VALID", "INCOMPLETE"),
+    ] {
+        for (keys, want) in [
+            ("all", all),
+            ("more", "VALID"),
+            ("none", none),
+            ("others", "INVALID"),
+        ] {
+            let mut found = vec![verify(file, keys)];
+            if file.ends_with(".jsonl") {
+                found.push(piped(file, keys));
+            }
+            for found in found {
+                let code = match want {
+                    "VALID" => 0,
+                    "INCOMPLETE" => 2,
+                    _ => 3,
+                };
+                let said = text(&found);
+                let about = format!("{file} by {keys}: {said}");
+                assert_eq!(found.status.code(), Some(code), "{about}");
+                assert!(said.contains(want), "{about}");
+                assert_eq!(
+                    said.contains("it has ENDED"),
+                    want == "INCOMPLETE",
+                    "{about}"
+                );
+                let older = keys == "more" && !file.ends_with(".proof");
+                assert_eq!(said.contains("no newer one"), older, "{about}");
+            }
         }
-    }
-    for file in ["before.jsonl", "after.jsonl", "leaf.proof", "state/log"] {
-        let other = home.actpass(&["verify", file, "--key", "others"]).output();
-        says(&other.unwrap(), 3, "INVALID");
     }
     list("spoilt", &[&first, "and a note"]);
     let refused = home

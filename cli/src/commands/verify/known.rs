@@ -8,8 +8,8 @@ use actpass_core::evidence::checkpoint::NoteVerifier;
 use actpass_core::evidence::receipt::KeptHead;
 use actpass_ledger::heads;
 use actpass_ledger::keys::Ring;
-use actpass_ledger::offline::{Known, LogKey, TextKeys, key_of};
-use actpass_ledger::storage::{Entry, SegmentReader, StorageError};
+use actpass_ledger::offline::{Known, LogKey, TextKeys};
+use actpass_ledger::storage::{Entry, SegmentReader};
 use actpass_ledger::vault::{Kek, Vault};
 use anyhow::{Context, anyhow, bail};
 
@@ -21,10 +21,10 @@ pub(crate) struct Elsewhere {
     anchors: Vec<String>,
     /// Sizes and roots that a cluster keeps outside of its ledger.
     heads: Vec<(String, KeptHead)>,
-    /// The log's key.
-    pub(super) key: Option<(LogKey, Source)>,
-    /// Those before it, the newest first.
-    older: Vec<LogKey>,
+    /// The log's keys, the newest first.
+    pub(super) keys: Vec<LogKey>,
+    /// Where they are from.
+    pub(super) source: Option<Source>,
     /// The vault with the keys of the texts, or why it cannot be used; none where it is not ours to look for.
     vault: Option<Result<Vault, String>>,
 }
@@ -60,17 +60,16 @@ impl Elsewhere {
             1 => path,
             _ => state.keys(),
         };
-        let mut keys = ring.all().map(|key| LogKey::Public(key.verifying_key()));
-        let newest = keys.next();
+        let keys = ring.all().map(|key| LogKey::Public(key.verifying_key()));
         // A log that was restored from before a rotation names its newest key again once a ledger started on it. Of any other one an older
         // key, which somebody may have stolen, says nothing.
-        let older = match heads::is_restored(&state.head())? {
-            true => keys.collect(),
-            false => Vec::new(),
+        let count = match heads::is_restored(&state.head())? {
+            true => usize::MAX,
+            false => 1,
         };
         Ok(Self {
-            key: newest.map(|key| (key, Source::State(path))),
-            older,
+            keys: keys.take(count).collect(),
+            source: Some(Source::State(path)),
             // Read before the log, which may be growing.
             anchors: heads::read(&state.head())?,
             heads: Vec::new(),
@@ -103,11 +102,12 @@ impl Elsewhere {
         }
     }
 
-    /// What a cluster knows of a log of its ledger.
-    pub(crate) fn of_cluster(key: Option<LogKey>, heads: Vec<(String, KeptHead)>) -> Self {
+    /// What a cluster knows of a log of its ledger; the newest key first.
+    pub(crate) fn of_cluster(keys: Vec<LogKey>, heads: Vec<(String, KeptHead)>) -> Self {
         Self {
             heads,
-            key: key.map(|key| (key, Source::Cluster)),
+            keys,
+            source: Some(Source::Cluster),
             ..Self::default()
         }
     }
@@ -124,39 +124,16 @@ impl Elsewhere {
             self.anchors.extend(notes);
         }
         if let Some(path) = key {
-            let mut keys = keys_in(path)?;
-            let newest = keys.pop();
-            self.key = newest.map(|key| (key, Source::Given(path.to_owned())));
-            keys.reverse();
-            self.older = keys;
+            self.keys = keys_in(path)?;
+            self.source = Some(Source::Given(path.to_owned()));
         }
         Ok(())
     }
 
-    /// Of several keys, the one that an exported log says it is of.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub(super) fn choose_for(&mut self, export: &Path) -> Result<(), StorageError> {
-        if let Some((key, _)) = self.key.as_mut().filter(|_| !self.older.is_empty()) {
-            let keys: Vec<LogKey> = std::iter::once(&*key).chain(&self.older).cloned().collect();
-            if let Some(own) = key_of(export, &keys)? {
-                *key = own;
-            }
-        }
-        Ok(())
-    }
-
-    /// All keys of the log that are known, the newest first.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &LogKey> {
-        let newest = self.key.iter().map(|(key, _)| key);
-        newest.chain(&self.older)
-    }
-
-    /// Whether this is a key before the one that is known, so that the log does not name the newest.
-    pub(super) fn is_older(&self, key: &NoteVerifier) -> bool {
-        let mut older = self.older.iter();
-        older.any(|older| older.of(key.name()).as_ref() == Some(key))
+    /// Whether this is the newest key that is known of its log.
+    pub(super) fn is_newest(&self, key: &NoteVerifier) -> bool {
+        let mut keys = self.keys.iter();
+        keys.find_map(|known| known.of(key.name())).as_ref() == Some(key)
     }
 
     /// The same, for the verification.
@@ -164,8 +141,7 @@ impl Elsewhere {
         Known {
             anchors: &self.anchors,
             heads: &self.heads,
-            key: self.key.as_ref().map(|(key, _)| key),
-            older: &self.older,
+            keys: &self.keys,
             texts: match &self.vault {
                 None => TextKeys::NotGiven,
                 Some(Ok(vault)) => TextKeys::Vault(vault),
@@ -177,15 +153,17 @@ impl Elsewhere {
     }
 }
 
-/// The log's public keys in a file, the oldest first.
+/// The log's public keys in a file, the newest first, which there stands last.
 ///
 /// # Errors
 /// Where it cannot be read, or holds something else.
 pub(super) fn keys_in(path: &Path) -> anyhow::Result<Vec<LogKey>> {
     let read = std::fs::read_to_string(path);
     let read = read.with_context(|| format!("read the key `{}`", path.display()))?;
-    LogKey::parse_list(&read)
-        .with_context(|| format!("`{}` is not a log's public key", path.display()))
+    let mut keys = LogKey::parse_list(&read)
+        .with_context(|| format!("`{}` is not a log's public key", path.display()))?;
+    keys.reverse();
+    Ok(keys)
 }
 
 impl Source {

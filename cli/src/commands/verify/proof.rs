@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::super::show::{self, escaped};
 use super::known::keys_in;
+use super::shown::ENDED;
 use crate::exit::Exit;
 use crate::proof::{REPORT_BYTES_MAX, REPORT_VERSION, Report, by_any};
 
@@ -56,9 +57,14 @@ pub(super) fn verify(
     json: bool,
 ) -> anyhow::Result<Exit> {
     let known = key.map(keys_in).transpose()?;
+    let mut ended = false;
     let checked = match &known {
         None => report.check(None),
-        Some(keys) => by_any(keys.iter().rev(), |key| report.check(Some(key))),
+        Some(keys) => by_any(keys, |key| {
+            let checked = report.check(Some(key))?;
+            ended = key.has_ended();
+            Ok(checked)
+        }),
     };
     let [held, open, unknown] = report.counts();
     let (word, why, exit) = match &checked {
@@ -84,7 +90,14 @@ pub(super) fn verify(
                     "on the record of log {} at {time}, under key {id}, {whose}",
                     escaped(log)
                 );
-                ("VALID", why, Exit::Ok)
+                match ended {
+                    true => (
+                        "INCOMPLETE",
+                        format!("{why}, where it has ENDED: {ENDED}"),
+                        Exit::Incomplete,
+                    ),
+                    false => ("VALID", why, Exit::Ok),
+                }
             }
         },
     };

@@ -8,7 +8,7 @@ use actpass_core::evidence::checkpoint::Checkpoint;
 use actpass_core::evidence::leaf::LostHead;
 use actpass_core::verify::Class;
 use actpass_ledger::heads::{named, notes};
-use actpass_ledger::offline::{Known, LogKey, Verified, VerifiedLog};
+use actpass_ledger::offline::{Known, Verified, VerifiedLog};
 use anyhow::{Context, bail};
 
 use crate::state::write_private;
@@ -78,7 +78,7 @@ impl Saving {
         let is_asked_for = |log: &String| {
             known.anchors.iter().any(|note| named(note) == log)
                 || known.heads.iter().any(|(name, _)| name == log)
-                || known.key.and_then(LogKey::log) == Some(log)
+                || known.keys.iter().any(|key| key.log() == Some(log))
         };
         verified.missing.retain(is_asked_for);
         Ok(verified)

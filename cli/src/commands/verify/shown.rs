@@ -85,19 +85,25 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
     lines
 }
 
+/// What a key that has ended says.
+pub(super) const ENDED: &str = "whoever stole it could have made this; export or prove it anew, or give the keys as they were noted then";
+
 /// Which key was believed, and why.
 fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
     let Some(key) = &log.report.key else {
         return "none: the log names none that can be used".to_owned();
     };
     let id = key.id();
-    match (log.key_known, &elsewhere.key) {
-        (true, Some((_, from))) if elsewhere.is_older(key) => {
+    match (log.key_known, &elsewhere.source) {
+        (true, Some(from)) if log.key_ended => {
+            format!("{id}, {from}, where it has ENDED: {ENDED}")
+        }
+        (true, Some(from)) if !elsewhere.is_newest(key) => {
             format!(
-                "{id}, {from}; the log names no newer one of the keys there, as one restored from before a rotation"
+                "{id}, {from}; the log names no newer one of the keys there, as one from before the newest came into use"
             )
         }
-        (true, Some((_, from))) => format!("{id}, {from}"),
+        (true, Some(from)) => format!("{id}, {from}"),
         _ => format!(
             "{id}, believed because the log names it: whoever made the log anew could name another; --key holds it against one kept elsewhere"
         ),
@@ -211,8 +217,8 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         .iter()
         .map(|finding| json!({ "leaf": finding.seq, "what": finding.to_string() }))
         .collect();
-    let key_from = match (log.key_known, &elsewhere.key) {
-        (true, Some((_, from))) => from.word(),
+    let key_from = match (log.key_known, &elsewhere.source) {
+        (true, Some(from)) => from.word(),
         _ => "log",
     };
     let gaps: Vec<String> = report.gaps.iter().map(ToString::to_string).collect();
@@ -221,6 +227,7 @@ fn log_json(log: &VerifiedLog, elsewhere: &Elsewhere) -> Value {
         "origin": log.origin,
         "key": report.key.as_ref().map(NoteVerifier::to_vkey),
         "key_from": key_from,
+        "key_ended": log.key_ended,
         "anchors": log.anchors,
         "leaves": report.leaves,
         "root": report.root,

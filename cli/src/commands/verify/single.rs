@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::known::{Elsewhere, Source};
+use super::shown::ENDED;
 use crate::commands::events::{Filter, Layout, Printer};
 use crate::commands::show::{self, escaped};
 use crate::exit::Exit;
@@ -48,14 +49,14 @@ pub(super) fn verify(
         None => Elsewhere::of_log(|| Some(log.to_owned()), state)?,
     };
     elsewhere.add(&[], key)?;
-    let Some((_, source)) = &elsewhere.key else {
+    let Some(source) = &elsewhere.source else {
         bail!(
             "a proof shows nothing without the log's key, which is not in it: give the one you noted with --key"
         );
     };
     match proof
         .map_err(anyhow::Error::from)
-        .and_then(|proof| by_any(elsewhere.keys(), |key| holds(&proof, key)))
+        .and_then(|proof| by_any(&elsewhere.keys, |key| holds(&proof, key)))
     {
         Err(error) => {
             let why = escaped(&format!("{error:#}"));
@@ -70,7 +71,10 @@ pub(super) fn verify(
                 true => show::json(&found.json(source))?,
                 false => show::line(&found.text(path, source)?)?,
             }
-            Ok(Exit::Ok)
+            Ok(match found.ended {
+                true => Exit::Incomplete,
+                false => Exit::Ok,
+            })
         }
     }
 }
@@ -84,6 +88,8 @@ struct Shown {
     root: String,
     time: String,
     key: String,
+    /// Whether that key counts no more.
+    ended: bool,
 }
 
 fn holds(proof: &TlogProof, key: &LogKey) -> anyhow::Result<Shown> {
@@ -97,21 +103,35 @@ fn holds(proof: &TlogProof, key: &LogKey) -> anyhow::Result<Shown> {
         root: hex(head.root.as_bytes()),
         time: leaf.h.time.to_string(),
         key: verifier.id(),
+        ended: key.has_ended(),
     })
 }
 
 impl Shown {
     fn json(&self, source: &Source) -> Value {
         let leaf: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
-        json!({"class": "valid", "log": self.log, "index": self.index, "leaves": self.size, "root": self.root,
-            "time": self.time, "key": self.key, "key_from": source.word(), "leaf": leaf})
+        let class = self.class();
+        json!({"class": class, "log": self.log, "index": self.index, "leaves": self.size, "root": self.root,
+            "time": self.time, "key": self.key, "key_from": source.word(), "key_ended": self.ended, "leaf": leaf})
+    }
+
+    fn class(&self) -> &'static str {
+        match self.ended {
+            true => "incomplete",
+            false => "valid",
+        }
     }
 
     fn text(&self, path: &Path, source: &Source) -> anyhow::Result<String> {
         let row = Printer::new(Filter::default(), Layout::Local).line(&self.bytes)?;
+        let ended = match self.ended {
+            true => format!(", where it has ENDED: {ENDED}"),
+            false => String::new(),
+        };
         Ok(format!(
-            "VALID  {}: leaf {} of log {}, recorded at {}, in its tree of {} leaves, under key {}, {source}\n{}\n\
+            "{}  {}: leaf {} of log {}, recorded at {}, in its tree of {} leaves, under key {}, {source}{ended}\n{}\n\
              That shows this leaf and its place. It does not show what other leaves say: see docs/verify.md.",
+            self.class().to_ascii_uppercase(),
             path.display(),
             self.index,
             escaped(&self.log),

@@ -55,12 +55,12 @@ pub(super) fn rotating(changes: &[bool]) -> (TestLog, Vec<usize>) {
     (log, in_force)
 }
 
-fn held(log: &TestLog, checkpoints: &[String], anchors: &[Anchor], by: Option<usize>) -> Report {
-    let key = by.map(public);
+fn held(log: &TestLog, checkpoints: &[String], anchors: &[Anchor], by: &[usize]) -> Report {
+    let keys: Vec<NoteVerifier> = by.iter().copied().map(public).collect();
     let against = Against {
         checkpoints,
         anchors,
-        key: key.as_ref(),
+        keys: &keys,
     };
     run(&log.leaves, &against, log)
 }
@@ -79,16 +79,16 @@ proptest! {
             for by in 0..=newest + 1 {
                 let right = by == in_force[usize::try_from(size).unwrap()];
                 let note = signed(&log, size, by);
-                let anchored = held(&log, &whole, &[Anchor::Checkpoint(note.clone())], None);
+                let anchored = held(&log, &whole, &[Anchor::Checkpoint(note.clone())], &[]);
                 let first_bad = (!right).then(|| size.saturating_sub(1));
                 prop_assert_eq!(anchored.first_bad().map(|bad| bad.seq), first_bad, "anchor {} by {}", size, by);
-                let alone = held(&log, &[note], &[], None);
+                let alone = held(&log, &[note], &[], &[]);
                 prop_assert_eq!(alone.first_bad().map(|bad| bad.seq), first_bad, "checkpoint {} by {}", size, by);
                 prop_assert_eq!(alone.covered, if right { size } else { 0 });
             }
         }
         for by in 0..=newest + 1 {
-            let report = held(&log, &whole, &[], Some(by));
+            let report = held(&log, &whole, &[], &[by]);
             let want = if by <= newest { Class::Valid } else { Class::Invalid };
             prop_assert_eq!(report.class(), want, "held against key {}", by);
         }
@@ -99,7 +99,7 @@ proptest! {
 fn a_log_names_its_keys_and_where_each_begins() {
     let (log, _) = rotating(&[false, true, false, true]);
     let size = log.leaves.len() as u64;
-    let report = held(&log, &[signed(&log, size, 2)], &[], None);
+    let report = held(&log, &[signed(&log, size, 2)], &[], &[]);
     assert_eq!(report.class(), Class::Valid, "{:?}", report.findings);
     let keys: Vec<_> = report
         .keys
@@ -121,7 +121,7 @@ fn a_key_that_does_not_follow_is_found_where_it_is_announced() {
         log.push_unchecked(&leaf);
         let size = log.leaves.len() as u64;
         for by in 0..3 {
-            let report = held(&log, &[signed(&log, size, by)], &[], None);
+            let report = held(&log, &[signed(&log, size, by)], &[], &[]);
             let bad = report.first_bad().unwrap();
             assert_eq!(bad.seq, size - 1, "{name}");
             assert!(matches!(bad.what, What::NextLogKey(_)), "{name}: {bad}");
@@ -134,10 +134,37 @@ fn what_a_key_before_the_known_one_signed_counts_only_under_that_one() {
     // Whoever has a key of their own makes a log and ends it with the key that everybody knows.
     let (log, _) = rotating(&[false, true]);
     let size = log.leaves.len() as u64;
-    let report = held(&log, &[signed(&log, size - 1, 0)], &[], Some(1));
+    let report = held(&log, &[signed(&log, size - 1, 0)], &[], &[1]);
     assert_eq!((report.class(), report.covered), (Class::Incomplete, 0));
-    let report = held(&log, &[signed(&log, size - 1, 0)], &[], Some(0));
+    let report = held(&log, &[signed(&log, size - 1, 0)], &[], &[0]);
     assert_eq!(report.covered, size - 1, "the counter-proof");
+}
+
+#[test]
+fn a_log_is_held_against_the_newest_of_the_known_keys_that_it_names() {
+    let (log, _) = rotating(&[false, true]);
+    let size = log.leaves.len() as u64;
+    for (known, own) in [
+        (&[2, 1, 0][..], Some(1)),
+        (&[2, 0], Some(0)),
+        (&[1], Some(1)),
+        (&[2, 3], None),
+    ] {
+        let report = held(&log, &[signed(&log, size, 1)], &[], known);
+        let want = match own {
+            Some(_) => Class::Valid,
+            None => Class::Invalid,
+        };
+        assert_eq!(report.class(), want, "{known:?}");
+        assert_eq!(report.key, Some(public(own.unwrap_or(2))), "{known:?}");
+    }
+    let report = held(&log, &[signed(&log, size - 1, 0)], &[], &[1, 0]);
+    let what = "what an older one signed, before the newest that the log names";
+    assert_eq!(
+        (report.class(), report.covered),
+        (Class::Incomplete, 0),
+        "{what}"
+    );
 }
 
 /// A log that says it lost a head of that size, and then takes the keys after the first up to that one.
@@ -183,7 +210,7 @@ fn an_anchor_of_what_is_lost_may_be_signed_by_any_key_once_what_names_gap_and_ke
             for covered in 1..=last {
                 let in_force = covered.saturating_sub(gap + 1).min(2);
                 let whole = [signed(&log, covered, usize::try_from(in_force).unwrap())];
-                let report = held(&log, &whole, &[Anchor::Checkpoint(note.clone())], None);
+                let report = held(&log, &whole, &[Anchor::Checkpoint(note.clone())], &[]);
                 let passed = by <= 2 && covered >= from;
                 let what = format!(
                     "lost {lost}, by {by}, covered {covered}: {:?}",

@@ -40,7 +40,7 @@ fn a_check_that_goes_on_knows_the_keys_and_the_lost_heads_of_what_passed() {
     let against = Against {
         checkpoints: &whole,
         anchors: &anchors,
-        key: None,
+        keys: &[],
     };
     let anew = run(&log.leaves, &against, &log);
     assert_eq!(anew.class(), Class::Incomplete, "{:?}", anew.findings);
@@ -73,7 +73,7 @@ fn a_lost_head_is_passed_over_only_where_the_gap_is_signed_and_names_it() {
         let against = Against {
             checkpoints,
             anchors,
-            key: None,
+            keys: &[],
         };
         run(&log.leaves, &against, &log).class()
     };
@@ -114,7 +114,7 @@ fn who_only_names_a_key_cannot_say_that_what_it_signed_is_lost() {
         let against = Against {
             checkpoints: &[checkpoint],
             anchors: &anchors,
-            key: None,
+            keys: &[],
         };
         run(&log.leaves, &against, &log).class()
     };
@@ -135,7 +135,7 @@ fn what_a_key_before_the_known_one_signed_counts_no_more_for_who_goes_on() {
     let against = Against {
         checkpoints: &early,
         anchors: &[],
-        key: Some(&key),
+        keys: &[key],
     };
     let anew = run(&log.leaves, &against, &log);
     assert_eq!((anew.class(), anew.covered), (Class::Incomplete, 0));
