@@ -502,7 +502,7 @@ proptest! {
     }
 
     #[test]
-    fn instants_read_back(micros in -62_167_219_200_000_000_i64..253_402_207_200_000_000) {
+    fn instants_read_back(micros in -62_135_596_800_000_000_i64..253_402_207_200_000_000) {
         let t = Timestamp::from_microsecond(micros).unwrap();
         prop_assert_eq!(parse_instant(&instant(t)), Ok(t));
         prop_assert_eq!(instant(t), format!("{t:.6}"), "as jiff writes it");
