@@ -195,8 +195,13 @@ mod tests {
             },
             Case {
                 name: "a line of a list of keys",
-                given: format!("{public} from=2026-05-04T10:00:00Z ended\n"),
+                given: format!("{public} from=2026-05-04T10:00:00Z\n"),
                 want: Some(LogKey::Public(key)),
+            },
+            Case {
+                name: "one that has ended",
+                given: format!("{public} from=2026-05-04T10:00:00Z ended\n"),
+                want: Some(LogKey::Ended(key)),
             },
             Case {
                 name: "a whole key file",
@@ -225,7 +230,7 @@ mod tests {
         let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
         let list = format!("{public} ended\n{}\n", b64u_encode(other.as_bytes()));
         let keys = LogKey::parse_list(&list).unwrap();
-        assert_eq!(keys, [LogKey::Public(key), LogKey::Public(other)]);
+        assert_eq!(keys, [LogKey::Ended(key), LogKey::Public(other)]);
         for no_list in [
             String::new(),
             "\n".to_owned(),
