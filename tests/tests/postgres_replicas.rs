@@ -472,8 +472,11 @@ async fn texts_are_disclosed_by_any_ledger_and_one_that_breaks_off_has_told_of_i
             "-o",
         ]);
         let url = format!("https://{}/v1/export?disclose=all", two.address());
+        // Of what broke off before anything came there is none.
+        drop(std::fs::remove_file(&file));
         let asked = curl.arg(&file).arg(url).status().await.unwrap();
-        (asked.success(), std::fs::read_to_string(&file).unwrap())
+        let text = std::fs::read_to_string(&file);
+        (asked.success(), text.unwrap_or_default())
     };
     let verified = || {
         let mut verify = Command::new(actpass());
@@ -496,15 +499,23 @@ async fn texts_are_disclosed_by_any_ledger_and_one_that_breaks_off_has_told_of_i
         WHERE nth = (SELECT max(nth) - 8 FROM actpass.batch)";
     let flipped = format!("{flip} RETURNING nth");
     let nth = server.sql(&flipped).unwrap();
-    let (whole, text) = ask().await;
-    assert!(!whole, "it looks whole");
-    assert!(disclosed(&text) > 0, "{}", text.len());
+    let mut told = vec![(0, before - 1)];
+    loop {
+        let (whole, text) = ask().await;
+        assert!(!whole, "it looks whole");
+        told.push((0, before - 1 + told.len() as u64));
+        // A stream that is reset may lose what was on its way.
+        if disclosed(&text) > 0 {
+            break;
+        }
+        assert!(told.len() < 20, "nothing comes");
+    }
     let found = verified();
     assert_eq!(found.status.code(), Some(2), "{found:?}");
     let nth: String = nth.chars().take_while(char::is_ascii_digit).collect();
     let back = flip.replace("(SELECT max(nth) - 8 FROM actpass.batch)", &nth);
     server.sql(&back).unwrap();
-    assert_eq!(handed_out(&parts), [(0, before - 1), (0, before)]);
+    assert_eq!(handed_out(&parts), told);
     for ledger in [one, two] {
         ledger.stop().await;
     }
