@@ -91,11 +91,7 @@ pub(super) fn verify(
                     escaped(log)
                 );
                 match ended {
-                    true => (
-                        "INCOMPLETE",
-                        format!("{why}, where it has ENDED: {ENDED}"),
-                        Exit::Incomplete,
-                    ),
+                    true => ("INCOMPLETE", format!("{why}{ENDED}"), Exit::Incomplete),
                     false => ("VALID", why, Exit::Ok),
                 }
             }

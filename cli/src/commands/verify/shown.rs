@@ -85,8 +85,8 @@ fn of_log(log: &VerifiedLog, elsewhere: &Elsewhere) -> Vec<String> {
     lines
 }
 
-/// What a key that has ended says.
-pub(super) const ENDED: &str = "whoever stole it could have made this; export or prove it anew, or give the keys as they were noted then";
+/// What is said behind a key that has ended, and where it is from.
+pub(super) const ENDED: &str = ", where it has ENDED: whoever stole it could have made this; export or prove it anew, or give the keys as they were noted then";
 
 /// Which key was believed, and why.
 fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
@@ -96,7 +96,7 @@ fn key(log: &VerifiedLog, elsewhere: &Elsewhere) -> String {
     let id = key.id();
     match (log.key_known, &elsewhere.source) {
         (true, Some(from)) if log.key_ended => {
-            format!("{id}, {from}, where it has ENDED: {ENDED}")
+            format!("{id}, {from}{ENDED}")
         }
         (true, Some(from)) if !elsewhere.is_newest(key) => {
             format!(

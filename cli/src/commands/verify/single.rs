@@ -125,8 +125,8 @@ impl Shown {
     fn text(&self, path: &Path, source: &Source) -> anyhow::Result<String> {
         let row = Printer::new(Filter::default(), Layout::Local).line(&self.bytes)?;
         let ended = match self.ended {
-            true => format!(", where it has ENDED: {ENDED}"),
-            false => String::new(),
+            true => ENDED,
+            false => "",
         };
         Ok(format!(
             "{}  {}: leaf {} of log {}, recorded at {}, in its tree of {} leaves, under key {}, {source}{ended}\n{}\n\
